@@ -12,8 +12,8 @@ use echogate_tests::{
     http::connect,
     server::Server,
     tcp::{
-        connect_with_small_buffer, noise, read_exactly, reset, unacknowledged, wait_until_read,
-        write_until_blocked,
+        connect_with_small_buffer, noise, read_exactly, reset, round_trip, unacknowledged,
+        wait_until_read, write_until_blocked,
     },
     tls::Authority,
     upstream::Upstream,
@@ -61,8 +61,7 @@ type Act = (&'static str, Seen, fn(RawWs));
 
 const ACTS: [Act; 10] = [
     ("a Close", Seen::Fin, |mut client| {
-        client.send(&ws::close(1000, ""));
-        client.read_close();
+        client.end(1000, "");
     }),
     ("a Close that is not waited for", Seen::Fin, |mut client| {
         client.send(&ws::close(1000, ""));
@@ -111,8 +110,7 @@ fn only_a_close_ends_the_upstream_in_order() {
 
 #[test]
 fn a_client_that_is_cut_off_within_tls_does_not_look_complete_to_a_tls_upstream() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["localhost", "127.0.0.1"]));
+    let authority = Authority::with_certificate(&["localhost", "127.0.0.1"]);
     let upstream = Upstream::new();
     let flags = authority.flags();
     let route = format!("/x=tls://{}?ca={}", upstream.address(), authority.ca());
@@ -129,8 +127,7 @@ fn a_client_that_is_cut_off_within_tls_does_not_look_complete_to_a_tls_upstream(
             let mut client = client.join().unwrap();
             client.send_frame(first::BINARY, b"all of it?");
             if is_close {
-                client.send(&ws::close(1000, ""));
-                client.read_close();
+                client.end(1000, "");
             } else {
                 drop(client);
             }
@@ -286,8 +283,7 @@ fn time_in_which_the_process_was_stopped_is_no_idleness() {
     let server = Server::start(ECHOGATE, &arguments);
     let mut client = RawWs::connect(&server, "/ws");
     let mut tcp = connect(server.address("upper"));
-    client.send_frame(first::TEXT, b"before");
-    assert_eq!(client.read().payload, b"BEFORE");
+    assert_eq!(client.exchange(b"before"), b"BEFORE");
     server.signal("STOP");
     thread::sleep(Duration::from_secs(6));
     server.signal("CONT");
@@ -297,8 +293,7 @@ fn time_in_which_the_process_was_stopped_is_no_idleness() {
         frame = client.read();
     }
     assert_eq!(frame.payload, b"AFTER");
-    tcp.write_all(b"after").unwrap();
-    assert_eq!(read_exactly(&mut tcp, 5), b"AFTER");
+    assert_eq!(round_trip(&mut tcp, b"after"), b"AFTER");
 }
 
 #[test]

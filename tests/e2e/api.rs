@@ -5,9 +5,9 @@ use std::{io::Write, net::Shutdown, process::Command, time::Instant};
 use echogate_tests::{
     http::{self, connect},
     server::{Server, WAIT_TIMEOUT},
-    tcp::{connect_from, read_exactly, read_to_end, reset},
+    tcp::{connect_from, read_to_end, reset, round_trip},
     tls::Authority,
-    ws::{self, BROWSER, RawWs, first},
+    ws::{BROWSER, RawWs, first},
 };
 use serde_json::{Value, json};
 
@@ -95,8 +95,7 @@ fn a_client_that_half_closes_behind_its_request_gets_the_answer() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_client_that_ends_tcp_before_tls_behind_its_request_gets_the_answer() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let flags = authority.flags();
     let server = Server::start(ECHOGATE, &flags.each_ref().map(String::as_str));
     let _stopped = StoppedThread::named(&server, "loop-0");
@@ -142,8 +141,7 @@ fn a_tcp_connection_is_listed_with_its_bytes_for_as_long_as_it_lives() {
     let server = server();
     assert_eq!(server.connections(), [] as [Value; 0]);
     let mut client = connect(server.address("upper"));
-    client.write_all(b"twelve bytes").unwrap();
-    read_exactly(&mut client, 12);
+    round_trip(&mut client, b"twelve bytes");
     let all = server.wait_for_connections(|all| all.len() == 1 && all[0]["bytes_sent"] == 12);
     let connection = &all[0];
     assert_eq!(connection["kind"], "tcp");
@@ -188,8 +186,7 @@ fn a_websocket_connection_is_listed_with_its_messages_and_its_hop() {
     assert_eq!((&hop["bytes_received"], &hop["bytes_sent"]), (&json!(11), &json!(11)));
     assert_ne!(hop["id"], bridge["id"]);
 
-    client.send(&ws::close(1000, ""));
-    client.read_close();
+    client.end(1000, "");
     server.wait_for_connections(<[_]>::is_empty);
 }
 
@@ -213,8 +210,7 @@ fn totals_since_the_start_are_exported_to_prometheus() {
     }
     server.wait_for_connections(<[_]>::is_empty);
     let mut page = RawWs::connect(&server, "/ws/echo");
-    page.send_frame(first::TEXT, b"three");
-    page.read();
+    page.exchange(b"three");
     server.wait_for_connections(|all| all.len() == 1 && all[0]["bytes_sent"] == 5);
     for (line, expected) in [
         ("echogate_connections{kind=\"tcp\"}", 0),
@@ -233,8 +229,7 @@ fn totals_since_the_start_are_exported_to_prometheus() {
 fn a_service_in_memory_is_no_connection_of_its_own() {
     let server = server();
     let mut client = RawWs::connect(&server, "/ws/echo");
-    client.send_frame(first::TEXT, b"three");
-    client.read();
+    client.exchange(b"three");
     let all = server.wait_for_connections(|all| all.len() == 1 && all[0]["bytes_sent"] == 5);
     assert_eq!(all[0]["target"], "/ws/echo");
 }
@@ -262,10 +257,8 @@ fn each_connection_logs_one_line_at_its_end() {
 
     let mut client = RawWs::connect(&server, "/ws");
     let peer = client.stream.local_addr().unwrap();
-    client.send_frame(first::TEXT, b"hello");
-    client.read();
-    client.send(&ws::close(1000, ""));
-    client.read_close();
+    client.exchange(b"hello");
+    client.end(1000, "");
     let line = server.wait_for_log(&["kind=websocket"]);
     for part in [
         &*format!("peer=\"{peer}\""),
@@ -287,11 +280,9 @@ fn each_connection_logs_one_line_at_its_end() {
 fn connections_that_a_drain_cuts_off_are_logged_too() {
     let mut server = Server::start(ECHOGATE, &["--drain", "200ms"]);
     let mut silent = RawWs::connect(&server, "/ws");
-    silent.send_frame(first::TEXT, b"a");
-    silent.read();
+    silent.exchange(b"a");
     server.wait_for_connections(|all| all.len() == 2);
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.terminate(), Some(0));
     server.wait_for_log(&["kind=websocket", "target=\"/ws\""]);
     server.wait_for_log(&["kind=tcp", "target=\"upper\""]);
     drop(silent);
@@ -330,8 +321,7 @@ fn connections_of_health_checks_are_logged_for_debugging_only() {
     cut.write_all(b"PROXY TCP4").unwrap();
     drop(cut);
     server.wait_for_log(&["WARN", "the connection ended within its PROXY header"]);
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.terminate(), Some(0));
     let loud = |line: &&String| line.contains(" INFO ") || line.contains(" WARN ");
     let loud: Vec<_> = server.log().iter().filter(loud).cloned().collect();
     let [cut, ending] = &loud[..] else { panic!("{loud:#?}") };

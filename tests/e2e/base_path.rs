@@ -6,7 +6,7 @@ use std::{fs, process::Command};
 use echogate_tests::{
     http::{self, Response, exchange},
     server::Server,
-    ws::{BROWSER, RawWs, first},
+    ws::{BROWSER, RawWs},
 };
 
 use crate::ECHOGATE;
@@ -20,8 +20,7 @@ fn server(arguments: &[&str]) -> Server {
 fn answers(server: &Server, path: &str) {
     let origin = format!("Origin: http://{}", server.address("http"));
     let mut client = RawWs::connect_with(server, path, &[&origin, BROWSER]);
-    client.send_frame(first::TEXT, b"hello");
-    assert_eq!(client.read().payload, b"HELLO", "{path}");
+    assert_eq!(client.exchange(b"hello"), b"HELLO", "{path}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use std::{
 };
 
 use echogate_tests::{
+    program::signal,
     pty::Terminal,
     server::{Server, WAIT_TIMEOUT},
     upstream::Upstream,
@@ -111,7 +112,7 @@ fn serve_ws(connection: impl FnOnce(WebSocket<TcpStream>) + Send + 'static) -> S
 }
 
 fn interrupt(bench: &Child) {
-    Command::new("kill").args(["-INT", &bench.id().to_string()]).status().unwrap();
+    signal(bench.id(), "INT");
 }
 
 #[test]

@@ -147,8 +147,7 @@ fn a_server_that_echoes_the_handshake_does_not_speak_tls() {
 
 #[test]
 fn a_client_that_does_not_speak_tls_is_logged_in_words() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let mut command = Command::new(ECHOGATE);
     command.env("ECHOGATE_LOG", "debug").args(["--http", "127.0.0.1:0"]).args(authority.flags());
     let server = Server::spawn(command);

@@ -3,16 +3,17 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpStream},
-    time::Instant,
 };
 
 use echogate_proto::chat::{Author, Conversation, Ending, FromOperator, ToOperator};
 use echogate_tests::{
     http::connect,
+    program::signal,
     pty::Terminal,
-    server::{Server, WAIT_TIMEOUT},
+    server::{Server, wait_until},
     tcp::{
-        connect_with_small_buffer, noise, read_to_end, reset, wait_until_read, write_until_blocked,
+        connect_with_small_buffer, noise, read_to_end, reset, wait_until_read, wait_until_refused,
+        write_until_blocked,
     },
     ws::{self, BROWSER, RawWs, first},
 };
@@ -555,40 +556,32 @@ fn client_of(address: &str) -> Client {
 #[test]
 fn an_operator_at_the_servers_terminal_answers_each_client() {
     let (terminal, address) = console();
-    terminal.type_in("hello?\r");
-    terminal.wait_for("no open conversations\n> ");
+    terminal.exchange("hello?\r", "no open conversations\n> ");
     let mut first = client_of(&address);
     terminal.wait_for(&format!("[1] {} connected\n> ", first.peer()));
     first.say(b"hi, I am first\n");
     terminal.wait_for("[1] hi, I am first\n> ");
-    terminal.type_in("hello, first\r");
-    terminal.wait_for("[1] you: hello, first\n> ");
+    terminal.exchange("hello, first\r", "[1] you: hello, first\n> ");
     assert_eq!(first.read_line(), "hello, first");
 
     let mut second = client_of(&address);
     terminal.wait_for("[2] ");
     second.say(b"\x1b[2Jme too\n");
     terminal.wait_for("[2] \\x1b[2Jme too\n> ");
-    terminal.type_in("@\r");
-    terminal.wait_for(" [1] ");
+    terminal.exchange("@\r", " [1] ");
     let listed = terminal.wait_for("\n> ");
     assert!(listed.contains(" [2] ") && listed.contains(", waiting for "), "{listed}");
-    terminal.type_in("@2 one moment\r");
-    terminal.wait_for("[2] you: one moment\n> ");
+    terminal.exchange("@2 one moment\r", "[2] you: one moment\n> ");
     assert_eq!(second.read_line(), "one moment");
     // Incoming messages do not disturb the line being typed.
-    terminal.type_in("so");
-    terminal.wait_for("so");
+    terminal.exchange("so", "so");
     first.say(b"still there?\n");
     terminal.wait_for("[1] still there?\n> so");
-    terminal.type_in("rry\r");
-    terminal.wait_for("[2] you: sorry\n> ");
+    terminal.exchange("rry\r", "[2] you: sorry\n> ");
     assert_eq!(second.read_line(), "sorry");
     // The previous line comes back.
-    terminal.type_in("\x1b[A\r");
-    terminal.wait_for("[2] you: sorry\n> ");
-    terminal.type_in("@1 bye\r");
-    terminal.wait_for("[1] you ended the conversation\n> ");
+    terminal.exchange("\x1b[A\r", "[2] you: sorry\n> ");
+    terminal.exchange("@1 bye\r", "[1] you ended the conversation\n> ");
     assert_eq!(read_to_end(&mut first.stream), b"bye");
     reset(second.stream.into_inner());
     terminal.wait_for("[2] the connection to the client was lost");
@@ -599,11 +592,10 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
 /// Types Ctrl-C; asserts that the server ends with success and restores the terminal.
 fn interrupt_server(terminal: Terminal) {
     terminal.type_in("\x03");
-    let start = Instant::now();
     let given_back = ["echo", "icanon", "isig"];
-    while !given_back.iter().all(|name| terminal.settings().iter().any(|it| it == name)) {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "never given back");
-    }
+    wait_until("never given back", || {
+        given_back.iter().all(|name| terminal.settings().iter().any(|it| it == name))
+    });
     let (status, shown) = terminal.wait();
     assert_eq!(status.code(), Some(0), "{shown}");
     assert!(!shown.contains("panicked"), "{shown}");
@@ -612,8 +604,7 @@ fn interrupt_server(terminal: Terminal) {
 #[test]
 fn a_console_that_is_closed_leaves_the_server_serving() {
     let (terminal, address) = console();
-    terminal.type_in("\x04");
-    terminal.wait_for("console closed; the server is still running\n");
+    terminal.exchange("\x04", "console closed; the server is still running\n");
     let mut client = client_of(&address);
     client.say(b"anybody?\n");
     assert_eq!(client.read_line(), "* no operator is online; your message is queued");
@@ -633,22 +624,10 @@ fn a_console_gives_the_terminal_back_at_the_second_signal() {
     // A client that delays the server's exit.
     let mut deaf = connect_with_small_buffer(&address);
     write_until_blocked(&mut deaf, &noise(64 << 20));
-    let signal = || {
-        let pid = terminal.pid().to_string();
-        assert!(
-            std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success()
-        );
-    };
-    signal();
-    let start = Instant::now();
-    while TcpStream::connect(&address).is_ok() {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "it still takes connections");
-    }
-    signal();
-    let start = Instant::now();
-    while !found(&terminal) {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "never given back");
-    }
+    signal(terminal.pid(), "TERM");
+    wait_until_refused(&address);
+    signal(terminal.pid(), "TERM");
+    wait_until("never given back", || found(&terminal));
     assert_eq!(terminal.wait().0.code(), Some(1));
 }
 

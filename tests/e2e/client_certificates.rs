@@ -11,7 +11,7 @@ use echogate_tests::{
     program::{Program, free_port, programs, run},
     server::Server,
     tls::Authority,
-    ws::{RawWs, first},
+    ws::RawWs,
 };
 
 use crate::ECHOGATE;
@@ -23,8 +23,7 @@ impl Files {
     /// Creates `cert.pem` and `key.pem` of the server, and `client.pem`, `client.key` and `both.pem`
     /// of the client.
     fn new() -> Files {
-        let authority = Authority::new();
-        authority.install(&authority.issue(&["127.0.0.1"]));
+        let authority = Authority::with_certificate(&["127.0.0.1"]);
         let client = authority.issue(&["client.example"]);
         let files = Files(authority);
         files.write("client.pem", &client.pem());
@@ -100,8 +99,7 @@ fn a_gateway_presents_its_certificate_to_openssl() {
     let gateway = Server::start(ECHOGATE, &["--route", &one, "--route", &other]);
     for path in ["/one", "/other"] {
         let mut client = RawWs::connect(&gateway, path);
-        client.send_frame(first::TEXT, b"hello");
-        assert_eq!(client.read().payload, b"olleh");
+        assert_eq!(client.exchange(b"hello"), b"olleh");
         // The server has one client at a time.
         drop(client);
         gateway.wait_for_connections(<[_]>::is_empty);

@@ -10,7 +10,7 @@ use std::{
 use echogate_tests::{
     http::connect,
     server::Server,
-    tcp::{noise, read_exactly, read_to_end, reset},
+    tcp::{noise, read_exactly, read_to_end, reset, round_trip},
     upstream::Upstream,
     ws::{self, Frame, RawWs, first},
 };
@@ -206,8 +206,7 @@ fn an_upstream_that_never_ends_does_not_keep_a_client_that_closed() {
         stream.write_all(b"too late").ok();
     });
     let mut client = RawWs::connect(&server, "/x");
-    client.send(&ws::close(3333, ""));
-    assert_eq!(client.read_close().0, Some(3333));
+    assert_eq!(client.end(3333, "").0, Some(3333));
     done.send(()).unwrap();
     serving.join().unwrap();
 }
@@ -243,10 +242,8 @@ fn one_clients_violation_disturbs_nobody() {
         client.send(&bytes);
         reset(client.stream);
     }
-    other.send_frame(first::TEXT, b"still here");
-    assert_eq!(other.read().payload, b"STILL HERE");
-    tcp.write_all(b"me too").unwrap();
-    assert_eq!(read_exactly(&mut tcp, 6), b"ME TOO");
+    assert_eq!(other.exchange(b"still here"), b"STILL HERE");
+    assert_eq!(round_trip(&mut tcp, b"me too"), b"ME TOO");
 }
 
 #[test]

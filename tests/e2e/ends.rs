@@ -9,9 +9,9 @@ use std::{
 use echogate_tests::{
     http::{self, Response, connect},
     server::{Server, WAIT_TIMEOUT},
-    tcp::{connect_from, read_exactly, read_to_end},
+    tcp::{connect_from, read_to_end, round_trip},
     upstream::Upstream,
-    ws::{self, RawWs, first},
+    ws::{self, RawWs},
 };
 
 use crate::{ECHOGATE, server};
@@ -55,8 +55,7 @@ fn a_websocket_is_closed_with_a_code_and_a_reason_and_others_stay() {
     let mut again = RawWs::connect(&server, "/ws/echo");
     assert_eq!(end(&server, "/ws/echo", "").status, 202);
     assert_eq!(again.read().close(), (Some(1001), "closed by an operator"));
-    other.send_frame(first::TEXT, b"0");
-    assert_eq!(other.read().payload, b"1970-01-01 00:00:00");
+    assert_eq!(other.exchange(b"0"), b"1970-01-01 00:00:00");
 }
 
 #[test]
@@ -65,8 +64,7 @@ fn a_relay_of_messages_closes_both_sides() {
     let target = format!("/x=ws://{}/ws", upstream.address("http"));
     let server = Server::start(ECHOGATE, &["--route", &target]);
     let mut client = RawWs::connect(&server, "/x");
-    client.send_frame(first::TEXT, b"hello");
-    assert_eq!(client.read().payload, b"HELLO");
+    assert_eq!(client.exchange(b"hello"), b"HELLO");
     assert_eq!(end(&server, "/x", "?code=1012&reason=later").status, 202);
     assert_eq!(client.read().close(), (Some(1012), "later"));
     client.send(&ws::close(1012, ""));
@@ -78,8 +76,7 @@ fn a_relay_of_messages_closes_both_sides() {
 fn a_tcp_client_is_ended_by_fin_or_by_a_reset() {
     let server = server();
     let mut client = connect(server.address("upper"));
-    client.write_all(b"a").unwrap();
-    assert_eq!(read_exactly(&mut client, 1), b"A");
+    assert_eq!(round_trip(&mut client, b"a"), b"A");
     let refused = end(&server, "upper", "?code=1000");
     assert_eq!((refused.status, refused.text().contains("no WebSocket")), (400, true));
     assert_eq!(end(&server, "upper", "").status, 202);
@@ -149,8 +146,7 @@ fn requests_that_make_no_sense_are_refused_and_end_nothing() {
     }
     assert_eq!(http::get(server.address("http"), "/api/connections/1/close").status, 405);
     assert_eq!(http::get(server.address("http"), "/api/drain").status, 405);
-    client.send_frame(first::TEXT, b"still here");
-    assert_eq!(client.read().payload, b"STILL HERE");
+    assert_eq!(client.exchange(b"still here"), b"STILL HERE");
 }
 
 #[test]
@@ -188,8 +184,7 @@ fn nobody_ends_anything_where_that_is_disabled() {
     let refused = end(&server, "/ws", "?reset");
     assert_eq!((refused.status, refused.text().contains("--no-control")), (403, true));
     assert_eq!(post(connect(server.address("http")), "/api/drain", &[]).status, 403);
-    client.send_frame(first::TEXT, b"on");
-    assert_eq!(client.read().payload, b"ON");
+    assert_eq!(client.exchange(b"on"), b"ON");
 }
 
 #[test]
@@ -197,8 +192,7 @@ fn an_orderly_end_that_was_requested_becomes_no_reset_at_the_end_of_the_drain() 
     let mut server = Server::start(ECHOGATE, &["--drain", "500ms"]);
     let mut client = RawWs::connect(&server, "/ws/echo");
     assert_eq!(end(&server, "/ws/echo", "?code=4000").status, 202);
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.terminate(), Some(0));
     // The client has not answered the Close, and still finds it.
     assert_eq!(client.read().close(), (Some(4000), "closed by an operator"));
 }

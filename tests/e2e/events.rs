@@ -11,11 +11,28 @@ use echogate_proto::api::{Closed, Connection, Endpoints, Event, Kind, Legs, Move
 use echogate_tests::{
     http::{self, Response, connect},
     server::{Server, WAIT_TIMEOUT},
-    tcp::{read_exactly, read_to_end},
-    ws::{RawWs, first},
+    tcp::{read_to_end, round_trip},
+    ws::RawWs,
 };
 
 use crate::{ECHOGATE, raise_own_limit, server};
+
+/// The data of the next event on a stream; `None` at its end.
+pub(crate) fn next_data(stream: &mut impl BufRead) -> Option<String> {
+    let start = Instant::now();
+    loop {
+        // Comments are sent without events, too.
+        assert!(start.elapsed() < WAIT_TIMEOUT, "no event comes");
+        let mut line = String::new();
+        if stream.read_line(&mut line).unwrap() == 0 {
+            return None;
+        }
+        // Lines with the lengths of chunks and empty lines are skipped.
+        if let Some(data) = line.strip_prefix("data: ") {
+            return Some(data.to_owned());
+        }
+    }
+}
 
 /// A client of `/api/events`.
 pub(crate) struct Subscriber {
@@ -42,19 +59,7 @@ impl Subscriber {
 
     /// The next event; `None` at the end of the stream.
     pub(crate) fn next(&mut self) -> Option<Event> {
-        let start = Instant::now();
-        loop {
-            // Comments are sent without events, too.
-            assert!(start.elapsed() < WAIT_TIMEOUT, "no event comes");
-            let mut line = String::new();
-            if self.stream.read_line(&mut line).unwrap() == 0 {
-                return None;
-            }
-            // Lines with the lengths of chunks and empty lines are skipped.
-            if let Some(data) = line.strip_prefix("data: ") {
-                return Some(serde_json::from_str(data).unwrap());
-            }
-        }
+        next_data(&mut self.stream).map(|data| serde_json::from_str(&data).unwrap())
     }
 
     /// The first event: all connections.
@@ -91,8 +96,7 @@ impl Subscriber {
 fn a_connection_is_reported_when_it_opens_transfers_and_closes() {
     let server = server();
     let mut early = connect(server.address("upper"));
-    early.write_all(b"early").unwrap();
-    read_exactly(&mut early, 5);
+    round_trip(&mut early, b"early");
     let mut subscriber = Subscriber::new(&server);
     let (total, connections) = subscriber.all();
     assert_eq!((total, connections.len()), (1, 1));
@@ -154,8 +158,7 @@ fn a_page_finds_its_connection_by_its_label_and_the_hop_behind_it() {
     assert_eq!(bridge.upstream_from, hop.peer);
     assert_eq!((&*bridge.target, &*hop.target), ("/ws", "upper"));
 
-    client.send_frame(first::TEXT, b"timed");
-    client.read();
+    client.exchange(b"timed");
     let legs = subscriber.wait(|_, moved, _| {
         moved.iter().find(|moved| moved.id == bridge.id).and_then(|moved| moved.carried.legs)
     });
@@ -185,8 +188,7 @@ fn the_leg_of_the_upstream_contains_that_of_the_service() {
     let mut legs = BTreeMap::new();
     for round in 1..=ROUNDS {
         for client in &mut clients {
-            client.send_frame(first::TEXT, b"x");
-            client.read();
+            client.exchange(b"x");
         }
         // Whether the exchange of this round was reported of both connections.
         let is_reported = |legs: &BTreeMap<u64, Legs>, id: u64| {
@@ -219,8 +221,7 @@ fn a_service_in_memory_is_the_leg_of_the_upstream() {
     subscriber.all();
     let mut client = RawWs::connect(&server, "/memory");
     subscriber.opened(Kind::WebSocket);
-    client.send_frame(first::TEXT, b"timed");
-    client.read();
+    client.exchange(b"timed");
     let legs = subscriber.wait(|_, moved, _| moved.iter().find_map(|moved| moved.carried.legs));
     assert!(matches!(legs, Legs::Bridge { upstream, .. } if upstream > 0.0), "{legs:?}");
 }

@@ -13,6 +13,7 @@ use echogate_tests::{
     http,
     program::free_port,
     server::Server,
+    tcp::round_trip,
     tls::Authority,
     upstream::Upstream,
     ws::{RawWs, first},
@@ -51,18 +52,9 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[track_caller]
-fn answers(mut stream: impl Read + Write, question: &str, answer: &str) {
-    stream.write_all(question.as_bytes()).unwrap();
-    let mut bytes = vec![0; answer.len()];
-    stream.read_exact(&mut bytes).unwrap();
-    assert_eq!(String::from_utf8_lossy(&bytes), answer);
-}
-
-#[track_caller]
 fn route_answers(server: &Server, path: &str, question: &str, answer: &str) {
-    let mut client = RawWs::connect(server, path);
-    client.send_frame(first::TEXT, question.as_bytes());
-    assert_eq!(String::from_utf8_lossy(&client.read().payload), answer);
+    let reply = RawWs::connect(server, path).exchange(question.as_bytes());
+    assert_eq!(String::from_utf8_lossy(&reply), answer);
 }
 
 #[test]
@@ -82,7 +74,7 @@ fn every_example_is_in_a_test() {
 fn the_minimal_example_serves_its_service_over_tcp_and_websocket() {
     let (_folder, folder) = folder();
     let server = start(&example("minimal", &folder), &folder);
-    answers(http::connect(server.address("upper")), "hello", "HELLO");
+    assert_eq!(round_trip(&mut http::connect(server.address("upper")), b"hello"), b"HELLO");
     route_answers(&server, "/ws", "hello", "HELLO");
 }
 
@@ -121,14 +113,13 @@ fn the_forwards_example_passes_connections_to_its_upstreams() {
 
 #[test]
 fn the_tls_example_serves_https_and_a_service_over_tls() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let folder = authority.file("");
     let server = start(&example("tls", &folder), &folder);
     let mut client = authority.connect(server.address("http"));
     let health = http::exchange(&mut client, &["GET /healthz HTTP/1.1", "Host: echo.example"]);
     assert_eq!(health.text(), "ok\n");
-    answers(authority.connect(server.address("upper")), "hello", "HELLO");
+    assert_eq!(round_trip(&mut authority.connect(server.address("upper")), b"hello"), b"HELLO");
 }
 
 #[test]
@@ -165,8 +156,11 @@ fn the_example_of_all_settings_serves_and_leaves_none_out() {
     let (_folder, folder) = folder();
     let text = example("all", &folder);
     let server = start(&text, &folder);
-    answers(http::connect(server.address("upper")), "hello", "HELLO");
-    answers(UnixStream::connect(folder.join("echo.sock")).unwrap(), "hello", "hello");
+    assert_eq!(round_trip(&mut http::connect(server.address("upper")), b"hello"), b"HELLO");
+    assert_eq!(
+        round_trip(&mut UnixStream::connect(folder.join("echo.sock")).unwrap(), b"hello"),
+        b"hello"
+    );
     for path in ["/ws", "/ws/echo"] {
         route_answers(&server, path, "HELLO", "HELLO");
     }
@@ -187,8 +181,7 @@ fn the_example_of_all_settings_serves_and_leaves_none_out() {
 
 #[test]
 fn what_the_example_of_all_settings_leaves_out_may_be_set_too() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let folder = authority.file("");
     fs::write(folder.join("operator-token"), "correct-horse-battery-staple").unwrap();
     let text = example("all", &folder).replace("/usr/share/novnc", &folder.display().to_string());

@@ -21,7 +21,7 @@ use std::{
 use echogate_tests::{
     http::connect,
     server::{Server, WAIT_TIMEOUT},
-    tcp::{noise, read_exactly},
+    tcp::{noise, read_exactly, round_trip},
     tls::Authority,
 };
 
@@ -46,8 +46,7 @@ struct Families {
 
 impl Families {
     fn of(service: &str) -> Families {
-        let authority = Authority::new();
-        authority.install(&authority.issue(&["127.0.0.1"]));
+        let authority = Authority::with_certificate(&["127.0.0.1"]);
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
         let endpoints = [
@@ -262,8 +261,7 @@ fn clients_are_listed_by_their_kind_with_what_is_known_of_them() {
     by_udp("127.0.0.1:0", &udp.unwrap())(b"seven b", 7);
     by_unixgram(&datagram)(b"four", 4);
     let mut client = UnixStream::connect(&stream).unwrap();
-    client.write_all(b"me").unwrap();
-    read_exactly(&mut client, 2);
+    round_trip(&mut client, b"me");
     let entered = |connection: &Value| connection["bytes_sent"] != 0;
     let mut all = server.wait_for_connections(|all| all.iter().filter(|c| entered(c)).count() == 3);
     // A datagram is counted after its reply is sent, which may be after other replies.
@@ -577,8 +575,7 @@ fn sockets_of_a_service_manager_are_served_by_their_names() {
     let path = dir.path().join("passed.sock");
     let server = Server::spawn(activated("upper:time:http:http", &path));
     let mut client = connect(server.address("upper"));
-    client.write_all(b"activated").unwrap();
-    assert_eq!(read_exactly(&mut client, 9), b"ACTIVATED");
+    assert_eq!(round_trip(&mut client, b"activated"), b"ACTIVATED");
     let mut exchange = by_udp("127.0.0.1:0", server.address("time"));
     assert!(exchange(b"x", 0).starts_with(b"error: "));
     assert_eq!(echogate_tests::http::get(server.address("http"), "/healthz").status, 200);

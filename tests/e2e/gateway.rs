@@ -69,18 +69,15 @@ fn with_a_folder_of_ones_own_the_gateway_still_answers_handshakes() {
     // A custom web root may have inline scripts, fonts and frames; the built-in page has none.
     assert_eq!(page.header("content-security-policy"), None);
     let mut client = RawWs::connect(&server, "/");
-    client.send_frame(first::TEXT, b"hi");
-    assert_eq!(client.read().payload, b"HI");
+    assert_eq!(client.exchange(b"hi"), b"HI");
     let mut client = RawWs::connect(&server, "/index.html");
-    client.send_frame(first::TEXT, b"hi");
-    assert_eq!(client.read().payload, b"HI");
+    assert_eq!(client.exchange(b"hi"), b"HI");
     assert_eq!(http::get(server.address("http"), "/nowhere").status, 404);
 }
 
 /// An authority, and a file with a certificate and its key.
 fn self_pem() -> (Authority, String) {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let both = authority.file("self.pem");
     let parts =
         ["key.pem", "cert.pem"].map(|name| fs::read_to_string(authority.file(name)).unwrap());
@@ -112,8 +109,7 @@ fn websockifys_options_have_the_same_meaning() {
         let page = http::exchange(&mut stream, &["GET /vnc.html HTTP/1.1", &host]);
         assert_eq!(page.text(), "mine");
         let mut client = RawWs::over(authority.connect(address), &server, "/websockify", &[]);
-        client.send_frame(first::TEXT, b"hi");
-        assert_eq!(client.read().payload, b"HI");
+        assert_eq!(client.exchange(b"hi"), b"HI");
     }
 }
 
@@ -200,8 +196,7 @@ fn check_says_what_would_listen_and_lead_where_and_starts_nothing() {
 
 #[test]
 fn check_tells_plain_from_tls_addresses() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["localhost"]));
+    let authority = Authority::with_certificate(&["localhost"]);
     let flags = authority.flags();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     for (http, url, expected) in [

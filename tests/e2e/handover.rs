@@ -8,7 +8,6 @@ mod failures;
 
 use std::{
     fs,
-    io::Write,
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -20,7 +19,7 @@ use std::{
 use echogate_tests::{
     http::{self, connect, exchange},
     server::Server,
-    tcp::{read_exactly, read_to_end},
+    tcp::{read_to_end, round_trip},
     ws::{self, RawWs},
 };
 use nix::{
@@ -64,10 +63,8 @@ impl Folder {
     }
 }
 
-/// Sends a message and reads its answer.
 fn converse(client: &mut TcpStream) {
-    client.write_all(b"abc").unwrap();
-    assert_eq!(read_exactly(client, 3), b"ABC");
+    assert_eq!(round_trip(client, b"abc"), b"ABC");
 }
 
 fn exists(path: &Path) -> bool {
@@ -207,8 +204,7 @@ fn the_files_of_unix_sockets_belong_to_the_new_process() {
     assert_eq!(old.wait().code(), Some(0));
     let files = ["upper.sock", "gram.sock", "handover.sock"].map(|name| folder.path(name));
     assert!(files.iter().all(|file| exists(file)));
-    new.signal("TERM");
-    assert_eq!(new.wait().code(), Some(0));
+    assert_eq!(new.terminate(), Some(0));
     assert!(!files.iter().any(|file| exists(file)), "removed at the end");
 }
 
@@ -244,8 +240,7 @@ fn a_socket_gets_the_service_and_the_permissions_of_the_new_settings() {
     assert_eq!(old.wait().code(), Some(0));
     assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
     let mut client = std::os::unix::net::UnixStream::connect(&socket).unwrap();
-    client.write_all(b"abc").unwrap();
-    assert_eq!(read_exactly(&mut client, 3), b"abc");
+    assert_eq!(round_trip(&mut client, b"abc"), b"abc");
 }
 
 #[test]

@@ -72,8 +72,7 @@ fn a_101_says_upgrade_alone_and_its_names_are_written_as_in_rfc_6455() {
             ]
         );
         let mut client = RawWs { stream };
-        client.send_frame(first::TEXT, b"hello");
-        assert_eq!(client.read().payload, b"HELLO");
+        assert_eq!(client.exchange(b"hello"), b"HELLO");
     }
 }
 
@@ -81,8 +80,7 @@ fn a_101_says_upgrade_alone_and_its_names_are_written_as_in_rfc_6455() {
 fn a_query_belongs_to_no_route_and_disturbs_none() {
     let server = server();
     let mut client = RawWs::connect(&server, "/ws?token=abc");
-    client.send_frame(first::TEXT, b"x");
-    assert_eq!(client.read().payload, b"X");
+    assert_eq!(client.exchange(b"x"), b"X");
 }
 
 #[test]
@@ -232,8 +230,7 @@ fn the_servers_own_page_may_connect() {
     let server = server();
     let origin = format!("Origin: http://{}", server.address("http"));
     let mut page = RawWs::connect_with(&server, "/ws", &[&origin]);
-    page.send_frame(first::TEXT, b"mine");
-    assert_eq!(page.read().payload, b"MINE");
+    assert_eq!(page.exchange(b"mine"), b"MINE");
 }
 
 #[test]
@@ -295,8 +292,7 @@ fn a_page_without_a_host_may_connect_where_it_is_allowed() {
         let server = Server::start(ECHOGATE, &["--allow-origin", allowed]);
         let line = format!("Origin: {allowed}");
         let mut page = RawWs::connect_with(&server, "/ws", &[&line, BROWSER]);
-        page.send_frame(first::TEXT, b"hi");
-        assert_eq!(page.read().payload, b"HI");
+        assert_eq!(page.exchange(b"hi"), b"HI");
         let line = format!("Origin: {refused}");
         let mut page = RawWs::connect_with(&server, "/ws", &[&line, BROWSER]);
         assert_eq!(page.read_close().0, Some(1008), "{refused}");
@@ -343,8 +339,7 @@ fn a_foreign_page_that_keeps_sending_still_gets_its_close() {
 fn an_allowed_origin_may_connect() {
     let server = Server::start(ECHOGATE, &["--allow-origin", "https://friend.example"]);
     let mut page = RawWs::connect_with(&server, "/ws", &["Origin: https://friend.example"]);
-    page.send_frame(first::TEXT, b"hi");
-    assert_eq!(page.read().payload, b"HI");
+    assert_eq!(page.exchange(b"hi"), b"HI");
     let foreign = ["Origin: https://friend.example.evil", BROWSER];
     let mut page = RawWs::connect_with(&server, "/ws", &foreign);
     assert_eq!(page.read_close().0, Some(1008));
@@ -496,7 +491,6 @@ fn messages_sent_together_with_the_handshake_are_not_lost() {
         let mut client = RawWs { stream };
         client.send(late);
         assert_eq!(client.read().payload, b"EARLY");
-        client.send(&ws::close(1000, ""));
-        assert_eq!(client.read_close().0, Some(1000));
+        assert_eq!(client.end(1000, "").0, Some(1000));
     }
 }

@@ -103,8 +103,7 @@ fn colours_are_for_terminals_and_for_those_who_want_them() {
         let arguments = [&[no_colour, ECHOGATE], &serve[..]].concat();
         let server = Terminal::start("/usr/bin/env", &arguments);
         server.wait_for("ready");
-        server.type_in("\x03");
-        server.wait_for("a second signal exits immediately");
+        server.exchange("\x03", "a second signal exits immediately");
         assert_eq!(server.raw().contains('\x1b'), coloured, "{:?}", server.raw());
     }
     assert!(!printed(&["help"]).contains('\x1b'));

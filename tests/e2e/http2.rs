@@ -67,8 +67,7 @@ async fn connect_tls(arguments: &[&str]) -> (Server, TlsStream<TcpStream>) {
 
 /// A server with HTTPS, and the TLS configuration of a client that trusts it and offers only HTTP/2.
 fn start(arguments: &[&str]) -> (Server, TlsConnector) {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["localhost"]));
+    let authority = Authority::with_certificate(&["localhost"]);
     let mut command = Command::new(ECHOGATE);
     command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
     command.args(authority.flags()).args(arguments);

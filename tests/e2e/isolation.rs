@@ -12,11 +12,11 @@ use std::{
 
 use echogate_tests::{
     http::{self, Response, connect},
-    server::{Server, WAIT_TIMEOUT},
+    server::{Server, WAIT_TIMEOUT, wait_until},
     tcp::{connect_from, connect_with_small_buffer, read_exactly, read_to_end},
     tls::Authority,
     upstream::Unresponsive,
-    ws::{self, BROWSER, RawWs, first},
+    ws::{self, BROWSER, RawWs},
 };
 use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
@@ -46,15 +46,11 @@ fn crowd(server: &Server, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
 
 /// Waits until the server has closed one of the connections, and drops it.
 fn wait_for_one_end(clients: &mut Vec<TcpStream>) {
-    let start = Instant::now();
     let has_ended = |mut client: &TcpStream| {
         client.set_nonblocking(true).unwrap();
         client.read(&mut [0]).map_or_else(|e| e.kind() != ErrorKind::WouldBlock, |read| read == 0)
     };
-    while !clients.iter().any(has_ended) {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "none is closed");
-        thread::sleep(Duration::from_millis(2));
-    }
+    wait_until("none is closed", || clients.iter().any(has_ended));
     let ended = clients.iter().position(has_ended).unwrap();
     clients.remove(ended);
 }
@@ -71,14 +67,12 @@ fn all_is_served(server: &Server) {
         assert_eq!(http::get(server.address("http"), path).status, 200, "{path}");
     }
     let mut client = RawWs::connect(server, "/ws");
-    client.send_frame(first::TEXT, b"served");
-    assert_eq!(client.read().payload, b"SERVED");
+    assert_eq!(client.exchange(b"served"), b"SERVED");
 }
 
 /// A server with HTTPS and a certificate for `name`, and the authority of the certificate.
 fn tls_server(name: &str, more: &[&str]) -> (Server, Authority) {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&[name]));
+    let authority = Authority::with_certificate(&[name]);
     let flags = authority.flags();
     let flags: Vec<_> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
     (Server::start(ECHOGATE, &flags), authority)

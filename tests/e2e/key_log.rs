@@ -13,15 +13,13 @@ use echogate_tests::{
     server::Server,
     tcp::read_to_end,
     tls::Authority,
-    ws::{self, RawWs, first},
+    ws::{self, RawWs},
 };
 
 use crate::ECHOGATE;
 
 fn authority() -> Authority {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
-    authority
+    Authority::with_certificate(&["127.0.0.1"])
 }
 
 fn server(file: &Path, arguments: &[String]) -> Server {
@@ -73,8 +71,7 @@ fn an_upstream_and_the_native_client_append_their_secrets_to_a_file_that_exists(
     let server = server(&file, &["--route".to_owned(), route]);
     server.wait_for_log(&["WARN", "SSLKEYLOGFILE"]);
     let mut client = RawWs::connect(&server, "/x");
-    client.send_frame(first::TEXT, b"hello");
-    assert_eq!(client.read().payload, b"hello");
+    assert_eq!(client.exchange(b"hello"), b"hello");
     assert_eq!(count(&file, "CLIENT_TRAFFIC_SECRET_0 "), 1);
 
     let output = connect(&["--ca", &authority.ca(), tls.url("echo")], &file);

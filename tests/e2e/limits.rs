@@ -9,9 +9,11 @@ use std::{
 
 use echogate_tests::{
     http::{self, connect},
+    program::signal,
     server::Server,
     tcp::{
-        connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, write_until_blocked,
+        connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, round_trip,
+        write_until_blocked,
     },
     upstream::{Unresponsive, Upstream},
     ws::{self, BROWSER, RawWs, first},
@@ -183,15 +185,13 @@ fn with_files(files: u32, arguments: &[&str]) -> Server {
 fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
     let server = with_files(64, &[]);
     let mut first = connect(server.address("upper"));
-    first.write_all(b"a").unwrap();
-    assert_eq!(read_exactly(&mut first, 1), b"A");
+    assert_eq!(round_trip(&mut first, b"a"), b"A");
 
     // The kernel completes connections that the server cannot accept.
     let mut crowd: Vec<_> = (0..100).map(|_| connect(server.address("upper"))).collect();
     server.wait_for_log(&["cannot accept connections"]);
     for _ in 0..10 {
-        first.write_all(b"still served").unwrap();
-        assert_eq!(read_exactly(&mut first, 12), b"STILL SERVED");
+        assert_eq!(round_trip(&mut first, b"still served"), b"STILL SERVED");
     }
 
     // The last client waits until others have ended.
@@ -236,13 +236,11 @@ fn running_out_of_file_descriptors_fails_a_handshake_but_not_the_server() {
     // Accepted clients are served once the upstream connection of the last one is accepted.
     drop(clients.split_off(clients.len() / 2));
     for client in &mut clients {
-        client.send_frame(first::TEXT, b"in");
-        assert_eq!(client.read().payload, b"IN");
+        assert_eq!(client.exchange(b"in"), b"IN");
     }
     server.wait_for_connections(|all| all.len() == 2 * clients.len());
     let mut new = RawWs::connect(&server, "/ws");
-    new.send_frame(first::TEXT, b"new");
-    assert_eq!(new.read().payload, b"NEW");
+    assert_eq!(new.exchange(b"new"), b"NEW");
 }
 
 #[test]
@@ -266,8 +264,7 @@ fn a_limit_of_one_connection_starves_no_listener() {
             assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
         } else {
             let mut client = connect(server.address("upper"));
-            client.write_all(b"x").unwrap();
-            assert_eq!(read_exactly(&mut client, 1), b"X");
+            assert_eq!(round_trip(&mut client, b"x"), b"X");
         }
     }
 }
@@ -314,10 +311,8 @@ fn each_limit_is_an_http_status_for_clients_and_a_close_reason_for_pages() {
             RawWs::connect(&server, "/many");
         }
         // Established connections are not disturbed, and a released permit is used again.
-        first.send_frame(first::TEXT, b"in");
-        assert_eq!(first.read().payload, b"IN");
-        first.send(&ws::close(1000, ""));
-        first.read_close();
+        assert_eq!(first.exchange(b"in"), b"IN");
+        first.end(1000, "");
         server.wait_for_connections(|all| all.iter().all(|one| one["target"] != path));
         RawWs::connect(&server, path);
     }
@@ -334,8 +329,7 @@ fn a_client_whose_upstream_is_a_listener_here_takes_one_permit() {
             let mut clients = [(); 3].map(|()| RawWs::connect(&server, "/ws"));
             assert_eq!(handshake(&server, "/ws").1.status, 503, "{limit} {route:?}");
             for client in &mut clients {
-                client.send_frame(first::TEXT, b"in");
-                assert_eq!(client.read().payload, b"IN", "{limit} {route:?}");
+                assert_eq!(client.exchange(b"in"), b"IN", "{limit} {route:?}");
             }
             assert_eq!(server.connections().len(), 6, "{limit} {route:?}");
         }
@@ -347,8 +341,7 @@ fn an_address_with_too_many_tcp_connections_gets_no_more() {
     let server = Server::start(ECHOGATE, &["--max-per-address", "2"]);
     let mut clients: Vec<_> = (0..2).map(|_| connect(server.address("upper"))).collect();
     for client in &mut clients {
-        client.write_all(b"x").unwrap();
-        assert_eq!(read_exactly(client, 1), b"X");
+        assert_eq!(round_trip(client, b"x"), b"X");
     }
     let mut third = connect(server.address("upper"));
     assert_eq!(third.read(&mut [0; 1]).unwrap_or(0), 0, "it is ended");
@@ -356,8 +349,7 @@ fn an_address_with_too_many_tcp_connections_gets_no_more() {
     drop(clients);
     server.wait_for_connections(<[_]>::is_empty);
     let mut fourth = connect(server.address("upper"));
-    fourth.write_all(b"x").unwrap();
-    assert_eq!(read_exactly(&mut fourth, 1), b"X");
+    assert_eq!(round_trip(&mut fourth, b"x"), b"X");
 }
 
 #[test]
@@ -368,8 +360,7 @@ fn an_idle_connection_is_ended_after_the_idle_timeout() {
     let mut ws = RawWs::connect(&server, "/ws");
     let mut busy = connect(server.address("upper"));
     for _ in 0..60 {
-        busy.write_all(b"x").unwrap();
-        assert_eq!(read_exactly(&mut busy, 1), b"X");
+        assert_eq!(round_trip(&mut busy, b"x"), b"X");
         thread::sleep(std::time::Duration::from_millis(50));
     }
     let (code, reason) = ws.read_close();
@@ -445,8 +436,7 @@ fn a_client_whose_process_is_stopped_is_found_and_one_that_only_waits_is_kept() 
     let mut waiting = start();
     let mut stopped = start();
     server.wait_for_connections(|all| all.len() == 2);
-    let stop = Command::new("kill").args(["-STOP", &stopped.id().to_string()]).status();
-    assert!(stop.unwrap().success());
+    signal(stopped.id(), "STOP");
     server.wait_for_log(&["the client did not answer a Ping"]);
     // The kernel still acknowledges for the stopped process: only a missing Pong shows the stop.
     server.wait_for_connections(|all| all.len() == 1);
@@ -483,8 +473,7 @@ fn idle_connections_are_cheap() {
     eprintln!("{count} idle TCP connections: {grown} KiB, {each:.2} KiB each");
     assert!(each < 8.0, "{each} KiB for each idle connection");
     let mut last = clients.pop().unwrap();
-    last.write_all(b"and still served").unwrap();
-    assert_eq!(read_exactly(&mut last, 16), b"AND STILL SERVED");
+    assert_eq!(round_trip(&mut last, b"and still served"), b"AND STILL SERVED");
 }
 
 #[test]
@@ -494,8 +483,7 @@ fn idle_websocket_connections_are_cheap() {
     let before = server.memory("VmRSS");
     let mut clients: Vec<_> = (0..count).map(|_| RawWs::connect(&server, "/ws")).collect();
     for client in &mut clients {
-        client.send_frame(first::TEXT, b"a");
-        assert_eq!(client.read().payload, b"A");
+        assert_eq!(client.exchange(b"a"), b"A");
     }
     let grown = server.memory("VmRSS").saturating_sub(before);
     #[expect(clippy::cast_precision_loss, reason = "for people to read")]

@@ -6,12 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use echogate_tests::{
-    http::connect,
-    server::Server,
-    tcp::read_to_end,
-    ws::{self, RawWs, first},
-};
+use echogate_tests::{http::connect, server::Server, tcp::read_to_end, ws::RawWs};
 use serde_json::Value;
 
 use crate::ECHOGATE;
@@ -35,10 +30,8 @@ fn assert_all_are_objects(lines: &[String]) {
 fn an_object_has_time_level_module_message_and_fields() {
     let server = Server::start(ECHOGATE, &["--log-format", "json", "--route", "/x=service:upper"]);
     let mut client = RawWs::connect(&server, "/x");
-    client.send_frame(first::TEXT, b"hello");
-    client.read();
-    client.send(&ws::close(1000, ""));
-    client.read_close();
+    client.exchange(b"hello");
+    client.end(1000, "");
     let line = object(&server, "the client closed");
     assert_eq!(line["level"], "INFO", "{line}");
     assert_eq!(line["message"], "the client closed (1000)", "{line}");

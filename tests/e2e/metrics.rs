@@ -11,10 +11,10 @@ use std::{
 use echogate_tests::{
     http::{self, Response, connect},
     program::free_port,
-    server::{Server, WAIT_TIMEOUT},
+    server::{Server, wait_until},
     tcp::{read_exactly, read_to_end},
     upstream::{Unresponsive, Upstream},
-    ws::{self, RawWs, RawWsServer, first},
+    ws::{self, RawWs, RawWsServer},
 };
 
 use crate::ECHOGATE;
@@ -46,8 +46,7 @@ fn a_route_counts_its_own_connections() {
     let routes = ["--route", "/x=service:upper", "--route", "/y=service:echo"];
     let server = Server::start(ECHOGATE, &routes);
     let mut client = RawWs::connect(&server, "/x");
-    client.send_frame(first::TEXT, b"hello");
-    client.read();
+    client.exchange(b"hello");
     for (metric, value) in [
         ("connections", 1),
         ("connections_total", 1),
@@ -61,8 +60,7 @@ fn a_route_counts_its_own_connections() {
     ] {
         wait_for(&server, metric, value);
     }
-    client.send(&ws::close(1000, ""));
-    client.read_close();
+    client.end(1000, "");
     for (metric, value) in [
         ("connection_seconds_count", 1),
         ("connections", 0),
@@ -252,8 +250,7 @@ fn a_reload_keeps_the_metrics_of_routes_that_stay_and_drops_the_others() {
     wait_for(&server, "connections_total", 1);
     assert!(!metrics().contains(y), "{}", metrics());
     for client in [&mut stays, &mut orphan] {
-        client.send_frame(first::TEXT, b"hello");
-        client.read();
+        client.exchange(b"hello");
     }
     let _other = RawWs::connect(&server, "/x");
     wait_for(&server, "connections_total", 2);
@@ -274,8 +271,7 @@ fn routes_that_are_not_used_take_little_of_the_metrics() {
     let before = length();
     assert!(before < 500_000, "{before}");
     let mut client = RawWs::connect(&server, "/7");
-    client.send(&ws::close(1000, ""));
-    client.read_close();
+    client.end(1000, "");
     let name = "echogate_target_connection_seconds_count{route=\"/7\"}";
     server.wait_for_metric(name, |count| count == 1);
     let more = length() - before;
@@ -320,10 +316,7 @@ fn the_process_has_the_usual_metrics() {
         line.unwrap().parse::<f64>().unwrap()
     };
     let before = cpu();
-    let start = std::time::Instant::now();
-    while cpu() <= before {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "requests take CPU time");
-    }
+    wait_until("requests take CPU time", || cpu() > before);
 }
 
 const DASHBOARD: &str =
@@ -344,10 +337,8 @@ fn each_metric_of_the_dashboard_is_served() {
     // The metrics of a route begin with what happens on it.
     let mut client = RawWs::connect(&server, "/x");
     assert_eq!(handshake(&server, "/x", &[]).status, 503);
-    client.send_frame(first::TEXT, b"hello");
-    client.read();
-    client.send(&ws::close(1000, ""));
-    client.read_close();
+    client.exchange(b"hello");
+    client.end(1000, "");
     wait_for(&server, "connection_seconds_count", 1);
     let text = http::get(server.address("http"), "/metrics").text();
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';

@@ -6,15 +6,17 @@ use std::{
     net::TcpStream,
     os::fd::OwnedFd,
     process::{Child, ChildStderr, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use echogate_tests::{
     http::connect,
-    program::free_port,
-    server::{Server, WAIT_TIMEOUT},
-    tcp::{connect_with_small_buffer, noise, read_exactly, read_to_end, write_until_blocked},
-    ws::{self, RawWs, first},
+    program::{exit_status, free_port, signal},
+    server::{Server, WAIT_TIMEOUT, wait_until},
+    tcp::{
+        connect_with_small_buffer, noise, read_to_end, round_trip, wait_until_refused,
+        write_until_blocked,
+    },
+    ws::{self, RawWs},
 };
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
@@ -46,8 +48,7 @@ fn fill_log(server: &Server) {
 
 /// Whether a client of `upper` gets a reply.
 fn is_served(client: &mut TcpStream) -> bool {
-    client.write_all(b"served").unwrap();
-    read_exactly(client, 6) == b"SERVED"
+    round_trip(client, b"served") == b"SERVED"
 }
 
 #[test]
@@ -58,8 +59,7 @@ fn a_log_that_is_not_read_blocks_nothing_and_counts_lost_lines() {
         assert!(is_served(&mut connect(server.address("upper"))));
     }
     let mut ws = RawWs::connect(&server, "/ws");
-    ws.send_frame(first::TEXT, b"a");
-    assert_eq!(ws.read().payload, b"A");
+    assert_eq!(ws.exchange(b"a"), b"A");
     drop(ws);
     assert!(is_served(&mut before));
 
@@ -72,8 +72,7 @@ fn a_log_that_is_not_read_blocks_nothing_and_counts_lost_lines() {
     };
     assert!(number(&received) > 0, "{received}");
     drop(before);
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.terminate(), Some(0));
     server.wait_for_log(&["shutting down; a second signal exits immediately"]);
     // Every line is complete, and each logged line is present or counted as lost.
     let lines = server.log();
@@ -98,12 +97,8 @@ fn a_server_whose_log_nobody_reads_ends_by_its_signals() {
     let mut deaf = connect_with_small_buffer(server.address("upper"));
     write_until_blocked(&mut deaf, &noise(64 << 20));
     server.signal("TERM");
-    let start = Instant::now();
-    while TcpStream::connect(server.address("upper")).is_ok() {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "it still takes connections");
-    }
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(1));
+    wait_until_refused(server.address("upper"));
+    assert_eq!(server.terminate(), Some(1));
     drop((log, client, deaf));
 }
 
@@ -114,8 +109,7 @@ fn a_log_without_a_reader_blocks_nothing() {
     fill_log(&server);
     assert!(is_served(&mut before));
     drop(before);
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.terminate(), Some(0));
 }
 
 /// A full pipe.
@@ -157,31 +151,19 @@ fn a_standard_output_that_is_not_read_blocks_nothing() {
     let mut running = Running(command.spawn().unwrap());
     drop(command);
     let address = format!("127.0.0.1:{port}");
-    let start = Instant::now();
-    let mut client = loop {
-        match TcpStream::connect(&address) {
-            Ok(client) => break client,
-            Err(e) => assert!(start.elapsed() < WAIT_TIMEOUT, "{e}"),
-        }
-    };
-    client.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
+    wait_until("it never listens", || TcpStream::connect(&address).is_ok());
+    let mut client = connect(&address);
     assert!(is_served(&mut client));
     // A generated token has to be printed; that must not block the reload.
     settings("");
-    let pid = running.0.id().to_string();
-    let signal = |name: &str| {
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    };
-    signal("-HUP");
-    let start = Instant::now();
-    while !std::fs::read_to_string(log.path()).unwrap().contains("configuration reloaded") {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "no reload");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    signal(running.0.id(), "HUP");
+    let logged = || std::fs::read_to_string(log.path()).unwrap();
+    wait_until("no reload", || logged().contains("configuration reloaded"));
     assert!(is_served(&mut client));
     drop(client);
-    signal("-TERM");
-    assert_eq!(ended(&mut running.0), Some(0));
+    signal(running.0.id(), "TERM");
+    let status = exit_status(&mut running.0, WAIT_TIMEOUT).expect("it ends");
+    assert_eq!(status.code(), Some(0));
     drop(reader);
 }
 
@@ -225,16 +207,4 @@ fn a_failure_to_start_is_printed_in_full() {
         printed,
         format!("echogate: cannot listen on http://{address}: address already in use\n")
     );
-}
-
-/// The exit status of a child; `None` if a signal ended it.
-fn ended(child: &mut Child) -> Option<i32> {
-    let start = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        assert!(start.elapsed() < WAIT_TIMEOUT, "it does not end");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -13,7 +13,7 @@ use echogate_tests::{
     server::Server,
     tcp,
     upstream::{Unresponsive, Upstream},
-    ws::{self, RawWs, first},
+    ws::{self, RawWs},
 };
 
 use crate::ECHOGATE;
@@ -133,8 +133,7 @@ fn an_upstream_behind_a_proxy_is_reached_by_its_name() {
     let gateway = Server::start(ECHOGATE, &["--proxy", &url, "--route", route]);
     assert_eq!(gateway.printed("proxy      "), Some(format!("{url} for tcp://db.invalid:5432")));
     let mut client = RawWs::connect(&gateway, "/r");
-    client.send_frame(first::TEXT, b"hello");
-    assert_eq!(client.read().payload, b"HELLO");
+    assert_eq!(client.exchange(b"hello"), b"HELLO");
     assert_eq!(serving.join().unwrap(), "CONNECT db.invalid:5432 HTTP/1.1");
 }
 
@@ -154,12 +153,10 @@ fn a_forward_and_a_route_lead_to_a_websocket_server_behind_a_proxy() {
         let gateway = Server::spawn(command);
         if is_forward {
             let mut client = http::connect(gateway.address("forward"));
-            client.write_all(b"hello\n").unwrap();
-            assert_eq!(tcp::read_exactly(&mut client, 6), b"hello\n");
+            assert_eq!(tcp::round_trip(&mut client, b"hello\n"), b"hello\n");
         } else {
             let mut client = RawWs::connect(&gateway, "/r");
-            client.send_frame(first::TEXT, b"hello");
-            assert_eq!(client.read().payload, b"hello");
+            assert_eq!(client.exchange(b"hello"), b"hello");
         }
         drop(gateway);
         let port = if is_forward { 80 } else { 8080 };

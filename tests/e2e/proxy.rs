@@ -55,8 +55,7 @@ fn a_proxy_says_who_the_client_is_whatever_the_pieces() {
         let mut stream = from_proxy(server.address("http"));
         stream.write_all(header).unwrap();
         let mut client = RawWs::over(stream, &server, "/ws", &[]);
-        client.send_frame(first::TEXT, b"hello");
-        assert_eq!(client.read().payload, b"HELLO");
+        assert_eq!(client.exchange(b"hello"), b"HELLO");
         let live = server.wait_for_connections(|all| all.len() == 1);
         assert_eq!(live[0]["peer"], "192.0.2.7:50000");
         drop(client);
@@ -136,8 +135,7 @@ fn x_forwarded_for_is_believed_of_trusted_proxies_only() {
         let arguments = ["--forwarded-from", trusted, "--route", "/ws=service:upper"];
         let server = Server::start(ECHOGATE, &arguments);
         let mut client = RawWs::connect_with(&server, "/ws", &[HEADER]);
-        client.send_frame(first::TEXT, b"hello");
-        assert_eq!(client.read().payload, b"HELLO");
+        assert_eq!(client.exchange(b"hello"), b"HELLO");
         let live = server.wait_for_connections(|all| all.len() == 1);
         let own = client.stream.local_addr().unwrap().to_string();
         assert_eq!(live[0]["peer"], expected.unwrap_or(&own));
@@ -314,8 +312,7 @@ fn bridges_to_listeners_here_are_no_proxies() {
         let mut stream = from_proxy(server.address("http"));
         stream.write_all(header).unwrap();
         let mut client = RawWs::over(stream, &server, "/ws", &[]);
-        client.send_frame(first::TEXT, b"hello");
-        assert_eq!(client.read().payload, b"HELLO", "{route:?}");
+        assert_eq!(client.exchange(b"hello"), b"HELLO", "{route:?}");
         drop(client);
         let is_told = !route.is_empty();
         server.wait_for_log(&["kind=tcp", if is_told { "192.0.2.7:50000" } else { "127.0.0.1:" }]);

@@ -14,18 +14,12 @@ mod others;
 mod routes;
 mod wrong;
 
-use std::{
-    fs,
-    net::TcpStream,
-    path::PathBuf,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use echogate_tests::{
     http::{self, connect},
     program::free_port,
-    server::{Server, WAIT_TIMEOUT},
+    server::Server,
     ws::{self, RawWs, first},
 };
 use serde_json::Value;
@@ -139,15 +133,6 @@ fn handshake(server: &Server, path: &str, more: &[&str]) -> http::Response {
 
 fn free_address() -> String {
     format!("127.0.0.1:{}", free_port())
-}
-
-/// Waits until `address` refuses connections.
-fn wait_until_closed(address: &str) {
-    let start = Instant::now();
-    while TcpStream::connect(address).is_ok() {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "{address} still takes connections");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write,
     os::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixDatagram},
@@ -13,7 +12,7 @@ use std::{
 use echogate_tests::{
     http::connect,
     server::{Server, WAIT_TIMEOUT},
-    tcp::read_exactly,
+    tcp::round_trip,
 };
 use nix::{sys::time::TimeValLike, time::ClockId};
 
@@ -158,8 +157,7 @@ fn a_service_manager_that_cannot_be_notified_costs_a_line_of_the_log_and_nothing
         server.wait_for_log(&["WARN", "NOTIFY_SOCKET", why]);
         server.wait_for_log(&["WATCHDOG_USEC=soon: expected a number of microseconds"]);
         let mut client = connect(server.address("upper"));
-        client.write_all(b"a").unwrap();
-        assert_eq!(read_exactly(&mut client, 1), b"A");
+        assert_eq!(round_trip(&mut client, b"a"), b"A");
     }
 }
 
@@ -169,6 +167,5 @@ fn a_service_manager_that_does_not_read_delays_no_client() {
     let server = manager.start("", &[("WATCHDOG_USEC", "2000")]);
     server.wait_for_log(&["cannot send WATCHDOG=1 to the service manager (NOTIFY_SOCKET)"]);
     let mut client = connect(server.address("upper"));
-    client.write_all(b"a").unwrap();
-    assert_eq!(read_exactly(&mut client, 1), b"A");
+    assert_eq!(round_trip(&mut client, b"a"), b"A");
 }

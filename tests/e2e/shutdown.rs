@@ -8,18 +8,19 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     os::fd::AsFd,
-    process::{Child, Command, ExitStatus},
+    process::Child,
     sync::mpsc,
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use echogate_tests::{
     http::{self, Response, connect},
+    program::{exit_status, signal},
     server::{Server, WAIT_TIMEOUT},
     tcp::{
         connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, read_to_end,
-        wait_until_read, write_until_blocked,
+        round_trip, wait_until_read, wait_until_refused, write_until_blocked,
     },
     upstream::Upstream,
     ws::{self, Frame, RawWs, first},
@@ -36,10 +37,7 @@ const CUT: &str = "connections did not end within";
 fn wait_for_ending(server: &Server) {
     server.wait_for_log(&["shutting down; a second signal exits immediately"]);
     for what in ["upper", "http"] {
-        let start = Instant::now();
-        while TcpStream::connect(server.address(what)).is_ok() {
-            assert!(start.elapsed() < WAIT_TIMEOUT, "{what} still takes connections");
-        }
+        wait_until_refused(server.address(what));
     }
 }
 
@@ -60,8 +58,7 @@ fn idle_clients_of_all_kinds_get_an_orderly_end() {
     let mut memory: Vec<_> = (0..5).map(|_| RawWs::connect(&server, "/ws/echo")).collect();
     let mut http = connect(server.address("http"));
     for client in &mut tcp {
-        client.write_all(b"a").unwrap();
-        assert_eq!(read_exactly(client, 1), b"A");
+        assert_eq!(round_trip(client, b"a"), b"A");
     }
     server.signal("TERM");
     for client in ws.iter_mut().chain(&mut memory) {
@@ -136,10 +133,8 @@ fn bytes_that_have_arrived_are_answered_and_then_comes_the_end() {
     let mut server = server();
     let mut tcp = connect(server.address("upper"));
     let mut ws = RawWs::connect(&server, "/ws");
-    ws.send_frame(first::TEXT, b"a");
-    ws.read();
-    tcp.write_all(b"a").unwrap();
-    read_exactly(&mut tcp, 1);
+    ws.exchange(b"a");
+    round_trip(&mut tcp, b"a");
     // While the server is stopped, the kernel buffers the bytes, and then the signal.
     server.signal("STOP");
     tcp.write_all(b"just in time").unwrap();
@@ -247,8 +242,7 @@ fn many_clients_are_closed_one_after_the_other() {
     let mut first = clients.remove(0);
     assert_eq!(first.read().close(), (Some(1001), GOODBYE));
     let last = clients.last_mut().unwrap();
-    last.send_frame(first::TEXT, b"not yet");
-    assert_eq!(last.read().payload, b"NOT YET");
+    assert_eq!(last.exchange(b"not yet"), b"NOT YET");
     server.signal("TERM");
     server.wait();
 
@@ -313,10 +307,8 @@ fn during_the_drain_delay_the_server_is_not_ready_and_serves_everybody() {
     assert_eq!((ready.status, ready.text()), (503, "draining\n".to_owned()));
     assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
     let mut late = connect(server.address("upper"));
-    late.write_all(b"late").unwrap();
-    assert_eq!(read_exactly(&mut late, 4), b"LATE");
-    before.send_frame(first::TEXT, b"open");
-    assert_eq!(before.read().payload, b"OPEN");
+    assert_eq!(round_trip(&mut late, b"late"), b"LATE");
+    assert_eq!(before.exchange(b"open"), b"OPEN");
     RawWs::connect(&server, "/ws");
     server.signal("TERM");
     server.wait();
@@ -326,8 +318,7 @@ fn during_the_drain_delay_the_server_is_not_ready_and_serves_everybody() {
 fn after_the_drain_delay_connections_end_in_order() {
     let mut server = Server::start(ECHOGATE, &["--drain", "5s", "--drain-delay", "100ms"]);
     let mut client = connect(server.address("upper"));
-    client.write_all(b"a").unwrap();
-    assert_eq!(read_exactly(&mut client, 1), b"A");
+    assert_eq!(round_trip(&mut client, b"a"), b"A");
     server.signal("TERM");
     assert_eq!(read_to_end(&mut client), b"");
     drop(client);
@@ -340,8 +331,7 @@ fn a_head_that_never_ends_holds_the_server_no_longer_than_the_drain() {
     let mut http = connect(server.address("http"));
     http.write_all(b"GET /readyz HT").unwrap();
     wait_until_read(&http);
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.terminate(), Some(0));
 }
 
 #[test]
@@ -378,8 +368,7 @@ fn no_time_to_drain_is_an_end_at_once() {
     let mut server = Server::start(ECHOGATE, &["--drain", "0s"]);
     let _tcp = connect(server.address("upper"));
     let _ws = RawWs::connect(&server, "/ws");
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.terminate(), Some(0));
 }
 
 #[test]
@@ -428,8 +417,7 @@ pub(crate) fn keep_coming(address: &str) -> Vec<JoinHandle<()>> {
 fn clients_that_keep_coming_do_not_delay_the_end() {
     let mut server = Server::start(ECHOGATE, &["--drain", "2s"]);
     let clients = keep_coming(server.address("upper"));
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.terminate(), Some(0));
     clients.into_iter().for_each(|client| client.join().unwrap());
     assert!(!server.log().iter().any(|line| line.contains(CUT)), "{:#?}", server.log());
 }
@@ -454,37 +442,28 @@ fn shown(terminal: &mut BufReader<File>, text: &str) {
     }
 }
 
-/// Waits for a process to end, and kills it after a timeout.
-fn status(child: &mut Child) -> ExitStatus {
-    let start = Instant::now();
-    loop {
-        match child.try_wait().unwrap() {
-            Some(status) => return status,
-            None if start.elapsed() > WAIT_TIMEOUT => {
-                child.kill().unwrap();
-                panic!("it does not end");
-            }
-            None => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
+/// The exit code of a process, which is killed after a timeout.
+fn exit_code(child: &mut Child) -> Option<i32> {
+    let status = exit_status(child, WAIT_TIMEOUT);
+    child.kill().unwrap();
+    status.expect("it ends").code()
 }
 
 #[test]
 fn a_server_whose_terminal_is_closed_ends() {
     let (mut child, pty, reader) = on_terminal();
     drop((pty, reader));
-    assert_eq!(status(&mut child).code(), Some(0));
+    assert_eq!(exit_code(&mut child), Some(0));
 }
 
 #[test]
 fn sighup_from_an_open_terminal_is_a_reload() {
     let (mut child, pty, mut reader) = on_terminal();
-    let pid = child.id().to_string();
     for _ in 0..2 {
-        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        signal(child.id(), "HUP");
         shown(&mut reader, "SIGHUP: configuration reloaded");
     }
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    assert_eq!(status(&mut child).code(), Some(0));
+    signal(child.id(), "TERM");
+    assert_eq!(exit_code(&mut child), Some(0));
     drop(pty);
 }

@@ -13,22 +13,21 @@ mod relays;
 mod shutdown;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufReader, Write},
     net::TcpStream,
     process::{Command, Stdio},
-    time::Instant,
 };
 
 use echogate_proto::recording::{Direction, Event, Opened, Payload, Place, Record, Side};
 use echogate_tests::{
     http::{Response, connect},
     program::programs,
-    server::{Server, WAIT_TIMEOUT},
+    server::Server,
     tcp::read_exactly,
     ws::{self, RawWs, first},
 };
 
-use crate::{ECHOGATE, server};
+use crate::{ECHOGATE, events::next_data, server};
 
 /// An observer of a connection.
 pub(crate) struct Observer {
@@ -64,19 +63,8 @@ impl Observer {
 
     /// The next event; none at the end of the stream.
     fn next(&mut self) -> Option<Event> {
-        let start = Instant::now();
-        loop {
-            // Comments are sent without events, too.
-            assert!(start.elapsed() < WAIT_TIMEOUT, "no event comes");
-            let mut line = String::new();
-            if self.stream.read_line(&mut line).unwrap() == 0 {
-                return None;
-            }
-            // Lines with the lengths of chunks and empty lines are skipped.
-            if let Some(data) = line.strip_prefix("data: ") {
-                return Some(serde_json::from_str::<Record>(data).unwrap().event);
-            }
-        }
+        let data = next_data(&mut self.stream)?;
+        Some(serde_json::from_str::<Record>(&data).unwrap().event)
     }
 
     /// The first event.
@@ -181,8 +169,7 @@ fn frames_of_a_websocket_are_seen_with_their_opcodes_and_its_close() {
     assert!(opened.response.unwrap().starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
     assert!(opened.client_has_frames && !opened.upstream_has_frames);
     assert_eq!(opened.upstream.as_deref(), Some("service:echo"));
-    client.send_frame(first::TEXT, b"hello");
-    assert_eq!(client.read().payload, b"hello");
+    assert_eq!(client.exchange(b"hello"), b"hello");
     assert_eq!(
         observer.lines(4),
         [
@@ -223,8 +210,7 @@ fn one_side_is_observed_if_that_is_asked_for() {
     let id = id_of(&server, "/x");
     let mut observers = ["client", "upstream"].map(|side| Observer::new(&server, id, side));
     observers.iter_mut().for_each(|observer| drop(observer.opened()));
-    client.send_frame(first::TEXT, b"hello");
-    assert_eq!(client.read().payload, b"HELLO");
+    assert_eq!(client.exchange(b"hello"), b"HELLO");
     let [of_client, of_upstream] = &mut observers;
     assert_eq!(of_client.lines(2), ["client > text FIN hello", "client < text FIN HELLO"]);
     assert_eq!(of_upstream.lines(2), ["upstream > bytes hello", "upstream < bytes HELLO"]);

@@ -12,7 +12,7 @@ use echogate_tests::{
     server::Server,
     tcp::{
         connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, read_to_end, reset,
-        write_until_blocked,
+        round_trip, write_until_blocked,
     },
 };
 
@@ -122,8 +122,7 @@ fn upper_is_reached_over_ipv6() {
     });
     assert!(server.address("upper").starts_with("[::1]:"));
     let mut client = connect(server.address("upper"));
-    client.write_all(b"six").unwrap();
-    assert_eq!(read_exactly(&mut client, 3), b"SIX");
+    assert_eq!(round_trip(&mut client, b"six"), b"SIX");
     assert_eq!(echogate_tests::http::get(server.address("http"), "/healthz").status, 200);
 }
 
@@ -131,8 +130,7 @@ fn upper_is_reached_over_ipv6() {
 fn a_client_that_resets_its_connection_disturbs_nobody() {
     let server = server();
     let mut other = connect(server.address("upper"));
-    other.write_all(b"before").unwrap();
-    assert_eq!(read_exactly(&mut other, 6), b"BEFORE");
+    assert_eq!(round_trip(&mut other, b"before"), b"BEFORE");
 
     let mut rude = connect(server.address("upper"));
     rude.write_all(&noise(100_000)).unwrap();
@@ -140,11 +138,9 @@ fn a_client_that_resets_its_connection_disturbs_nobody() {
     let line = server.wait_for_log(&["kind=tcp", "connection failed: "]);
     assert!(line.contains("reset") || line.contains("pipe"), "{line}");
 
-    other.write_all(b"after").unwrap();
-    assert_eq!(read_exactly(&mut other, 5), b"AFTER");
+    assert_eq!(round_trip(&mut other, b"after"), b"AFTER");
     let mut new = connect(server.address("upper"));
-    new.write_all(b"new").unwrap();
-    assert_eq!(read_exactly(&mut new, 3), b"NEW");
+    assert_eq!(round_trip(&mut new, b"new"), b"NEW");
 }
 
 #[test]

@@ -18,8 +18,8 @@ use echogate_tests::{
     http::{self, Response},
     program::programs,
     server::Server,
-    tcp::{noise, read_exactly, read_to_end},
-    tls::{Authority, answers, finish},
+    tcp::{noise, read_exactly, read_to_end, round_trip},
+    tls::{Authority, finish},
     upstream::Upstream,
     ws::{self, BROWSER, RawWs, first},
 };
@@ -31,8 +31,7 @@ use crate::{ECHOGATE, connect::run as call};
 /// An authority, and a server with its certificate for 127.0.0.1: HTTPS, `upper` over TCP, and
 /// `echo` over TLS.
 fn secure(arguments: &[&str]) -> (Authority, Server) {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1", "localhost"]));
+    let authority = Authority::with_certificate(&["127.0.0.1", "localhost"]);
     let flags = authority.flags();
     let mut all = vec!["--listen", "echo=tls://127.0.0.1:0"];
     all.extend(flags.iter().map(String::as_str));
@@ -67,8 +66,8 @@ fn a_tls_listener_answers_and_each_side_ends_its_own() {
     let (authority, server) = secure(&[]);
     assert!(server.url("echo").starts_with("tls://127.0.0.1:"));
     let mut client = authority.connect(server.address("echo"));
-    assert!(answers(&mut client, b"hello", b"hello"));
-    assert!(answers(&mut client, &[7; 100_000], &[7; 100_000]));
+    assert_eq!(round_trip(&mut client, b"hello"), b"hello");
+    assert!(round_trip(&mut client, &[7; 100_000]) == [7; 100_000]);
     client.write_all(b"the last").unwrap();
     finish(&mut client);
     assert_eq!(read_to_end(&mut client), b"the last", "and TLS's own end");
@@ -117,8 +116,7 @@ fn a_websocket_over_tls_is_bridged_and_closed() {
             let expected = if capitals { message.to_ascii_uppercase() } else { message.to_vec() };
             assert_eq!(client.read_message().payload, expected, "{path}");
         }
-        client.send(&ws::close(1000, ""));
-        assert_eq!(client.read_close().0, Some(1000));
+        assert_eq!(client.end(1000, "").0, Some(1000));
     }
 }
 
@@ -140,16 +138,14 @@ fn a_page_of_another_scheme_is_refused_even_with_the_same_host() {
 
 #[test]
 fn without_a_plain_listener_the_default_route_leads_to_the_service_in_memory() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let mut command = Command::new(ECHOGATE);
     command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tls://127.0.0.1:0"]);
     command.args(authority.flags());
     let server = Server::spawn(command);
     let stream = authority.connect(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws", &[]);
-    client.send_frame(first::TEXT, b"hello");
-    assert_eq!(client.read().payload, b"HELLO");
+    assert_eq!(client.exchange(b"hello"), b"HELLO");
 }
 
 #[test]
@@ -242,7 +238,7 @@ fn a_client_that_does_not_speak_tls_is_closed_and_harms_nobody() {
         }
     }
     server.wait_for_log(&["DEBUG", "TLS handshake failed"]);
-    assert!(answers(&mut other, b"still here", b"still here"));
+    assert_eq!(round_trip(&mut other, b"still here"), b"still here");
     assert_eq!(get(&authority, &server, "/healthz").status, 200);
     assert!(!server.log().iter().any(|l| l.contains("panicked")), "{:#?}", server.log());
     assert!(!server.log().iter().any(|l| l.contains("ERROR") || l.contains("WARN")));
@@ -283,7 +279,7 @@ fn a_new_certificate_is_shown_from_sighup_on_and_a_broken_one_never() {
     server.wait_for_log(&["SIGHUP: configuration reloaded"]);
     assert_eq!(&shown("http"), new.der());
     assert_eq!(&shown("echo"), new.der());
-    assert!(answers(&mut before, b"still here", b"still here"));
+    assert_eq!(round_trip(&mut before, b"still here"), b"still here");
 
     let key = authority.file("key.pem");
     for (broken, complaint) in [
@@ -304,7 +300,7 @@ fn a_new_certificate_is_shown_from_sighup_on_and_a_broken_one_never() {
     server.signal("HUP");
     server.wait_for_log(&["WARN", "SIGHUP: reload rejected", "key.pem: no such file"]);
     assert_eq!(&shown("http"), new.der());
-    assert!(answers(&mut before, b"still here", b"still here"));
+    assert_eq!(round_trip(&mut before, b"still here"), b"still here");
 }
 
 #[test]
@@ -313,16 +309,15 @@ fn sighup_ends_nothing_without_tls_either() {
     let mut client = http::connect(server.address("upper"));
     server.signal("HUP");
     server.wait_for_log(&["SIGHUP: configuration reloaded"]);
-    assert!(answers(&mut client, b"still here", b"STILL HERE"));
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(round_trip(&mut client, b"still here"), b"STILL HERE");
+    assert_eq!(server.terminate(), Some(0));
 }
 
 #[test]
 fn tls_clients_of_all_kinds_get_an_orderly_end() {
     let (authority, mut server) = secure(&[]);
     let mut echo = authority.connect(server.address("echo"));
-    assert!(answers(&mut echo, b"hello", b"hello"));
+    assert_eq!(round_trip(&mut echo, b"hello"), b"hello");
     let stream = authority.connect(server.address("http"));
     let mut ws = RawWs::over(stream, &server, "/ws", &[]);
     let mut idle = authority.connect(server.address("http"));
@@ -688,8 +683,7 @@ fn what_is_wrong_with_a_certificate_is_named_at_the_start_with_status_2() {
 
 #[test]
 fn the_certificate_can_be_given_in_the_environment_and_in_a_file() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let [_, cert, _, key] = authority.flags();
     let file = authority.file("settings.toml");
     fs::write(&file, format!("tls-cert = {cert:?}\ntls-key = {key:?}\n")).unwrap();
@@ -702,7 +696,7 @@ fn the_certificate_can_be_given_in_the_environment_and_in_a_file() {
         let server = Server::spawn(command);
         assert_eq!(get(&authority, &server, "/healthz").status, 200);
         let mut client = authority.connect(server.address("upper"));
-        assert!(answers(&mut client, b"hello", b"HELLO"));
+        assert_eq!(round_trip(&mut client, b"hello"), b"HELLO");
     }
 }
 
@@ -734,13 +728,12 @@ fn openssl_and_curl_can_connect() {
 fn a_client_that_cuts_tcp_off_harms_nobody() {
     let (authority, server) = secure(&[]);
     let mut client = authority.connect(server.address("echo"));
-    assert!(answers(&mut client, b"hello", b"hello"));
+    assert_eq!(round_trip(&mut client, b"hello"), b"hello");
     client.sock.shutdown(Shutdown::Both).unwrap();
     server.wait_for_log(&["kind=tls", "cut off: TCP ended before TLS did"]);
     let stream = authority.connect(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws/echo", &[]);
-    client.send_frame(first::TEXT, b"hello");
-    client.read();
+    client.exchange(b"hello");
     client.stream.sock.shutdown(Shutdown::Write).unwrap();
     server.wait_for_log(&["kind=websocket", "the client's connection failed (1006)"]);
     let end = client.stream.read(&mut [0; 10]);

@@ -9,7 +9,7 @@ use std::{
 use echogate_proto::chat::{FromOperator, ToOperator};
 use echogate_tests::{
     server::Server,
-    ws::{self, RawWs, first},
+    ws::{RawWs, first},
 };
 
 use crate::ECHOGATE;
@@ -246,11 +246,9 @@ fn an_uppercase_server_for_one_client_at_a_time_is_reached_through_a_gateway() {
     // The next client is served when the first has ended.
     let mut next = RawWs::connect(&server, "/");
     next.send_frame(first::TEXT, b"next");
-    client.send(&ws::close(1000, ""));
-    assert_eq!(client.read_close().0, Some(1000));
+    assert_eq!(client.end(1000, "").0, Some(1000));
     assert_eq!(next.read().payload, b"NEXT");
-    next.send(&ws::close(1000, ""));
-    assert_eq!(next.read_close().0, Some(1000));
+    assert_eq!(next.end(1000, "").0, Some(1000));
 }
 
 #[test]

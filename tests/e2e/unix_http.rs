@@ -18,7 +18,7 @@ use echogate_tests::{
     tcp::read_exactly,
     tls::Authority,
     upstream::Upstream,
-    ws::{self, BROWSER, RawWs, first},
+    ws::{self, BROWSER, RawWs},
 };
 
 use crate::ECHOGATE;
@@ -81,8 +81,7 @@ fn a_unix_socket_has_the_page_the_api_and_the_routes() {
     let mut clients: Vec<_> =
         (0..3).map(|_| RawWs::over(unix.connect(), &unix.server, "/ws", &[])).collect();
     for client in &mut clients {
-        client.send_frame(first::TEXT, b"hello");
-        assert_eq!(client.read().payload, b"HELLO");
+        assert_eq!(client.exchange(b"hello"), b"HELLO");
     }
     let live = unix.server.wait_for_connections(|all| all.len() == 3);
     let own = format!("process {}", std::process::id());
@@ -107,8 +106,7 @@ fn a_page_over_a_unix_socket_is_compared_with_the_host_and_others_are_refused() 
         match code {
             Some(_) => assert_eq!(page.read_close().0, code),
             None => {
-                page.send_frame(first::TEXT, b"hello");
-                assert_eq!(page.read().payload, b"HELLO");
+                assert_eq!(page.exchange(b"hello"), b"HELLO");
             }
         }
     }
@@ -139,8 +137,7 @@ fn a_proxy_on_a_unix_socket_names_its_client_if_it_is_trusted() {
         let page = [&HEADERS[..], &["Origin: https://gate.example", BROWSER]].concat();
         let mut client = RawWs::over(unix.connect(), &unix.server, "/ws", &page);
         if arguments == trusted {
-            client.send_frame(first::TEXT, b"hello");
-            assert_eq!(client.read().payload, b"HELLO");
+            assert_eq!(client.exchange(b"hello"), b"HELLO");
         } else {
             assert_eq!(client.read_close().0, Some(1008));
         }
@@ -196,8 +193,7 @@ fn a_reload_keeps_a_unix_socket_and_the_end_removes_its_file() {
     let after = fs::symlink_metadata(&path).unwrap();
     assert_eq!(before.ino(), after.ino());
     assert_eq!((before.mode() & 0o777, after.mode() & 0o777), (0o600, 0o660));
-    client.send_frame(first::TEXT, b"still here");
-    assert_eq!(client.read().payload, b"STILL HERE");
+    assert_eq!(client.exchange(b"still here"), b"STILL HERE");
     server.signal("TERM");
     assert_eq!(client.read_close().0, Some(1001));
     assert!(server.wait().success());
@@ -206,8 +202,7 @@ fn a_reload_keeps_a_unix_socket_and_the_end_removes_its_file() {
 
 #[test]
 fn the_scheme_of_an_address_decides_between_http_and_https() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("http.sock");
     let mut command = Command::new(ECHOGATE);

@@ -32,11 +32,8 @@ pub enum Scheme {
 }
 
 impl Page {
-    /// Loads a page, 1440 pixels wide; `None`, with a notice on stderr, if there is no browser.
-    ///
-    /// # Panics
-    ///
-    /// When the browser does not start; and, in CI, when there is none.
+    /// Loads a page, 1440 pixels wide; `None`, with a notice on stderr, if there is no browser;
+    /// in CI that fails.
     pub fn open(url: &str) -> Option<Page> {
         let Some(program) = pipe::program() else {
             assert!(std::env::var_os("CI").is_none(), "no Chromium: install it, or set CHROMIUM");
@@ -80,19 +77,11 @@ impl Page {
     }
 
     /// Evaluates an expression in the page, and awaits a promise.
-    ///
-    /// # Panics
-    ///
-    /// When the expression throws.
     pub fn eval(&mut self, expression: &str) -> Value {
         self.try_eval(expression).unwrap_or_else(|e| panic!("{expression}: {e}"))
     }
 
     /// Waits until an expression is true; evaluates it at each frame and each change of the page.
-    ///
-    /// # Panics
-    ///
-    /// When that takes longer than [`WAIT_TIMEOUT`]; the message has the page's text.
     pub fn wait_for(&mut self, expression: &str) {
         let timeout = WAIT_TIMEOUT.as_millis();
         let wait = format!(
@@ -125,10 +114,6 @@ impl Page {
     }
 
     /// Waits until the first element of a selector contains this text.
-    ///
-    /// # Panics
-    ///
-    /// When that takes longer than [`WAIT_TIMEOUT`].
     pub fn wait_for_text(&mut self, selector: &str, text: &str) {
         let (selector, text) = (json!(selector), json!(text));
         self.wait_for(&format!("document.querySelector({selector})?.innerText.includes({text})"));
@@ -143,10 +128,6 @@ impl Page {
 
     /// Clicks in the middle of an element once it is shown and has not moved for two frames: a menu
     /// opens after the click on its button, and a hint above that disappears moves what is below.
-    ///
-    /// # Panics
-    ///
-    /// When there is no such element, or it is not shown in time.
     pub fn click(&mut self, selector: &str) {
         let quoted = json!(selector);
         self.wait_for(&format!("document.querySelector({quoted})?.getClientRects().length > 0"));
@@ -180,10 +161,6 @@ impl Page {
     }
 
     /// Presses and releases a key by its name, such as `Enter`, `Shift+Tab` or `ArrowUp`.
-    ///
-    /// # Panics
-    ///
-    /// When the table below does not have the key.
     pub fn press(&mut self, key: &str) {
         let (shift, key) = match key.strip_prefix("Shift+") {
             Some(key) => (8, key),
@@ -212,10 +189,6 @@ impl Page {
     }
 
     /// Writes a screenshot of the window to a PNG file.
-    ///
-    /// # Panics
-    ///
-    /// When the file cannot be written.
     pub fn screenshot(&mut self, file: &Path) {
         let picture = self.call("Page.captureScreenshot", json!({ "format": "png" }));
         let bytes = base64(picture["data"].as_str().unwrap_or_default());
@@ -223,10 +196,6 @@ impl Page {
     }
 
     /// Fails if the page has thrown or logged an error.
-    ///
-    /// # Panics
-    ///
-    /// When it has; the message has all errors.
     pub fn assert_no_error(&mut self) {
         let errors: Vec<String> = self.pipe.take_events().iter().filter_map(error).collect();
         let unexpected: Vec<&String> = errors

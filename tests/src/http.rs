@@ -72,10 +72,6 @@ pub fn read_head(stream: &mut impl Read) -> io::Result<String> {
 
 /// Connects to `address` (`HOST:PORT`), with [`WAIT_TIMEOUT`](crate::server::WAIT_TIMEOUT) for
 /// reads and writes.
-///
-/// # Panics
-///
-/// When nothing listens there.
 pub fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap_or_else(|e| panic!("{address}: {e}"));
     set_timeouts(&stream);
@@ -84,10 +80,6 @@ pub fn connect(address: &str) -> TcpStream {
 }
 
 /// Sends a request with the lines of `head`, which are joined by CRLF, and reads the response.
-///
-/// # Panics
-///
-/// When there is no response.
 pub fn exchange(stream: &mut (impl Read + Write), head: &[&str]) -> Response {
     let request = format!("{}\r\n\r\n", head.join("\r\n"));
     stream.write_all(request.as_bytes()).expect("the server reads requests");
@@ -95,10 +87,6 @@ pub fn exchange(stream: &mut (impl Read + Write), head: &[&str]) -> Response {
 }
 
 /// Sends a GET request for `path` to `address` on a new connection.
-///
-/// # Panics
-///
-/// When there is no response.
 pub fn get(address: &str, path: &str) -> Response {
     let request = format!("GET {path} HTTP/1.1");
     let host = format!("Host: {address}");

@@ -30,10 +30,6 @@ struct Import {
 /// `lib.rs` and `main.rs`. A module may import only entries of layers below its own; a module
 /// without an entry is reported where it is imported or imports. In addition no two siblings,
 /// each with all modules below it, may reach each other in a cycle.
-///
-/// # Panics
-///
-/// When a source file cannot be read, or an entry names no module.
 pub fn violations(root: &Path, layers: &[&[&str]]) -> Vec<String> {
     let mut sources = BTreeMap::new();
     collect(root, &[], &mut sources);

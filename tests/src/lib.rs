@@ -11,6 +11,9 @@
 //! - [`imports`]: the direction of imports between the modules of a crate
 //! - [`tcp`]: resets, source addresses, small buffers, blocked writes and queue sizes of TCP
 //!   sockets
+//!
+//! A function whose step of the test fails panics, which fails the test: a broken connection, an
+//! unexpected response, a wait longer than [`server::WAIT_TIMEOUT`].
 
 pub mod browser;
 pub mod http;

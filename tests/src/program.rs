@@ -21,7 +21,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::server::WAIT_TIMEOUT;
+use crate::server::{WAIT_TIMEOUT, wait_until};
 
 /// The timeout of [`run`].
 const RUN_TIMEOUT: Duration = Duration::from_secs(120);
@@ -30,10 +30,6 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(120);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The paths of programs; `None`, with a notice on stderr, if one of them is missing.
-///
-/// # Panics
-///
-/// In CI, when one is missing.
 pub fn programs<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
     let found = names.map(|name| find(name).ok_or(name));
     if let Some(name) = found.iter().find_map(|found| found.as_ref().err()) {
@@ -44,10 +40,6 @@ pub fn programs<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
 }
 
 /// The folder of `node_modules`; `None`, with a notice on stderr, if one of the packages is missing.
-///
-/// # Panics
-///
-/// In CI, when one is missing.
 pub fn packages(names: &[&str]) -> Option<PathBuf> {
     let folder = installed();
     for name in names {
@@ -61,10 +53,6 @@ pub fn packages(names: &[&str]) -> Option<PathBuf> {
 
 /// A Python with the packages of `requirements.txt`; `None`, with a notice on stderr, if there is
 /// none.
-///
-/// # Panics
-///
-/// In CI, when it is missing.
 pub fn python() -> Option<PathBuf> {
     let python = installed().map(|folder| folder.join("venv/bin/python"));
     let python = python.filter(|python| python.is_file());
@@ -78,11 +66,7 @@ fn skip(missing: &str) {
     skip_because(&format!("{missing}; .ci/third-party installs it"));
 }
 
-/// Prints a notice on stderr that a third-party test is skipped.
-///
-/// # Panics
-///
-/// In CI.
+/// Prints a notice on stderr that a third-party test is skipped; in CI, fails.
 pub fn skip_because(reason: &str) {
     assert!(env::var_os("CI").is_none(), "{reason}");
     let notice = format!("\n*** SKIPPED a third-party test: {reason} ***\n");
@@ -110,10 +94,6 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 
 /// A free port of 127.0.0.1, below the kernel's range of ephemeral ports, so that no other socket
 /// gets it before the program that it is chosen for.
-///
-/// # Panics
-///
-/// Never: the number is a valid port.
 pub fn free_port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     loop {
@@ -135,10 +115,6 @@ pub struct Program {
 
 impl Program {
     /// Starts a program.
-    ///
-    /// # Panics
-    ///
-    /// When the program cannot be started.
     pub fn start(mut command: Command) -> Program {
         let output = tempfile::tempfile().expect("a temporary file can be made");
         let copy = || output.try_clone().expect("it is open");
@@ -149,10 +125,6 @@ impl Program {
     }
 
     /// Starts a server and waits until it accepts connections at `port` of 127.0.0.1.
-    ///
-    /// # Panics
-    ///
-    /// When the program ends, or does not accept within [`WAIT_TIMEOUT`].
     pub fn serve(command: Command, port: u16) -> Program {
         let mut program = Program::start(command);
         let start = Instant::now();
@@ -168,10 +140,6 @@ impl Program {
     }
 
     /// The program's output so far, standard output and standard error together.
-    ///
-    /// # Panics
-    ///
-    /// When the file that captures the output cannot be read.
     pub fn output(&self) -> String {
         let len = self.output.metadata().expect("it is a file").len();
         let mut bytes = vec![0; usize::try_from(len).expect("it is short")];
@@ -181,27 +149,12 @@ impl Program {
     }
 
     /// Sends a signal.
-    ///
-    /// # Panics
-    ///
-    /// When the program has ended and was waited for.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a process ID is small");
         kill(Pid::from_raw(pid), signal).expect("the program runs");
         if signal == Signal::SIGSTOP {
             wait_until_stopped(self.child.id());
         }
-    }
-
-    fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
-        let start = Instant::now();
-        while start.elapsed() < timeout {
-            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
-                return Some(status);
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        None
     }
 }
 
@@ -211,7 +164,7 @@ impl Drop for Program {
         if let (true, Ok(pid)) = (runs, i32::try_from(self.child.id())) {
             // Servers that get SIGKILL leave shared memory and lock files.
             kill(Pid::from_raw(pid), Signal::SIGINT).ok();
-            if self.wait(STOP_TIMEOUT).is_none() {
+            if exit_status(&mut self.child, STOP_TIMEOUT).is_none() {
                 self.child.kill().ok();
                 self.child.wait().ok();
             }
@@ -222,14 +175,29 @@ impl Drop for Program {
     }
 }
 
+/// Waits for a child to end; `None` if it still runs after `timeout`.
+pub fn exit_status(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
+    let start = Instant::now();
+    while start.elapsed() < timeout {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            return Some(status);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+/// Sends a signal to a process by the signal's name, such as `TERM`.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
+    let status = status.expect("kill runs");
+    assert!(status.success(), "kill -{name}: {status}");
+}
+
 /// Runs a program to its end and returns its output.
-///
-/// # Panics
-///
-/// When the program fails, or runs longer than two minutes.
 pub fn run(command: Command) -> String {
     let mut program = Program::start(command);
-    let status = program.wait(RUN_TIMEOUT);
+    let status = exit_status(&mut program.child, RUN_TIMEOUT);
     assert!(
         status.is_some_and(|status| status.success()),
         "{}: {status:?}:\n{}",
@@ -240,10 +208,6 @@ pub fn run(command: Command) -> String {
 }
 
 /// Waits until all threads of a process are stopped: `kill` returns before they are.
-///
-/// # Panics
-///
-/// When they are not within [`WAIT_TIMEOUT`].
 pub(crate) fn wait_until_stopped(process: u32) {
     let is_stopped = |thread: io::Result<fs::DirEntry>| {
         let status = fs::read_to_string(thread?.path().join("stat"))?;
@@ -254,10 +218,6 @@ pub(crate) fn wait_until_stopped(process: u32) {
         let mut threads = fs::read_dir(format!("/proc/{process}/task"))?;
         threads.try_fold(true, |all, thread| io::Result::Ok(is_stopped(thread)? && all))
     };
-    let start = Instant::now();
     // A thread that ends in between is an error; the next look is without it.
-    while !all_are().unwrap_or(false) {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "process {process} is not stopped");
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_until(&format!("process {process} is not stopped"), || all_are().unwrap_or(false));
 }

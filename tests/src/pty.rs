@@ -48,10 +48,6 @@ struct Shown {
 
 impl Terminal {
     /// Starts `program` on a terminal of [`ROWS`] by [`COLUMNS`].
-    ///
-    /// # Panics
-    ///
-    /// When no terminal can be opened, or there is no such program.
     pub fn start(program: &str, arguments: &[&str]) -> Terminal {
         let (pty, pts) = open().expect("a terminal can be made");
         pty.resize(Size::new(ROWS.get(), COLUMNS.get())).expect("it can be resized");
@@ -66,20 +62,18 @@ impl Terminal {
     }
 
     /// Types `text`; `\r` is the Enter key.
-    ///
-    /// # Panics
-    ///
-    /// When the terminal is closed.
     pub fn type_in(&self, text: &str) {
         (&*self.pty).write_all(text.as_bytes()).expect("the terminal takes it");
     }
 
+    /// Types `text` and waits until `printed` is printed, as [`Terminal::wait_for`].
+    pub fn exchange(&self, text: &str, printed: &str) {
+        self.type_in(text);
+        self.wait_for(printed);
+    }
+
     /// Waits until `text` is printed behind the text of the previous wait, control sequences
-    /// aside; returns the output in between, `text` included.
-    ///
-    /// # Panics
-    ///
-    /// When `text` is not printed within [`WAIT_TIMEOUT`], or the program ends first.
+    /// aside; returns the output in between, `text` included. Fails when the program ends first.
     pub fn wait_for(&self, text: &str) -> String {
         let start = Instant::now();
         let mut shown = self.screen.shown.lock().expect("no holder panics");
@@ -103,10 +97,6 @@ impl Terminal {
 
     /// Waits until the screen shows exactly these lines between its first line and its trailing
     /// blank lines. A line may wrap into several rows.
-    ///
-    /// # Panics
-    ///
-    /// When the screen does not show them within [`WAIT_TIMEOUT`].
     pub fn wait_for_lines(&self, lines: &[&str]) {
         let start = Instant::now();
         let mut shown = self.screen.shown.lock().expect("no holder panics");
@@ -125,19 +115,11 @@ impl Terminal {
     }
 
     /// The output so far, control sequences included.
-    ///
-    /// # Panics
-    ///
-    /// Never: no code that holds the screen's lock panics.
     pub fn raw(&self) -> String {
         self.screen.shown.lock().expect("no holder panics").raw.clone()
     }
 
     /// The terminal's settings as in the output of `stty -a`, where `-` precedes a disabled one.
-    ///
-    /// # Panics
-    ///
-    /// When `stty` cannot be run.
     pub fn settings(&self) -> Vec<String> {
         let pty = self.pty.as_fd().try_clone_to_owned().expect("it can be shared");
         let output = std::process::Command::new("stty").arg("-a").stdin(pty).output();
@@ -152,10 +134,6 @@ impl Terminal {
 
     /// Waits for the program to end; returns its exit status and its output without control
     /// sequences.
-    ///
-    /// # Panics
-    ///
-    /// When the program does not end within [`WAIT_TIMEOUT`].
     pub fn wait(mut self) -> (ExitStatus, String) {
         let shown = self.screen.shown.lock().expect("no holder panics");
         let waited =

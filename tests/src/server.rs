@@ -7,11 +7,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{http, program::wait_until_stopped};
+use crate::{
+    http,
+    program::{exit_status, signal, wait_until_stopped},
+};
 
 /// The timeout of a test's waits for events that normally take milliseconds. Generous, for loaded
 /// machines.
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` returns true; fails with the text `failure`.
+#[track_caller]
+pub fn wait_until(failure: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < WAIT_TIMEOUT, "{failure}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
 
 /// The start of the names of metrics of which a series appears when its value is no longer 0.
 const TARGETS: &str = "echogate_target_";
@@ -33,10 +46,6 @@ struct Log {
 
 impl Server {
     /// Starts `program serve` with `upper` and HTTP on free ports of 127.0.0.1, and with `arguments`.
-    ///
-    /// # Panics
-    ///
-    /// When the server does not start; its log is in the message.
     pub fn start(program: &str, arguments: &[&str]) -> Server {
         let mut command = Command::new(program);
         command
@@ -46,10 +55,6 @@ impl Server {
     }
 
     /// Starts a server with a complete command.
-    ///
-    /// # Panics
-    ///
-    /// When the server does not start; its log is in the message.
     pub fn spawn(command: Command) -> Server {
         let (server, log) = Server::spawn_with_unread_log(command);
         server.read_log(log);
@@ -57,10 +62,6 @@ impl Server {
     }
 
     /// Starts a server whose log is not read before [`Server::read_log`].
-    ///
-    /// # Panics
-    ///
-    /// When the server does not start; its log is in the message.
     pub fn spawn_with_unread_log(mut command: Command) -> (Server, ChildStderr) {
         let mut child = command
             .stdin(Stdio::null())
@@ -109,10 +110,6 @@ impl Server {
     }
 
     /// The printed URL of the first listener of `what` (`upper`, `http`).
-    ///
-    /// # Panics
-    ///
-    /// When there is none.
     pub fn url(&self, what: &str) -> &str {
         self.listening.iter().find(|(name, _)| name == what).map_or_else(
             || panic!("no listener {what:?} in {:?}", self.listening),
@@ -131,20 +128,12 @@ impl Server {
     }
 
     /// `HOST:PORT` of the first listener of `what`.
-    ///
-    /// # Panics
-    ///
-    /// When there is none.
     pub fn address(&self, what: &str) -> &str {
         let url = self.url(what);
         url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/')
     }
 
     /// The URL of `path` at the first HTTP listener, with the scheme `ws`.
-    ///
-    /// # Panics
-    ///
-    /// When there is no HTTP listener.
     pub fn ws(&self, path: &str) -> String {
         format!("ws://{}{path}", self.address("http"))
     }
@@ -155,10 +144,6 @@ impl Server {
     }
 
     /// A field of `/proc/PID/status` in KiB, such as `VmRSS` or `VmHWM`.
-    ///
-    /// # Panics
-    ///
-    /// When there is no such figure.
     pub fn memory(&self, what: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
             .expect("the server runs, on Linux");
@@ -168,10 +153,6 @@ impl Server {
     }
 
     /// The connections that `/api/connections` lists.
-    ///
-    /// # Panics
-    ///
-    /// When the response is not a JSON list.
     pub fn connections(&self) -> Vec<serde_json::Value> {
         let response = http::get(self.address("http"), "/api/connections");
         assert_eq!(response.status, 200, "{response:?}");
@@ -179,10 +160,6 @@ impl Server {
     }
 
     /// Waits until `wanted` returns true for the list of `/api/connections`.
-    ///
-    /// # Panics
-    ///
-    /// When it is not within [`WAIT_TIMEOUT`].
     pub fn wait_for_connections(
         &self,
         wanted: impl Fn(&[serde_json::Value]) -> bool,
@@ -199,10 +176,6 @@ impl Server {
     }
 
     /// The value of a metric in `/metrics`; `name` includes the labels.
-    ///
-    /// # Panics
-    ///
-    /// When there is no such figure.
     pub fn metric(&self, name: &str) -> u64 {
         let metrics = http::get(self.address("http"), "/metrics").text();
         let figure = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -218,10 +191,6 @@ impl Server {
     }
 
     /// Waits until `wanted` returns true for the value of a metric.
-    ///
-    /// # Panics
-    ///
-    /// When it is not within [`WAIT_TIMEOUT`].
     pub fn wait_for_metric(&self, name: &str, wanted: impl Fn(u64) -> bool) {
         let start = Instant::now();
         loop {
@@ -235,62 +204,37 @@ impl Server {
     }
 
     /// Sends a signal by its name, such as `TERM`.
-    ///
-    /// # Panics
-    ///
-    /// When `kill` cannot be run.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([format!("-{name}"), self.pid().to_string()])
-            .status()
-            .expect("kill runs");
-        assert!(status.success(), "kill -{name}: {status}");
+        signal(self.pid(), name);
         if name == "STOP" {
             wait_until_stopped(self.pid());
         }
     }
 
     /// Waits for the process to end.
-    ///
-    /// # Panics
-    ///
-    /// When the process does not end within [`WAIT_TIMEOUT`].
     pub fn wait(&mut self) -> ExitStatus {
-        let start = Instant::now();
-        loop {
-            match self.child.try_wait().expect("the child can be waited for") {
-                Some(status) => return status,
-                None if start.elapsed() > WAIT_TIMEOUT => {
-                    panic!("the server does not end; its log:\n{}", self.log().join("\n"))
-                }
-                None => std::thread::sleep(Duration::from_millis(5)),
-            }
-        }
+        exit_status(&mut self.child, WAIT_TIMEOUT).unwrap_or_else(|| {
+            panic!("the server does not end; its log:\n{}", self.log().join("\n"))
+        })
+    }
+
+    /// Sends SIGTERM and waits for the process to end; returns its exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.wait().code()
     }
 
     /// The lines that the server has logged so far.
-    ///
-    /// # Panics
-    ///
-    /// Never: no code that holds the log's lock panics.
     pub fn log(&self) -> Vec<String> {
         self.log.lines.lock().expect("no holder panics").clone()
     }
 
     /// Waits for the first line of the log that contains all of `parts`.
-    ///
-    /// # Panics
-    ///
-    /// When none comes within [`WAIT_TIMEOUT`].
     pub fn wait_for_log(&self, parts: &[&str]) -> String {
         self.wait_for_nth_log(parts, 0)
     }
 
     /// Waits for a line of the log that contains all of `parts`, behind `before` other such lines.
-    ///
-    /// # Panics
-    ///
-    /// When none comes within [`WAIT_TIMEOUT`].
     pub fn wait_for_nth_log(&self, parts: &[&str], before: usize) -> String {
         let start = Instant::now();
         let mut lines = self.log.lines.lock().expect("no holder panics");

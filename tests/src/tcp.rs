@@ -5,29 +5,20 @@ use std::{
     fs,
     io::{ErrorKind, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::server::WAIT_TIMEOUT;
+use crate::server::{WAIT_TIMEOUT, wait_until};
 
 /// Closes the connection with a reset.
-///
-/// # Panics
-///
-/// When the socket is broken.
 pub fn reset(stream: TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a live socket");
     drop(stream);
 }
 
 /// Connects with a receive buffer of 8 KiB, which a peer fills fast.
-///
-/// # Panics
-///
-/// When nothing listens at `address`.
 pub fn connect_with_small_buffer(address: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(8 * 1024).expect("a live socket");
@@ -40,10 +31,6 @@ pub fn connect_with_small_buffer(address: &str) -> TcpStream {
 
 /// Connects from a free port of the local address `source`, with [`WAIT_TIMEOUT`] for reads and
 /// writes.
-///
-/// # Panics
-///
-/// When nothing listens at `address`.
 pub fn connect_from(source: impl Into<IpAddr>, address: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::new(source.into(), 0).into()).expect("an address of this machine");
@@ -55,6 +42,14 @@ pub fn connect_from(source: impl Into<IpAddr>, address: &str) -> TcpStream {
     stream
 }
 
+/// Waits until connections to `address` are refused.
+#[track_caller]
+pub fn wait_until_refused(address: &str) {
+    wait_until(&format!("{address} still takes connections"), || {
+        TcpStream::connect(address).is_err()
+    });
+}
+
 /// Sets [`WAIT_TIMEOUT`] for reads and writes.
 pub(crate) fn set_timeouts(stream: &TcpStream) {
     stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
@@ -62,20 +57,12 @@ pub(crate) fn set_timeouts(stream: &TcpStream) {
 }
 
 /// Sets a receive buffer of 1 MiB, for fast reading behind [`connect_with_small_buffer`].
-///
-/// # Panics
-///
-/// When the socket is broken.
 pub fn enlarge_receive_buffer(stream: &TcpStream) {
     SockRef::from(stream).set_recv_buffer_size(1 << 20).expect("a live socket");
 }
 
 /// Writes `bytes` until all are written or a write blocks for 300 ms; returns the number of
 /// written bytes. A pause of the machine may end it early, which tests must tolerate.
-///
-/// # Panics
-///
-/// When the connection is broken.
 pub fn write_until_blocked(stream: &mut TcpStream, bytes: &[u8]) -> usize {
     stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a live socket");
     let mut sent = 0;
@@ -106,10 +93,6 @@ pub fn noise(len: usize) -> Vec<u8> {
 }
 
 /// Reads up to the end of the stream.
-///
-/// # Panics
-///
-/// When the stream ends by a reset.
 pub fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("an orderly end");
@@ -117,21 +100,20 @@ pub fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
 }
 
 /// Reads exactly `len` bytes.
-///
-/// # Panics
-///
-/// When the stream ends before that.
 pub fn read_exactly(stream: &mut impl Read, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     stream.read_exact(&mut bytes).expect("as many bytes");
     bytes
 }
 
+/// Writes `bytes` and reads as many.
+pub fn round_trip(stream: &mut (impl Read + Write), bytes: &[u8]) -> Vec<u8> {
+    stream.write_all(bytes).expect("the peer reads");
+    stream.flush().expect("the peer reads");
+    read_exactly(stream, bytes.len())
+}
+
 /// The number of written bytes that the peer's kernel has not acknowledged, from `/proc/net/tcp`.
-///
-/// # Panics
-///
-/// When the socket is broken.
 pub fn unacknowledged(stream: &TcpStream) -> usize {
     let (ours, theirs) = port_suffixes(stream);
     let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
@@ -146,28 +128,18 @@ pub fn unacknowledged(stream: &TcpStream) -> usize {
 
 /// Waits until the peer has read everything, so that the next write is a separate read there. The
 /// queue sizes of both ends are those of `/proc/net/tcp`.
-///
-/// # Panics
-///
-/// When the socket is broken.
 pub fn wait_until_read(stream: &TcpStream) {
     let (ours, theirs) = port_suffixes(stream);
-    let start = Instant::now();
-    loop {
+    wait_until("the peer does not read", || {
         let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
-        let waiting = table.lines().skip(1).any(|line| {
+        !table.lines().skip(1).any(|line| {
             let words: Vec<_> = line.split_whitespace().collect();
             let (unsent, unread) = words[4].split_once(':').expect("two queues");
             let between = |a: &str, b: &str| words[1].ends_with(a) && words[2].ends_with(b);
             between(&ours, &theirs) && unsent != "00000000"
                 || between(&theirs, &ours) && unread != "00000000"
-        });
-        if !waiting {
-            return;
-        }
-        assert!(start.elapsed() < WAIT_TIMEOUT, "the peer does not read");
-        thread::yield_now();
-    }
+        })
+    });
 }
 
 /// The ports of both ends as `/proc/net/tcp` writes them behind the addresses: `:1F90`.

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::{Read, Write},
     net::{Shutdown, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -47,10 +46,6 @@ pub struct Issued {
 
 impl Authority {
     /// Creates an authority with a new key.
-    ///
-    /// # Panics
-    ///
-    /// When temporary files cannot be written.
     #[expect(clippy::new_without_default, reason = "it makes files")]
     pub fn new() -> Authority {
         let mut params = CertificateParams::new([]).expect("no names");
@@ -66,34 +61,29 @@ impl Authority {
         authority
     }
 
+    /// Creates an authority and installs a certificate for these host names and addresses.
+    pub fn with_certificate(names: &[&str]) -> Authority {
+        let authority = Authority::new();
+        authority.install(&authority.issue(names));
+        authority
+    }
+
     /// The path of a file in the authority's folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// The path of the authority's own certificate, as the value of a flag.
-    ///
-    /// # Panics
-    ///
-    /// When the path is not UTF-8.
     pub fn ca(&self) -> String {
         text(&self.file("ca.pem"))
     }
 
     /// Issues a certificate for these host names and addresses.
-    ///
-    /// # Panics
-    ///
-    /// When a name is not valid.
     pub fn issue(&self, names: &[&str]) -> Issued {
         self.issue_with(names, |_| {})
     }
 
     /// Issues a certificate that has expired.
-    ///
-    /// # Panics
-    ///
-    /// When a name is not valid.
     pub fn issue_expired(&self, names: &[&str]) -> Issued {
         self.issue_with(names, |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1))
     }
@@ -108,10 +98,6 @@ impl Authority {
     }
 
     /// Writes a certificate to `cert.pem` and its key to `key.pem`.
-    ///
-    /// # Panics
-    ///
-    /// When the files cannot be written.
     pub fn install(&self, issued: &Issued) {
         fs::write(self.file("cert.pem"), issued.cert.pem()).expect("room");
         fs::write(self.file("key.pem"), issued.key.serialize_pem()).expect("room");
@@ -126,10 +112,6 @@ impl Authority {
     }
 
     /// The configuration of a client that trusts this authority.
-    ///
-    /// # Panics
-    ///
-    /// Never: the authority's own certificate is valid.
     pub fn trusted(&self) -> Arc<ClientConfig> {
         ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth().into()
     }
@@ -141,10 +123,6 @@ impl Authority {
     }
 
     /// Connects to `address` and verifies its certificate for `127.0.0.1`.
-    ///
-    /// # Panics
-    ///
-    /// When the handshake fails.
     pub fn connect(&self, address: &str) -> Client {
         let name = ServerName::try_from("127.0.0.1").expect("a name");
         let conn = ClientConnection::new(self.trusted(), name).expect("a client");
@@ -156,19 +134,11 @@ impl Authority {
 
 impl Issued {
     /// Answers a client's handshake; returns the client's server name (SNI), too.
-    ///
-    /// # Panics
-    ///
-    /// When the handshake fails.
     pub fn accept(&self, stream: TcpStream) -> (ServerStream, Option<String>) {
         self.accept_with(stream, WebPkiClientVerifier::no_client_auth())
     }
 
     /// As [`Issued::accept`], but requires a client certificate of `authority`.
-    ///
-    /// # Panics
-    ///
-    /// When the handshake fails.
     pub fn accept_identified(&self, stream: TcpStream, authority: &Authority) -> ServerStream {
         let verifier = WebPkiClientVerifier::builder(authority.roots().into()).build();
         self.accept_with(stream, verifier.expect("a root")).0
@@ -213,10 +183,6 @@ impl Issued {
 }
 
 /// Ends this side of the connection: `close_notify`, then a FIN.
-///
-/// # Panics
-///
-/// When the connection is broken.
 pub fn finish<D: SideData, C>(stream: &mut StreamOwned<C, TcpStream>)
 where
     C: std::ops::DerefMut<Target = ConnectionCommon<D>>,
@@ -226,19 +192,6 @@ where
         stream.conn.write_tls(&mut stream.sock).expect("the peer reads");
     }
     stream.sock.shutdown(Shutdown::Write).expect("a live connection");
-}
-
-/// Whether the peer replies to `question` with `answer`.
-///
-/// # Panics
-///
-/// When the connection is broken.
-pub fn answers(stream: &mut (impl Read + Write), question: &[u8], answer: &[u8]) -> bool {
-    stream.write_all(question).expect("the peer reads");
-    stream.flush().expect("the peer reads");
-    let mut got = vec![0; answer.len()];
-    stream.read_exact(&mut got).expect("an answer");
-    got == answer
 }
 
 fn text(path: &Path) -> String {

@@ -18,10 +18,6 @@ pub struct Upstream {
 
 impl Upstream {
     /// Binds the listener.
-    ///
-    /// # Panics
-    ///
-    /// When the machine has no free port.
     #[expect(clippy::new_without_default, reason = "it binds a port")]
     pub fn new() -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -29,28 +25,16 @@ impl Upstream {
     }
 
     /// A value for `--route`: `PATH=tcp://HOST:PORT?framing=FRAMING`.
-    ///
-    /// # Panics
-    ///
-    /// When the socket is broken.
     pub fn route(&self, path: &str, framing: &str) -> String {
         format!("{path}=tcp://{}?framing={framing}", self.address())
     }
 
     /// The listener's `HOST:PORT`.
-    ///
-    /// # Panics
-    ///
-    /// When the socket is broken.
     pub fn address(&self) -> String {
         self.listener.local_addr().expect("it is bound").to_string()
     }
 
     /// Accepts the next connection, without a timeout: the client must be certain to connect.
-    ///
-    /// # Panics
-    ///
-    /// When accepting fails.
     pub fn accept(&self) -> TcpStream {
         let (stream, _) = self.listener.accept().expect("a connection");
         set_timeouts(&stream);
@@ -75,10 +59,6 @@ pub struct Unresponsive {
 
 impl Unresponsive {
     /// Binds the listener to a free port of 127.0.0.1.
-    ///
-    /// # Panics
-    ///
-    /// When the machine has no free port.
     #[expect(clippy::new_without_default, reason = "it binds a port")]
     pub fn new() -> Unresponsive {
         Unresponsive::bind(([127, 0, 0, 1], 0).into()).expect("a free port")
@@ -105,10 +85,6 @@ impl Unresponsive {
     }
 
     /// The listener's `HOST:PORT`.
-    ///
-    /// # Panics
-    ///
-    /// When the socket is broken.
     pub fn address(&self) -> String {
         let address = self.listener.local_addr().expect("it is bound");
         address.as_socket().expect("an IPv4 address").to_string()

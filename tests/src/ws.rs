@@ -65,10 +65,6 @@ impl std::fmt::Debug for Frame {
 
 impl Frame {
     /// The status code and the reason of a Close frame.
-    ///
-    /// # Panics
-    ///
-    /// When the frame is not a Close frame or violates RFC 6455.
     pub fn close(&self) -> (Option<u16>, &str) {
         assert_eq!(self.first, first::CLOSE, "a Close: {self:?}");
         match &self.payload[..] {
@@ -83,10 +79,6 @@ impl Frame {
 }
 
 /// A client's frame: masked, its length in the shortest form.
-///
-/// # Panics
-///
-/// Never: every length has its form.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = head(first, payload.len() as u64);
     let start = bytes.len();
@@ -109,10 +101,6 @@ fn mask(payload: &mut [u8]) {
 }
 
 /// The header of a client's frame with `len` bytes of payload, the masking key [`KEY`] included.
-///
-/// # Panics
-///
-/// Never: every length has its form.
 pub fn head(first: u8, len: u64) -> Vec<u8> {
     let mut bytes = vec![first];
     match len {
@@ -147,28 +135,16 @@ pub struct RawWs<S = TcpStream> {
 
 impl RawWs {
     /// Connects to `path`.
-    ///
-    /// # Panics
-    ///
-    /// When the answer is not 101.
     pub fn connect(server: &Server, path: &str) -> RawWs {
         Self::connect_with(server, path, &[])
     }
 
     /// Connects to `path` with additional header lines.
-    ///
-    /// # Panics
-    ///
-    /// When the answer is not 101.
     pub fn connect_with(server: &Server, path: &str, more: &[&str]) -> RawWs {
         Self::over(http::connect(server.address("http")), server, path, more)
     }
 
     /// Ends the client's side of the connection without a Close frame.
-    ///
-    /// # Panics
-    ///
-    /// When the connection is broken.
     pub fn shutdown(&self) {
         self.stream.shutdown(Shutdown::Write).expect("a live connection");
     }
@@ -176,10 +152,6 @@ impl RawWs {
 
 impl<S: Read + Write> RawWs<S> {
     /// Upgrades an existing connection.
-    ///
-    /// # Panics
-    ///
-    /// When the answer is not 101.
     pub fn over(mut stream: S, server: &Server, path: &str, more: &[&str]) -> RawWs<S> {
         let response = handshake(&mut stream, server, path, more);
         assert_eq!(response.status, 101, "{response:?}");
@@ -187,21 +159,25 @@ impl<S: Read + Write> RawWs<S> {
     }
 
     /// Sends raw bytes.
-    ///
-    /// # Panics
-    ///
-    /// When the connection is broken.
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the server reads");
     }
 
     /// Sends a frame.
-    ///
-    /// # Panics
-    ///
-    /// When the connection is broken.
     pub fn send_frame(&mut self, first: u8, payload: &[u8]) {
         self.send(&frame(first, payload));
+    }
+
+    /// Sends a text message, and returns the payload of the next frame.
+    pub fn exchange(&mut self, text: &[u8]) -> Vec<u8> {
+        self.send_frame(first::TEXT, text);
+        self.read().payload
+    }
+
+    /// Sends a Close frame, and reads the reply and the end of the stream behind it.
+    pub fn end(&mut self, code: u16, reason: &str) -> (Option<u16>, String) {
+        self.send(&close(code, reason));
+        self.read_close()
     }
 
     /// The next frame; `None` at the end of the stream.
@@ -214,19 +190,11 @@ impl<S: Read + Write> RawWs<S> {
     }
 
     /// The next frame.
-    ///
-    /// # Panics
-    ///
-    /// When the stream ends or fails.
     pub fn read(&mut self) -> Frame {
         self.try_read().expect("no reset").expect("a frame, not the end")
     }
 
     /// The next message, its fragments put together as one frame.
-    ///
-    /// # Panics
-    ///
-    /// When the stream ends or fails, or a fragment is followed by anything but a continuation.
     pub fn read_message(&mut self) -> Frame {
         let mut message = self.read();
         while message.first & 0x80 == 0 {
@@ -239,10 +207,6 @@ impl<S: Read + Write> RawWs<S> {
     }
 
     /// Reads a Close frame, then the end of the stream.
-    ///
-    /// # Panics
-    ///
-    /// When the server sends anything else.
     pub fn read_close(&mut self) -> (Option<u16>, String) {
         let frame = self.read();
         let (code, reason) = frame.close();
@@ -304,10 +268,6 @@ pub struct RawWsServer<S = TcpStream> {
 impl<S: Read + Write> RawWsServer<S> {
     /// Reads a client's opening handshake from `stream` and accepts it, with the header lines
     /// `more`.
-    ///
-    /// # Panics
-    ///
-    /// When the request is not an opening handshake.
     pub fn accept(mut stream: S, more: &[&str]) -> RawWsServer<S> {
         let request = read_request(&mut stream);
         let key = request.iter().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
@@ -328,10 +288,6 @@ impl<S: Read + Write> RawWsServer<S> {
     }
 
     /// Sends an unmasked frame of at most 65,535 bytes.
-    ///
-    /// # Panics
-    ///
-    /// When the connection is broken.
     pub fn send_frame(&mut self, first: u8, payload: &[u8]) {
         let mut bytes = vec![first];
         match payload.len() {
@@ -347,10 +303,6 @@ impl<S: Read + Write> RawWsServer<S> {
     }
 
     /// Sends a Close frame.
-    ///
-    /// # Panics
-    ///
-    /// When the connection is broken.
     pub fn close(&mut self, code: u16, reason: &str) {
         let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
         self.send_frame(first::CLOSE, &payload);
@@ -366,30 +318,18 @@ impl<S: Read + Write> RawWsServer<S> {
     }
 
     /// The client's next frame.
-    ///
-    /// # Panics
-    ///
-    /// When the stream ends or fails.
     pub fn read(&mut self) -> Frame {
         self.try_read().expect("no reset").expect("a frame, not the end")
     }
 }
 
 /// Reads the head of a request: its lines.
-///
-/// # Panics
-///
-/// When the stream ends within it.
 pub fn read_request(stream: &mut impl Read) -> Vec<String> {
     let head = http::read_head(stream).expect("a whole request");
     head.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 /// Sends an opening handshake for `path` with additional header lines `more`, and reads the response.
-///
-/// # Panics
-///
-/// When there is no response.
 pub fn handshake(
     stream: &mut (impl Read + Write),
     server: &Server,

@@ -1,6 +1,6 @@
 //! The reason why a connection ended, for machines and as text.
 
-use echogate_proto::close::CloseCode;
+use echogate_proto::close::{CloseCode, NO_ROUTE};
 
 use crate::i18n::{self, Texts, fill};
 
@@ -43,9 +43,16 @@ pub enum Outcome {
 }
 
 impl CloseReason {
+    /// The path for which the server said that it has no route.
+    pub fn missing_route(&self) -> Option<&str> {
+        let refused = self.outcome == Outcome::ClosedByPeer && self.code == CloseCode::POLICY;
+        self.reason.strip_prefix(NO_ROUTE).filter(|_| refused)
+    }
+
     /// A heading of a few words.
     pub fn headline(&self, texts: &Texts) -> &'static str {
         match self.outcome {
+            _ if self.missing_route().is_some() => texts.no_such_route,
             Outcome::Rejected | Outcome::NotOpened => texts.could_not_connect,
             Outcome::Cancelled => texts.cancelled,
             Outcome::ClosedHere | Outcome::ClosedHereUnanswered => texts.disconnected,
@@ -57,6 +64,9 @@ impl CloseReason {
     /// The reason in sentences.
     pub fn sentences(&self, texts: &Texts) -> String {
         let code = self.code.0.to_string();
+        if let Some(path) = self.missing_route() {
+            return fill(texts.no_route, &[path, &code]);
+        }
         let parts = [i18n::close_code(texts, self.code), &code, &self.reason, &self.url];
         let mut text = match self.outcome {
             Outcome::Rejected => fill(texts.browser_rejected, &parts),
@@ -91,6 +101,7 @@ impl CloseReason {
             Outcome::Rejected => texts.check_endpoint,
             Outcome::NotOpened if self.url.starts_with("wss:") => texts.check_tls_server,
             Outcome::NotOpened => texts.check_server,
+            Outcome::ClosedByPeer if self.missing_route().is_some() => texts.advice_no_route,
             Outcome::ClosedByPeer | Outcome::Lost => i18n::advice(texts, self.code),
         }
     }
@@ -169,6 +180,23 @@ mod tests {
             closed.sentences(ENGLISH.texts()),
             "You disconnected: a code private to the application (code 4000). Reason: \"done testing\"."
         );
+    }
+
+    #[test]
+    fn a_missing_route_and_another_refusal_have_advice_of_their_own() {
+        let refused = |text: &str| CloseReason {
+            reason: text.to_owned(),
+            ..reason(Outcome::ClosedByPeer, 1008)
+        };
+        let texts = ENGLISH.texts();
+        let missing = refused("no such route: /nope");
+        assert_eq!(missing.headline(texts), "No such route");
+        assert_eq!(missing.sentences(texts), "The server has no route /nope (code 1008).");
+        assert!(!missing.advice(texts).contains("--allow-origin"));
+        let origin = refused("origin http://b is not allowed");
+        assert_eq!(origin.headline(texts), "Closed by the server");
+        assert!(origin.advice(texts).contains("--allow-origin"));
+        assert!(!origin.advice(texts).contains("--route"));
     }
 
     #[test]

@@ -91,11 +91,12 @@ impl Operator {
                     }
                 }
             }
-            ToOperator::Ended { conversation, ending } => {
-                if let Some(conversation) = self.find_mut(conversation) {
+            ToOperator::Ended { conversation: id, ending } => {
+                if let Some(conversation) = self.find_mut(id) {
                     conversation.ending = Some(ending);
                     conversation.waiting_since = None;
                 }
+                self.unread.retain(|&unread| unread != id);
             }
             ToOperator::Error { text } => self.error = Some(text),
         }
@@ -155,7 +156,8 @@ impl Operator {
         self.waiting().chain(answered).chain(ended)
     }
 
-    fn waiting(&self) -> impl Iterator<Item = &Conversation> {
+    /// The conversations that wait for an answer, the longest first.
+    pub fn waiting(&self) -> impl Iterator<Item = &Conversation> {
         let since = |conversation: &&Conversation| conversation.waiting_since;
         let mut waiting: Vec<&Conversation> = self
             .conversations

@@ -72,6 +72,9 @@ pub struct Session {
 }
 
 impl Session {
+    /// A connection that ends within this time of its opening, without a message, was refused: pages
+    /// are refused by a Close frame after the opening handshake.
+    const REFUSED_WITHIN: Millis = 1000.0;
     /// The browser is given no more while it holds this many unsent bytes.
     pub const MAX_BUFFERED: usize = 1 << 20;
     /// The most bytes in the queue. A single message of any size is accepted.
@@ -194,6 +197,12 @@ impl Session {
             Event::Send(payload) => self.send(payload, now),
             Event::HalfClose => self.half_close(now),
             Event::Reconnect(wanted) => self.reconnect(wanted),
+            Event::Dismiss => {
+                if let State::Closed(_) = self.state {
+                    self.state = State::Idle;
+                }
+                Vec::new()
+            }
             Event::TimerExpired => self.woken(now),
             Event::Rejected(error) => self.end(Outcome::Rejected, CloseCode::ABNORMAL, error, now),
             Event::Opened { protocol } => self.opened(protocol, now),
@@ -315,6 +324,10 @@ impl Session {
         let (code, reason) = ours.unwrap_or((code, reason));
         let url = self.url.clone();
         let cause = CloseReason { outcome, url, code, reason, unsent, unanswered };
+        let refusals = [CloseCode::POLICY, CloseCode::INTERNAL_ERROR, CloseCode::TRY_AGAIN_LATER];
+        if outcome == Outcome::ClosedByPeer && refusals.contains(&cause.code) {
+            self.transcript.retract_opening(now - Self::REFUSED_WITHIN);
+        }
         self.transcript.push(now, EntryKind::Ended(cause.clone()));
         if !self.reconnect || !backoff::is_worthwhile(&cause) {
             self.state = State::Closed(cause);

@@ -40,7 +40,7 @@ const VERSION: u64 = 1;
 /// The most connections, saved messages and messages of the history.
 const MAX: usize = 50;
 /// The longest text of a message that is stored, in bytes.
-const MAX_TEXT: usize = 4096;
+pub const MAX_TEXT: usize = 4096;
 
 /// Writes the settings. Long messages are left out, and of many the oldest.
 pub fn write(stored: &Stored) -> String {

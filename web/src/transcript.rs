@@ -27,6 +27,8 @@ pub struct Transcript {
     next_id: u64,
     bytes: usize,
     dropped: Dropped,
+    /// The rows that were cleared, as long as they fit into the bounds beside the rows since.
+    cleared: Option<Box<Transcript>>,
 }
 
 impl Transcript {
@@ -46,6 +48,7 @@ impl Transcript {
             next_id: 0,
             bytes: 0,
             dropped: Dropped::default(),
+            cleared: None,
         }
     }
 
@@ -68,10 +71,12 @@ impl Transcript {
 
     /// Updates the delivery of a sent message, unless its row was dropped.
     pub fn set_delivery(&mut self, id: u64, new: Delivery) {
-        if let Some(index) = self.index(id)
-            && let EntryKind::Sent(_, delivery) = &mut self.rows[index].kind
-        {
-            *delivery = new;
+        if let Some(index) = self.index(id) {
+            if let EntryKind::Sent(_, delivery) = &mut self.rows[index].kind {
+                *delivery = new;
+            }
+        } else if let Some(cleared) = &mut self.cleared {
+            cleared.set_delivery(id, new);
         }
     }
 
@@ -106,6 +111,11 @@ impl Transcript {
     /// Whether a row is pinned.
     pub fn is_pinned(&self, id: u64) -> bool {
         self.pins.binary_search(&id).is_ok()
+    }
+
+    /// Whether any row is pinned.
+    pub fn has_pins(&self) -> bool {
+        !self.pins.is_empty()
     }
 
     /// The number of the next row.
@@ -164,13 +174,40 @@ impl Transcript {
         self.dropped
     }
 
-    /// Removes all rows and resets the count of dropped ones.
+    /// Removes the latest row if a connection was opened by it at this time or later.
+    pub fn retract_opening(&mut self, from: Millis) {
+        let is_opening =
+            |row: &mut Entry| matches!(row.kind, EntryKind::Opened { .. }) && row.at >= from;
+        if let Some(row) = self.rows.pop_back_if(is_opening) {
+            self.bytes -= row.kind.bytes();
+            self.pins.retain(|&id| id != row.id);
+            self.next_id = row.id;
+        }
+    }
+
+    /// Removes all rows, and resets the count of dropped ones, until [`Self::restore`].
     pub fn clear(&mut self) {
-        self.rows.clear();
-        self.older_pins.clear();
-        self.pins.clear();
-        self.bytes = 0;
-        self.dropped = Dropped::default();
+        self.cleared = None;
+        let next_id = self.next_id;
+        let cleared = std::mem::replace(self, Transcript { next_id, ..Transcript::new() });
+        self.cleared = (!cleared.is_empty()).then(|| Box::new(cleared));
+    }
+
+    /// Whether the rows that were cleared can be restored.
+    pub fn has_cleared(&self) -> bool {
+        self.cleared.is_some()
+    }
+
+    /// Restores the rows that were cleared, before those that were added since.
+    pub fn restore(&mut self) {
+        if let Some(cleared) = self.cleared.take() {
+            let since = std::mem::replace(self, *cleared);
+            self.rows.extend(since.rows);
+            self.pins.extend(since.pins);
+            self.pins.truncate(Self::MAX_PINS);
+            self.bytes += since.bytes;
+            self.next_id = since.next_id;
+        }
     }
 
     fn index(&self, id: u64) -> Option<usize> {
@@ -180,6 +217,11 @@ impl Transcript {
     }
 
     fn keep_within_bounds(&mut self) {
+        // All rows together stay within the bounds of one transcript.
+        self.cleared.take_if(|cleared| {
+            self.rows.len() + cleared.rows.len() > Self::MAX_ROWS
+                || self.bytes + cleared.bytes > Self::MAX_BYTES
+        });
         while self.rows.len() > 1
             && (self.rows.len() > Self::MAX_ROWS || self.bytes > Self::MAX_BYTES)
         {

@@ -1,11 +1,7 @@
 //! Sessions one after the other: one for each message, or a new one after a lost connection.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
-use echogate_proto::backoff;
 use tokio::time::sleep;
 
 use super::{
@@ -14,7 +10,7 @@ use super::{
     target::Target,
     transport::{Connection, TransportOptions},
 };
-use crate::text::io_error::describe;
+use crate::{runtime::backoff, text::io_error::describe};
 
 /// The rules by which connections are made.
 #[derive(Debug)]
@@ -68,7 +64,7 @@ impl ConnectionPolicy {
                 Err(error) => return Err(error),
             };
             failures = if messages.take_received() { 1 } else { failures + 1 };
-            let delay = backoff::delay(failures, random());
+            let delay = backoff::delay(failures);
             let text = format!("{reason}; reconnecting in {:.1} s", delay.as_secs_f64());
             messages.set_lost(&text).await?;
             messages.unless_stopped(pause(delay)).await?;
@@ -79,9 +75,4 @@ impl ConnectionPolicy {
 async fn pause(delay: Duration) -> Result<(), SessionError> {
     sleep(delay).await;
     Ok(())
-}
-
-/// A random number from 0 to 1.
-fn random() -> f64 {
-    f64::from(RandomState::new().hash_one(()) as u32) / f64::from(u32::MAX)
 }

@@ -1,45 +1,45 @@
 //! `chat` over all replicas: events of conversations, snapshots, and messages of operators.
 //!
-//! On the subject `events` a replica publishes what happens in the conversations of its clients, and
-//! snapshots of them, in one order. On `to.ID` it takes what others have for it alone. Events are
-//! confirmed to their replica when operators have taken them, and wait with the broker's client while
-//! operators are slow.
+//! On the topic `events` a replica publishes the events and snapshots of its clients' conversations, in
+//! one order. On `to.ID` it receives requests, answers and confirmations for this replica alone. Events
+//! are confirmed to their replica when operators have taken them, and wait in the inbox of the
+//! subscription while operators are slow.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    time::{Duration, Instant},
+};
 
-use async_nats::{Message, Subscriber};
+use async_nats::Message;
 use echogate_proto::chat::ToOperator;
-use futures_util::{FutureExt, StreamExt};
-use tokio::time::Instant;
+use futures_util::FutureExt;
 
 use super::{
     Shared,
+    inbox::Inbox,
     members::{Member, SILENCE},
     messages::{Broadcast, Direct, to},
     outbox::Outbox,
-    session::{ENDED, Session, VERSION, ticks},
+    session::{Session, VERSION, ticks},
 };
 use crate::service::chat::{Feed, Recent, RemoteOperator, Undelivered};
 
 /// The interval of checks: snapshots that are missing, messages that are not confirmed.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The interval at which the last confirmation of events is repeated: it may be lost.
+/// The interval at which the last confirmation of events is repeated, since a message can be lost.
 const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
 
-/// The time between two snapshots of this replica. One serves all that have requested it.
+/// The least time between two snapshots of this replica. One serves all replicas that requested it.
 const SNAPSHOTS: Duration = Duration::from_secs(1);
 
-/// The size of a snapshot's part besides conversations.
-const REST: usize = 512;
-
-/// Events that are applied before other work.
+/// The most events that are applied before other work.
 const BATCH: usize = 64;
 
 /// The time from the beginning of a session in which the heartbeats of all replicas arrive.
 const SETTLED: Duration = SILENCE.saturating_add(Duration::from_secs(1));
 
-/// The part of a replica in the exchange. It outlives a connection to the broker.
+/// The state of this replica in the exchange, which outlives a connection to the broker.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) feed: Feed,
@@ -77,11 +77,11 @@ impl Exchange {
         }
     }
 
-    /// Exchanges messages until the connection is lost.
+    /// Exchanges events, snapshots and messages until the connection is lost.
     pub(super) async fn run(&mut self, session: &Session<'_>) -> Result<(), String> {
         let hub = &session.shared.hub;
         let mut direct = session.subscribe(VERSION, &to(session.shared.id)).await?;
-        let mut events: Option<Subscriber> = None;
+        let mut events: Option<Inbox> = None;
         let mut members = session.shared.members.subscribe();
         members.mark_changed();
         self.feed.operators.mark_changed();
@@ -114,12 +114,9 @@ impl Exchange {
                     mirror_all(session);
                     request_snapshots(session).await?;
                 }
-                message = direct.next() => {
-                    let message = message.ok_or(ENDED)?;
-                    self.take(session, &message).await?;
-                }
+                message = direct.next() => self.take(session, &message?).await?,
                 message = next(&mut events), if hub.has_room() => {
-                    apply_events(session, message.ok_or(ENDED)?, &mut events);
+                    apply_events(session, message?, &mut events);
                 }
                 () = self.feed.taken.notified() => confirm(session, false).await?,
                 _ = repeats.tick() => confirm(session, true).await?,
@@ -129,7 +126,7 @@ impl Exchange {
                         hub.remove_gone(&known);
                     }
                     session.shared.counters.dropped(hub.take_unpublished());
-                    hub.expire_unconfirmed(std::time::Instant::now());
+                    hub.expire_unconfirmed(Instant::now());
                     hub.disconnect_operators_stalled_for_others();
                     request_snapshots(session).await?;
                     self.publish_snapshot(session).await?;
@@ -139,7 +136,7 @@ impl Exchange {
         }
     }
 
-    /// Publishes the events that are left.
+    /// Publishes the events that wait.
     pub(super) async fn finish(&mut self, session: &Session<'_>) {
         while let Ok(event) = self.feed.events.try_recv() {
             if session.publish("events", Broadcast::Event(event)).await.is_err() {
@@ -148,21 +145,19 @@ impl Exchange {
         }
     }
 
-    /// Gives up what is not sent or not confirmed: the connection is lost.
+    /// Gives up the messages that are not sent or not confirmed, when the connection is lost.
     pub(super) fn disconnected(&mut self, shared: &Shared) {
         shared.hub.set_connected(false);
-        // A snapshot replaces them.
+        // A snapshot replaces the events.
         while self.feed.events.try_recv().is_ok() {}
         let unsent = std::iter::from_fn(|| self.feed.messages.try_recv().ok());
         self.outbox.disconnected(shared, unsent);
     }
 
-    /// Publishes a snapshot, if one is requested and due. Events that follow it are published behind
-    /// it.
+    /// Publishes a snapshot, if one is requested and due. Later events are published behind it.
     async fn publish_snapshot(&mut self, session: &Session<'_>) -> Result<(), String> {
         if self.snapshots.is_due(Instant::now()) {
-            let most = session.max_payload().saturating_sub(REST);
-            for part in session.shared.hub.snapshot(most) {
+            for part in session.shared.hub.snapshot(session.max_part()) {
                 session.publish("events", Broadcast::<ToOperator>::Part(part)).await?;
             }
             self.snapshots.published(Instant::now());
@@ -170,7 +165,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Takes a message for this replica alone.
+    /// Handles a message for this replica alone.
     async fn take(&mut self, session: &Session<'_>, message: &Message) -> Result<(), String> {
         let hub = &session.shared.hub;
         let Some((from, direct)) = session.open::<Direct>(message) else { return Ok(()) };
@@ -192,10 +187,10 @@ impl Exchange {
     }
 }
 
-/// The next message of a subscription, if there is one.
-async fn next(subscriber: &mut Option<Subscriber>) -> Option<Message> {
-    match subscriber {
-        Some(subscriber) => subscriber.next().await,
+/// The next message of a subscription, for which a call without a subscription waits for ever.
+async fn next(inbox: &mut Option<Inbox>) -> Result<Message, String> {
+    match inbox {
+        Some(inbox) => inbox.next().await,
         None => pending().await,
     }
 }
@@ -207,7 +202,7 @@ fn mirror_all(session: &Session<'_>) {
     }
 }
 
-/// Whether a replica with operators is not among `now` any more.
+/// Whether a replica with operators is among `before` and not among `now`.
 fn is_operator_lost(before: &[Member], now: &[Member]) -> bool {
     let is_gone = |member: &&Member| now.iter().all(|it| it.id != member.id);
     before.iter().filter(is_gone).any(|member| member.operators > 0)
@@ -215,13 +210,13 @@ fn is_operator_lost(before: &[Member], now: &[Member]) -> bool {
 
 /// Requests the snapshots that are needed.
 async fn request_snapshots(session: &Session<'_>) -> Result<(), String> {
-    for owner in session.shared.hub.snapshots_to_request(std::time::Instant::now()) {
+    for owner in session.shared.hub.snapshots_to_request(Instant::now()) {
         session.publish(&to(owner), Direct::Snapshot).await?;
     }
     Ok(())
 }
 
-/// Confirms to other replicas which of their events operators have seen.
+/// Confirms to other replicas the events that operators here have seen.
 async fn confirm(session: &Session<'_>, repeats: bool) -> Result<(), String> {
     for (owner, seen) in session.shared.hub.seen(repeats) {
         session.publish(&to(owner), Direct::Seen(seen)).await?;
@@ -229,8 +224,9 @@ async fn confirm(session: &Session<'_>, repeats: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Applies an event and those that have arrived behind it, as far as operators have room.
-fn apply_events(session: &Session<'_>, first: Message, events: &mut Option<Subscriber>) {
+/// Applies an event and those that have arrived behind it, as far as the queues of operators have
+/// room.
+fn apply_events(session: &Session<'_>, first: Message, events: &mut Option<Inbox>) {
     let hub = &session.shared.hub;
     let mut message = Some(first);
     for count in 1.. {
@@ -238,19 +234,19 @@ fn apply_events(session: &Session<'_>, first: Message, events: &mut Option<Subsc
         match session.open::<Broadcast<ToOperator>>(&taken) {
             Some((owner, Broadcast::Event(event))) => hub.apply(owner, event),
             Some((owner, Broadcast::Part(part))) => {
-                hub.apply_part(owner, part, std::time::Instant::now());
+                hub.apply_part(owner, part, Instant::now());
             }
             None => {}
         }
         let continues = count < BATCH && hub.has_room();
-        message = continues.then(|| next(events).now_or_never().flatten()).flatten();
+        message = continues.then(|| next(events).now_or_never()?.ok()).flatten();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connections::replica::ReplicaId;
+    use crate::connections::replicas::ReplicaId;
 
     #[test]
     fn snapshots_that_are_requested_at_the_same_time_are_one() {

@@ -1,12 +1,12 @@
 //! The connection to a server of the broker, and the reason why there is none.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use echogate_proto::endpoint::HostPort;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use crate::{
     config::{ClusterSettings, Login},
     text::{escape::escape, io_error::describe},
@@ -15,16 +15,14 @@ use crate::{
 /// The time limit of a connection attempt, for each address of a server.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// The interval of the client's Pings. A broker that answers three of them with nothing is lost.
+/// The interval of the client's Pings. The connection is lost after three Pings without a Pong.
 const PING: Duration = Duration::from_secs(1);
 
-/// Messages that the client has taken and not written yet.
+/// The most messages that the client has taken and not written yet.
 const UNWRITTEN: usize = 64;
 
-/// Messages of one subscription that wait to be read. Those that exceed it are lost. Heartbeats and
-/// events of chat take at most 16 MiB in all, reports and snapshots 256 MiB; messages of a stranger
-/// that may use the broker, 1,024 times its `max_payload`: 1 GiB, unless that is configured.
-const UNREAD: usize = 1024;
+/// The most messages of one subscription that wait until its inbox takes them; further ones are lost.
+const UNTAKEN: usize = 1024;
 
 /// A connection to a server of the broker.
 #[derive(Debug)]
@@ -33,43 +31,38 @@ pub(super) struct Connection {
     pub(super) client: Client,
     /// Cancelled when the connection is lost.
     pub(super) lost: CancellationToken,
-    /// The last error that the server has reported on this connection.
-    pub(super) problem: watch::Receiver<Option<String>>,
-    /// Messages that were lost because a subscription was not read fast enough.
-    pub(super) unread: watch::Receiver<u64>,
 }
 
-/// Connects to one server.
+/// Connects to one server. Errors that the server reports later, and messages that are lost because
+/// [`UNTAKEN`] others wait, are reported to `shared`.
 ///
 /// # Errors
 ///
 /// Half a sentence: what is wrong with the server, and what to do.
 pub(super) async fn connect(
+    shared: &Arc<Shared>,
     settings: &ClusterSettings,
     at: &HostPort,
-    name: &str,
 ) -> Result<Connection, String> {
     let lost = CancellationToken::new();
-    let (problem_sender, problem) = watch::channel(None);
-    let (unread_sender, unread) = watch::channel(0);
-    let is_lost = lost.clone();
+    let (reports_to, is_lost) = (shared.clone(), lost.clone());
     let mut options = ConnectOptions::new()
-        .name(format!("echogate {name}"))
+        .name(format!("echogate {}", shared.name))
         .no_echo()
         .ignore_discovered_servers()
         .connection_timeout(CONNECT)
         .ping_interval(PING)
         .client_capacity(UNWRITTEN)
-        .subscription_capacity(UNREAD)
-        // The client tries once to connect again, in vain: this connection is given up.
+        .subscription_capacity(UNTAKEN)
+        // The client makes one more attempt to connect, after which this connection is given up.
         .max_reconnects(1)
         .reconnect_delay_callback(|_| Duration::ZERO)
         .event_callback(move |event| {
             match event {
                 Event::Disconnected | Event::Closed => is_lost.cancel(),
-                Event::SlowConsumer(_) => unread_sender.send_modify(|count| *count += 1),
+                Event::SlowConsumer(_) => reports_to.counters.dropped(1),
                 Event::ServerError(error) => {
-                    problem_sender.send_replace(Some(server_error(&error)));
+                    reports_to.warn(&format!("the broker reports: {}", server_error(&error)));
                 }
                 _ => {}
             }
@@ -88,7 +81,7 @@ pub(super) async fn connect(
     let scheme = if settings.url.is_tls { "tls" } else { "nats" };
     let url = format!("{scheme}://{at}");
     match options.connect(&url).await {
-        Ok(client) => Ok(Connection { client, lost, problem, unread }),
+        Ok(client) => Ok(Connection { client, lost }),
         Err(error) => Err(format!("{url} {}", reason(&error, settings.url.login.is_some()))),
     }
 }

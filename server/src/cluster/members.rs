@@ -1,56 +1,57 @@
-//! The replicas that are known by their heartbeats. No socket and no clock.
+//! The replicas that have sent heartbeats. No socket and no clock.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
-use crate::{connections::replica::ReplicaId, text::escape::escape};
+use crate::{connections::replicas::ReplicaId, text::escape::escape};
 
-/// The time of silence after which a replica is gone.
+/// The time without a heartbeat after which a replica is gone.
 pub(super) const SILENCE: Duration = Duration::from_secs(3);
 
-/// The most replicas that are known. Heartbeats of others are ignored.
+/// The most other replicas. Heartbeats of further ones are ignored.
 const MAX_MEMBERS: usize = 256;
 
 /// The longest name of a replica that is shown, in characters.
 const MAX_NAME: usize = 80;
 
-/// What a replica says of itself every second.
+/// The message that a replica sends every second to all others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Heartbeat {
-    /// The name: that of the machine, and the process ID.
-    pub(crate) name: String,
-    /// The operators of `chat` that are connected to this replica.
-    pub(crate) operators: usize,
-    /// The sequence number of the last event of its conversations.
-    pub(crate) sequence: u64,
-    /// The replica leaves: this is its last heartbeat.
+pub(super) struct Heartbeat {
+    /// The name for users: the machine's name and the process ID.
+    pub(super) name: String,
+    /// The number of `chat` operators that are connected to the replica.
+    pub(super) operators: usize,
+    /// The sequence number of the last event of the replica's conversations.
+    pub(super) sequence: u64,
+    /// Whether the replica leaves the cluster: this is the last heartbeat.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) leaves: bool,
+    pub(super) leaves: bool,
 }
 
 /// A replica other than this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
-    /// Its identifier.
     pub(crate) id: ReplicaId,
-    /// Its name.
+    /// The name for users, escaped.
     pub(crate) name: String,
-    /// The operators that are connected to it.
+    /// The number of operators that are connected to the replica.
     pub(crate) operators: usize,
 }
 
 /// A change of the replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// A replica is new.
+    /// A replica has sent its first heartbeat.
     Joined(Member),
-    /// A replica has another number of operators.
+    /// The number of a replica's operators has changed.
     Operators(Member),
-    /// A replica has said that it leaves.
+    /// A replica has left the cluster.
     Left(Member),
-    /// Nothing was heard of a replica for [`SILENCE`].
+    /// A replica has sent no heartbeat for [`SILENCE`].
     Silent(Member),
 }
 
@@ -64,7 +65,7 @@ impl Members {
         self.0.values().map(|(member, _)| member.clone()).collect()
     }
 
-    /// Takes a heartbeat that arrived at `now`.
+    /// Applies a heartbeat that arrived at `now`.
     pub(super) fn take(
         &mut self,
         id: ReplicaId,

@@ -1,9 +1,9 @@
-//! The messages that replicas exchange of `chat`.
+//! The messages of `chat` between replicas.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    connections::replica::ReplicaId,
+    connections::replicas::ReplicaId,
     service::chat::{Part, Published, Seen, Undelivered},
 };
 
@@ -11,7 +11,9 @@ use crate::{
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Broadcast<E> {
+    /// An event of a conversation.
     Event(Published<E>),
+    /// A part of a snapshot of the sender's conversations.
     Part(Part),
 }
 
@@ -21,15 +23,15 @@ pub(super) enum Broadcast<E> {
 pub(super) enum Direct {
     /// An operator's message to a client.
     Say { id: u64, operator: u64, conversation: u64, text: String },
-    /// The answer to it.
+    /// The answer to the message `id` of an operator.
     Done { id: u64, error: Option<Undelivered> },
     /// A request for a snapshot.
     Snapshot,
-    /// Operators have seen events.
+    /// A confirmation: operators have seen events of the recipient.
     Seen(Seen),
 }
 
-/// The subject of messages for one replica.
+/// The topic of messages for one replica.
 pub(super) fn to(id: ReplicaId) -> String {
     format!("to.{id}")
 }

@@ -2,15 +2,24 @@
 //!
 //! ```text
 //! Cluster ── task ── connection ── session ┬─ heartbeats ── members
-//!   │                                      └─ chat: the exchange of events and messages
+//!   │                                      ├─ chat ── outbox
+//!   │                                      └─ reports
 //!   └─ state, counters, members: for /readyz and /metrics
 //! ```
 //!
-//! All of it runs in tokio. Without a broker a replica is a server of its own, and the task connects
+//! All of it runs in tokio. Without a broker a replica serves its own clients, and the task connects
 //! again for ever. Queues are bounded, and nothing on the data path waits for the broker.
+//!
+//! - `connection`: the connection to a server of the broker; `state`: its state, and the counters
+//! - `inbox`: the messages of a subscription that wait to be read
+//! - `session`: subjects, messages, heartbeats; `members`: the replicas that are known by heartbeats
+//! - `chat`: events and snapshots of conversations, with the `messages` of that exchange; `outbox`:
+//!   messages of operators that are not confirmed
+//! - `reports`: the connections of all replicas
 
 mod chat;
 mod connection;
+mod inbox;
 mod members;
 mod messages;
 mod outbox;
@@ -24,14 +33,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use echogate_proto::backoff;
 use nix::unistd::gethostname;
 use tokio::{
     sync::watch,
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::{
     chat::Exchange,
@@ -44,11 +52,12 @@ pub(crate) use self::{
 };
 use crate::{
     config::ClusterSettings,
-    connections::{replica::ReplicaId, replicas::Replicas},
+    connections::replicas::{ReplicaId, Replicas},
+    runtime::backoff,
     service::chat::Hub,
 };
 
-/// The time in which the last heartbeat must be written.
+/// The time limit of the last events and the last heartbeat.
 const LEAVE: Duration = Duration::from_millis(500);
 
 /// This process as a replica. Clones are the same.
@@ -62,11 +71,12 @@ pub(crate) struct Cluster {
 #[derive(Debug)]
 struct Running {
     settings: ClusterSettings,
-    stop: CancellationToken,
     task: JoinHandle<()>,
+    /// Stops the task when dropped.
+    stop: DropGuard,
 }
 
-/// What the task shares with the rest of the server.
+/// The state that the task shares with the rest of the server.
 #[derive(Debug)]
 struct Shared {
     id: ReplicaId,
@@ -74,7 +84,8 @@ struct Shared {
     state: watch::Sender<ClusterState>,
     members: watch::Sender<Vec<Member>>,
     hub: Arc<Hub>,
-    /// What this replica has exchanged with others of `chat`, once it has joined a cluster.
+    /// The exchange of `chat`, once this replica has joined a cluster. A task holds the lock as long as
+    /// it runs: the next one, after a reload or a panic, waits for its end and continues the exchange.
     exchange: tokio::sync::Mutex<Option<Exchange>>,
     counters: Counters,
     /// The connections of replicas.
@@ -103,27 +114,18 @@ impl Cluster {
         Ok(Cluster { shared: shared.into(), running: Arc::default() })
     }
 
-    /// Connects to the broker of `settings` in the background; leaves the one before, if that is
-    /// another one.
+    /// Connects to the broker of `settings` in the background, after leaving that of the settings
+    /// before, if the settings have changed.
     pub(crate) fn apply(&self, settings: Option<&ClusterSettings>) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.as_ref().map(|it| &it.settings) == settings {
             return;
         }
-        let before = running.take();
-        if let Some(before) = &before {
-            before.stop.cancel();
-        }
         *running = settings.cloned().map(|settings| {
             let stop = CancellationToken::new();
-            let (shared, stopped, of_task) = (self.shared.clone(), stop.clone(), settings.clone());
-            let task = tokio::spawn(async move {
-                if let Some(before) = before {
-                    before.task.await.ok();
-                }
-                run(&shared, &of_task, &stopped).await;
-            });
-            Running { settings, stop, task }
+            let (shared, of_task, stopped) = (self.shared.clone(), settings.clone(), stop.clone());
+            let task = tokio::spawn(async move { run(&shared, &of_task, &stopped).await });
+            Running { settings, task, stop: stop.drop_guard() }
         });
     }
 
@@ -131,12 +133,12 @@ impl Cluster {
     pub(crate) async fn leave(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Running { stop, task, .. }) = running {
-            stop.cancel();
+            drop(stop);
             timeout(2 * LEAVE, task).await.ok();
         }
     }
 
-    /// How the connection to the broker is.
+    /// The state of the connection to the broker.
     pub(crate) fn state(&self) -> ClusterState {
         self.shared.state.borrow().clone()
     }
@@ -146,6 +148,11 @@ impl Cluster {
         self.shared.members.borrow().clone()
     }
 
+    /// The number of messages of clients here that another replica is to confirm.
+    pub(crate) fn unconfirmed(&self) -> usize {
+        self.shared.hub.unconfirmed()
+    }
+
     /// The counters of messages.
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters
@@ -153,7 +160,7 @@ impl Cluster {
 }
 
 impl Shared {
-    /// Reports that there is no connection, in the log where the reason is another one than before.
+    /// Reports that there is no connection, and logs the reason if it is another one than before.
     fn disconnected(&self, reason: &str) {
         self.members.send_replace(Vec::new());
         self.replicas.set_connected(false, Instant::now());
@@ -163,24 +170,32 @@ impl Shared {
         }
     }
 
-    /// Reports a replica whose messages cannot be understood.
-    fn incompatible(&self, which: &str) {
-        self.state.send_if_modified(|state| state.report(which));
+    /// Reports a problem of the connection. Returns whether it is another one than before.
+    fn set_problem(&self, problem: &str) -> bool {
+        self.state.send_if_modified(|state| state.report(problem))
+    }
+
+    /// Reports a problem of the connection, and logs it if it is another one than before.
+    fn warn(&self, problem: &str) {
+        if self.set_problem(problem) {
+            tracing::warn!("cluster: {problem}");
+        }
     }
 }
 
 /// Connects to the broker, again for ever, until `stop`.
 async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &CancellationToken) {
     let url = &settings.url;
+    // The lock is released last, when the membership has ended.
+    let mut exchange = shared.exchange.lock().await;
     let _membership = Membership(shared);
     shared.state.send_replace(ClusterState::connecting(url));
-    let mut exchange = shared.exchange.lock().await;
     let exchange = exchange.get_or_insert_with(|| Exchange::new(shared.hub.join(shared.id)));
     shared.replicas.set_own(Some((*shared.name).into()));
     let mut attempt = 0;
     let session = async {
         for server in url.servers.iter().cycle() {
-            match connect(settings, server, &shared.name).await {
+            match connect(shared, settings, server).await {
                 Ok(connection) => {
                     attempt = 0;
                     shared.state.send_modify(|state| state.connect(server));
@@ -199,7 +214,7 @@ async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &Cancellati
                 Err(reason) => shared.disconnected(&reason),
             }
             attempt += 1;
-            sleep(backoff::delay(attempt, jitter())).await;
+            sleep(backoff::delay(attempt)).await;
         }
     };
     tokio::pin!(session);
@@ -212,7 +227,7 @@ async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &Cancellati
     }
 }
 
-/// The membership in a cluster. When it is dropped, after a panic too, no other replica is known.
+/// The membership in a cluster. After its drop, which a panic causes too, no other replica is known.
 struct Membership<'a>(&'a Shared);
 
 impl Drop for Membership<'_> {
@@ -224,8 +239,8 @@ impl Drop for Membership<'_> {
     }
 }
 
-/// The exchange over one connection. When it is dropped, after a panic or by a broker that is not
-/// waited for too, what is not confirmed is given up.
+/// The exchange over one connection. Its drop gives up all messages that are not confirmed; a panic
+/// and the end of [`LEAVE`] cause it too.
 struct Connected<'a> {
     shared: &'a Shared,
     exchange: &'a mut Exchange,
@@ -237,7 +252,7 @@ impl Drop for Connected<'_> {
     }
 }
 
-/// Runs a session until the connection is lost or `stop`. Returns why it has ended.
+/// Runs a session until the connection is lost or `stop`. Returns the reason of its end.
 async fn run_session(
     shared: &Arc<Shared>,
     exchange: &mut Exchange,
@@ -245,23 +260,10 @@ async fn run_session(
     cluster: &str,
     stop: &CancellationToken,
 ) -> String {
-    let Connection { client, lost, mut problem, mut unread } = connection;
+    let Connection { client, lost } = connection;
     let session = Session::new(shared, client, cluster, exchange.feed.operators.clone());
     let connected = Connected { shared, exchange };
     shared.replicas.set_connected(true, Instant::now());
-    let reports = async {
-        loop {
-            tokio::select! {
-                Ok(()) = problem.changed() => {
-                    let problem = problem.borrow_and_update().clone().unwrap_or_default();
-                    tracing::warn!("cluster: the broker reports: {problem}");
-                    shared.state.send_if_modified(|state| state.report(&format!("the broker reports: {problem}")));
-                }
-                Ok(()) = unread.changed() => shared.counters.dropped(1),
-                else => std::future::pending().await,
-            }
-        }
-    };
     let ended = tokio::select! {
         () = lost.cancelled() => Ok(()),
         () = stop.cancelled() => Ok(()),
@@ -269,7 +271,6 @@ async fn run_session(
         ended = connected.exchange.run(&session) => ended,
         ended = reports::watch(&session, &shared.replicas) => ended,
         ended = reports::report(&session, &shared.replicas) => ended,
-        () = reports => Ok(()),
     };
     if stop.is_cancelled() {
         connected.exchange.finish(&session).await;
@@ -278,9 +279,4 @@ async fn run_session(
     drop(connected);
     let reason = "the connection is lost: the broker has closed it, or does not answer";
     ended.err().unwrap_or_else(|| reason.to_owned())
-}
-
-/// A random number from 0 to 1.
-fn jitter() -> f64 {
-    getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX))
 }

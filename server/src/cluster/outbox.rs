@@ -1,11 +1,9 @@
-//! Messages of operators here to clients of other replicas, until they are confirmed.
+//! Messages of this replica's operators to clients of other replicas, until they are confirmed.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    time::Duration,
+    time::{Duration, Instant},
 };
-
-use tokio::time::Instant;
 
 use super::{
     Shared,
@@ -13,11 +11,11 @@ use super::{
     session::Session,
 };
 use crate::{
-    connections::replica::ReplicaId,
+    connections::replicas::ReplicaId,
     service::chat::{OperatorMessage, Undelivered},
 };
 
-/// The times after which a message to another replica is sent again, and after which it is given up.
+/// The times without confirmation after which a message is sent again, and then given up.
 const CONFIRM: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(3)];
 
 /// The most messages to other replicas that wait for confirmation.
@@ -26,7 +24,7 @@ const MAX_PENDING: usize = 256;
 /// The messages that are not confirmed.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// By their identifiers.
+    /// The messages by their identifiers.
     pending: HashMap<u64, Pending>,
     last_id: u64,
 }
@@ -54,7 +52,7 @@ impl Outbox {
         let (id, operator) = (self.last_id, message.operator);
         let (to, request) = (to(message.owner), request(id, &message));
         let deadline = Instant::now() + CONFIRM[0];
-        // From here on it is reported where the connection is lost.
+        // A pending message is reported to its operator if the connection is lost while it is sent.
         self.pending.insert(id, Pending { message, attempts: 1, deadline });
         if !session.publish(&to, request).await? {
             self.pending.remove(&id);
@@ -98,7 +96,7 @@ impl Outbox {
         }
     }
 
-    /// Gives up all messages, and those that are `unsent`: the connection is lost.
+    /// Gives up all pending messages and those that are `unsent`, when the connection is lost.
     pub(super) fn disconnected(
         &mut self,
         shared: &Shared,
@@ -116,7 +114,7 @@ fn request(id: u64, message: &OperatorMessage) -> Direct {
     Direct::Say { id, operator, conversation, text: text.clone() }
 }
 
-/// Tells an operator that nobody knows whether the client has a message.
+/// Reports to an operator that a message may not have been received by the client.
 fn give_up(shared: &Shared, message: &OperatorMessage, why: &str) {
     let OperatorMessage { operator, local, text, .. } = message;
     let text = format!("not confirmed, client {local} may not have received it ({why}): {text}");

@@ -1,22 +1,24 @@
-//! The connections of replicas, which report them to each other while somebody watches.
+//! Reports of the replicas on their connections, while clients of the API watch those of all replicas.
 //!
-//! A replica whose clients watch publishes a request every half a second, with the replicas whose
-//! connections it does not know. Every other replica publishes its connections and their changes as
-//! long as there are requests. Reports have numbers: a replica that misses one asks for all.
+//! A replica with watchers publishes a request every half a second, which names the replicas whose
+//! connections are not known. Every other replica publishes its connections and their changes as long
+//! as there are requests. Reports have numbers: a replica that misses one requests all connections.
 
-use std::{mem, time::Duration};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
-use async_nats::Subscriber;
 use echogate_proto::api::{Closed, Connection, Event, Moved};
-use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
-use super::session::{ENDED, Session, VERSION, ticks};
+use super::{
+    inbox::Inbox,
+    session::{Session, VERSION, ticks},
+};
 use crate::connections::{
     registry::reporter::Reporter,
-    replica::ReplicaId,
-    replicas::{Replicas, Report},
+    replicas::{PartSize, ReplicaId, Replicas, Report},
 };
 
 /// The subject of requests.
@@ -28,30 +30,25 @@ const REPORTS: &str = "connections";
 /// The interval of requests.
 const REQUEST: Duration = Duration::from_millis(500);
 
-/// The time for which a request counts.
+/// The time for which reports follow a request.
 const WATCHED: Duration = Duration::from_secs(3);
 
 /// The interval of reports.
 const REPORT: Duration = Duration::from_millis(250);
 
-/// The intervals without changes after which an empty report says that the replica is alive.
+/// The number of intervals without changes after which an empty report shows that the replica is
+/// alive.
 const QUIET: u32 = 2;
-
-/// The size of the connections and changes in one report, in bytes of JSON, where the broker takes
-/// as many.
-const PART: usize = 128 << 10;
-
-/// The size of the rest of a report, at most.
-const REST: usize = 512;
 
 /// A request for reports.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
-    /// The replicas whose connections are not known.
+    /// The replicas whose connections the sender does not know.
     unknown: Vec<ReplicaId>,
 }
 
-/// Requests reports while somebody watches, and takes them, until the connection is lost.
+/// Requests and applies the reports of other replicas while there are watchers, until the connection
+/// is lost.
 pub(super) async fn watch(session: &Session<'_>, replicas: &Replicas) -> Result<(), String> {
     let mut watchers = replicas.watchers();
     loop {
@@ -65,9 +62,8 @@ pub(super) async fn watch(session: &Session<'_>, replicas: &Replicas) -> Result<
                     session.publish(REQUESTS, request).await?;
                 }
                 report = reports.next() => {
-                    let report = report.ok_or(ENDED)?;
-                    if let Some((from, report)) = session.open::<Report>(&report) {
-                        replicas.apply(from, report, std::time::Instant::now());
+                    if let Some((from, report)) = session.open::<Report>(&report?) {
+                        replicas.apply(from, report, Instant::now());
                     }
                 }
                 changed = watchers.changed() => changed.map_err(|e| e.to_string())?,
@@ -82,8 +78,7 @@ pub(super) async fn report(session: &Session<'_>, replicas: &Replicas) -> Result
     let mut requests = session.subscribe(VERSION, REQUESTS).await?;
     let mut number = 0;
     loop {
-        let request = requests.next().await.ok_or(ENDED)?;
-        if session.open::<Request>(&request).is_some() {
+        if session.open::<Request>(&requests.next().await?).is_some() {
             report_while_requested(session, replicas, &mut requests, &mut number).await?;
         }
     }
@@ -92,7 +87,7 @@ pub(super) async fn report(session: &Session<'_>, replicas: &Replicas) -> Result
 async fn report_while_requested(
     session: &Session<'_>,
     replicas: &Replicas,
-    requests: &mut Subscriber,
+    requests: &mut Inbox,
     number: &mut u64,
 ) -> Result<(), String> {
     let mut reporter = Reporter::new(replicas.registry());
@@ -102,8 +97,7 @@ async fn report_while_requested(
     loop {
         tokio::select! {
             request = requests.next() => {
-                let request = request.ok_or(ENDED)?;
-                if let Some((_, Request { unknown })) = session.open(&request) {
+                if let Some((_, Request { unknown })) = session.open(&request?) {
                     until = Instant::now() + WATCHED;
                     is_unknown |= unknown.contains(&session.shared.id);
                 }
@@ -128,8 +122,7 @@ async fn report_while_requested(
             }
             None => continue,
         };
-        let most = PART.min(session.max_payload().saturating_sub(REST));
-        let mut parts = parts(event, most).into_iter().peekable();
+        let mut parts = parts(event, session.max_part()).into_iter().peekable();
         while let Some(event) = parts.next() {
             *number += 1;
             let more = parts.peek().is_some();
@@ -146,8 +139,8 @@ fn changes(total: usize, (opened, moved, closed): Lists) -> Event {
     Event::Changes { total, opened, moved, closed, missing: Vec::new() }
 }
 
-/// The event, or several ones in its place, so that the lists of each take at most `most` bytes of
-/// JSON, or have one element.
+/// Splits an event into several ones whose lists take at most `most` bytes of JSON each, or have one
+/// element.
 fn parts(event: Event, most: usize) -> Vec<Event> {
     let (total, (opened, moved, closed), is_all) = match event {
         Event::All { total, connections, .. } => (total, (connections, vec![], vec![]), true),
@@ -155,10 +148,11 @@ fn parts(event: Event, most: usize) -> Vec<Event> {
             (total, (opened, moved, closed), false)
         }
     };
-    let mut parts = Parts { most, full: Vec::new(), last: Lists::default(), size: 0 };
+    let size = PartSize::new(most);
+    let mut parts = Parts { full: Vec::new(), last: Lists::default(), size };
     opened.into_iter().for_each(|it| parts.with_room_for(&it).0.push(it));
     moved.into_iter().for_each(|it| parts.with_room_for(&it).1.push(it));
-    // A connection may have begun and ended meanwhile: the ends come last.
+    // Ends come last: a connection may have begun and ended since the last report.
     closed.into_iter().for_each(|it| parts.with_room_for(&it).2.push(it));
     let Parts { mut full, last, .. } = parts;
     full.push(last);
@@ -171,23 +165,19 @@ fn parts(event: Event, most: usize) -> Vec<Event> {
 
 /// The lists of several events.
 struct Parts {
-    /// The most bytes of JSON.
-    most: usize,
     full: Vec<Lists>,
     last: Lists,
     /// The size of the last lists in JSON.
-    size: usize,
+    size: PartSize,
 }
 
 impl Parts {
     /// The lists to which an element is to be added.
     fn with_room_for(&mut self, element: &impl Serialize) -> &mut Lists {
-        let size = serde_json::to_vec(element).map_or(0, |json| json.len() + 1);
-        if self.size > 0 && self.size + size > self.most {
+        let bytes = serde_json::to_vec(element).map_or(0, |json| json.len() + 1);
+        if self.size.begins(bytes) {
             self.full.push(mem::take(&mut self.last));
-            self.size = 0;
         }
-        self.size += size;
         &mut self.last
     }
 }
@@ -196,7 +186,10 @@ impl Parts {
 mod tests {
     use echogate_proto::api::{Carried, Kind};
 
-    use super::*;
+    use super::{
+        super::session::{PART, REST},
+        *,
+    };
 
     fn connection(id: u64, target: &str) -> Connection {
         Connection {

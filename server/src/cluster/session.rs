@@ -1,33 +1,33 @@
 //! The session of a replica over one connection to the broker: subjects, messages, heartbeats.
 //!
-//! A subject is `echogate.VERSION.CLUSTER.WHAT`, a message a JSON object with its sender:
-//! `{"from":ID,"body":...}`. What replicas exchange beside heartbeats is in modules of its own, each
-//! a future that runs as long as the session does.
+//! A subject is `echogate.VERSION.CLUSTER.TOPIC`, a message a JSON object with its sender:
+//! `{"from":ID,"body":...}`. The futures of other modules (`chat`, `reports`) exchange the messages
+//! of the other topics, each as long as the session lasts.
 
 use std::{
     collections::BTreeSet,
     fmt::Display,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use async_nats::{Client, Message, Subscriber, client::PublishErrorKind};
-use futures_util::StreamExt;
+use async_nats::{Client, Message, client::PublishErrorKind};
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
 use tokio::{
     sync::watch,
-    time::{Instant, Interval, MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval},
 };
 
 use super::{
     Shared,
+    inbox::Inbox,
     members::{Change, Heartbeat, Member, Members},
 };
 use crate::{
-    connections::{replica::ReplicaId, replicas::Identity},
+    connections::replicas::{Identity, ReplicaId},
     text::escape::escape,
 };
 
@@ -37,8 +37,11 @@ pub(super) const VERSION: u32 = 1;
 /// The interval of heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// The error of a subscription without further messages.
-pub(super) const ENDED: &str = "a subscription has ended";
+/// The most bytes of JSON in one part of a long message, where the broker takes as many.
+pub(super) const PART: usize = 128 << 10;
+
+/// The most bytes of JSON that the rest of such a message takes: sender, numbers, names of fields.
+pub(super) const REST: usize = 512;
 
 /// The most senders of invalid messages that are remembered, so that each is logged once.
 const MAX_REPORTED: usize = 64;
@@ -50,7 +53,7 @@ struct Envelope<T> {
     body: T,
 }
 
-/// A session.
+/// The session over one connection.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     pub(super) shared: &'a Arc<Shared>,
@@ -79,21 +82,21 @@ impl Session<'_> {
         }
     }
 
-    /// Publishes a message to all that subscribe to the subject `what`. A broker that is too slow
-    /// is waited for. False, which is reported, if the message is too large for the broker.
+    /// Publishes a message to the subscribers of a topic, and waits while the broker is slow. Returns
+    /// false, after a report, if the message is too large for the broker.
     ///
     /// # Errors
     ///
     /// The connection is lost.
-    pub(super) async fn publish(&self, what: &str, body: impl Serialize) -> Result<bool, String> {
+    pub(super) async fn publish(&self, topic: &str, body: impl Serialize) -> Result<bool, String> {
         let message = Envelope { from: self.shared.id, body };
         let payload = serde_json::to_vec(&message).map_err(|e| e.to_string())?;
-        let subject = format!("echogate.{VERSION}.{}.{what}", self.cluster);
+        let subject = format!("echogate.{VERSION}.{}.{topic}", self.cluster);
         let size = payload.len();
         match self.client.publish(subject, payload.into()).await {
             Ok(()) => self.shared.counters.sent(),
             Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                self.too_large(what, size);
+                self.too_large(topic, size);
                 return Ok(false);
             }
             Err(error) => return Err(error.to_string()),
@@ -101,24 +104,21 @@ impl Session<'_> {
         Ok(true)
     }
 
-    /// Counts a message that the broker does not take, and reports it.
-    fn too_large(&self, what: &str, size: usize) {
+    /// Counts and reports a message that is too large for the broker.
+    fn too_large(&self, topic: &str, size: usize) {
         self.shared.counters.dropped(1);
-        let problem = format!(
-            "a message of {size} bytes for {what} is not sent: the broker takes at most {} (max_payload)",
-            self.max_payload()
-        );
-        if self.shared.state.send_if_modified(|state| state.report(&problem)) {
-            tracing::warn!("cluster: {problem}");
-        }
+        self.shared.warn(&format!(
+            "a message of {size} bytes for {topic} is not sent: the broker takes at most {} (max_payload)",
+            self.client.max_payload()
+        ));
     }
 
-    /// The largest payload that the broker takes, in bytes.
-    pub(super) fn max_payload(&self) -> usize {
-        self.client.max_payload()
+    /// The most bytes of JSON in one part of a long message.
+    pub(super) fn max_part(&self) -> usize {
+        PART.min(self.client.max_payload().saturating_sub(REST))
     }
 
-    /// Subscribes to the subject `what` of messages of `version`: [`VERSION`], or `*` for all.
+    /// Subscribes to a topic in messages of `version`: [`VERSION`], or `*` for all.
     ///
     /// # Errors
     ///
@@ -126,14 +126,16 @@ impl Session<'_> {
     pub(super) async fn subscribe(
         &self,
         version: impl Display,
-        what: &str,
-    ) -> Result<Subscriber, String> {
-        let subject = format!("echogate.{version}.{}.{what}", self.cluster);
-        self.client.subscribe(subject).await.map_err(|e| e.to_string())
+        topic: &str,
+    ) -> Result<Inbox, String> {
+        let subject = format!("echogate.{version}.{}.{topic}", self.cluster);
+        let subscription = self.client.subscribe(subject).await.map_err(|e| e.to_string())?;
+        let shared = self.shared.clone();
+        Ok(Inbox::new(subscription, move || shared.counters.dropped(1)))
     }
 
-    /// The sender and the body of a message; None, counted and logged once for each sender, if it is
-    /// invalid.
+    /// The sender and the body of a message; `None` if it is invalid, which is counted, and logged once
+    /// for each sender.
     pub(super) fn open<T: DeserializeOwned>(&self, message: &Message) -> Option<(ReplicaId, T)> {
         self.shared.counters.received();
         match serde_json::from_slice::<Envelope<T>>(&message.payload) {
@@ -161,9 +163,9 @@ impl Session<'_> {
         }
     }
 
-    /// Sends heartbeats and takes those of others, until the connection is lost.
+    /// Sends heartbeats and takes those of other replicas, until the connection is lost.
     pub(super) async fn exchange_heartbeats(&self) -> Result<(), String> {
-        // Of all versions, so that replicas of others are reported.
+        // Heartbeats of all versions, so that incompatible replicas are reported.
         let mut heartbeats = self.subscribe("*", "beat").await?;
         let mut members = Members::default();
         let mut operators = self.operators.clone();
@@ -174,14 +176,13 @@ impl Session<'_> {
                     self.send_heartbeat(false).await?;
                     members.expire(Instant::now())
                 }
-                // Others learn at once whether there are operators.
+                // Other replicas learn at once whether there are operators.
                 Ok(()) = operators.changed() => {
                     self.send_heartbeat(false).await?;
                     continue;
                 }
                 message = heartbeats.next() => {
-                    let message = message.ok_or(ENDED)?;
-                    self.take_heartbeat(&mut members, &message).into_iter().collect()
+                    self.take_heartbeat(&mut members, &message?).into_iter().collect()
                 }
             };
             if !changes.is_empty() {
@@ -199,7 +200,7 @@ impl Session<'_> {
     }
 
     fn update_replicas(&self, change: &Change) {
-        let (replicas, now) = (&self.shared.replicas, std::time::Instant::now());
+        let (replicas, now) = (&self.shared.replicas, Instant::now());
         match change {
             Change::Joined(Member { id, name, .. }) => {
                 replicas.add(Identity { id: *id, name: (**name).into() }, now);
@@ -211,7 +212,7 @@ impl Session<'_> {
     }
 
     /// Sends a heartbeat; with `leaves`, the last one.
-    pub(super) async fn send_heartbeat(&self, leaves: bool) -> Result<(), String> {
+    async fn send_heartbeat(&self, leaves: bool) -> Result<(), String> {
         let (name, operators) = (self.shared.name.clone(), *self.operators.borrow());
         let sequence = self.shared.hub.sequence();
         self.publish("beat", Heartbeat { name, operators, sequence, leaves }).await.map(drop)
@@ -231,7 +232,7 @@ impl Session<'_> {
             let why = format!("its messages have version {version}, those here {VERSION}");
             let from = serde_json::from_slice::<Envelope<IgnoredAny>>(&message.payload);
             let from = from.map_or_else(|_| version.to_owned(), |it| it.from.to_string());
-            self.shared.incompatible(&format!("incompatible replica {from}: {why}"));
+            self.shared.set_problem(&format!("incompatible replica {from}: {why}"));
             self.invalid(&from, &message.subject, &why);
             return None;
         }
@@ -241,7 +242,7 @@ impl Session<'_> {
     }
 }
 
-/// Ticks of a period; one that is missed delays those behind it.
+/// Ticks of a period, of which a late one delays the next ones.
 pub(super) fn ticks(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -10,31 +10,31 @@ use echogate_proto::endpoint::HostPort;
 
 use crate::config::ClusterUrl;
 
-/// The time for which a problem is reported that does not occur again.
+/// The time for which a problem is shown after it occurred last.
 const PROBLEM_SHOWN: Duration = Duration::from_secs(60);
 
 /// The state of the connection to the broker. Displayed as a line of `/readyz`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ClusterState {
-    /// No broker is set.
+    /// No broker is configured.
     #[default]
     Off,
     /// There is no connection.
     Connecting {
-        /// The servers.
+        /// The URL of all servers.
         url: String,
-        /// The time since when there is none.
+        /// The time of the loss, or of the start.
         since: Instant,
         /// The failure of the last attempt.
         reason: Option<String>,
     },
     /// There is a connection.
     Connected {
-        /// All servers.
+        /// The URL of all servers.
         url: String,
-        /// The server.
+        /// The server that is connected.
         server: String,
-        /// A problem although there is a connection, and the time when it occurred last.
+        /// A problem that has not ended the connection, and the time when it occurred last.
         problem: Option<(String, Instant)>,
     },
 }
@@ -56,7 +56,8 @@ impl ClusterState {
         }
     }
 
-    /// Changes to a state without connection. False if it was one for the same reason before.
+    /// Changes to a state without connection. Returns false if there was none before for the same
+    /// reason.
     pub(super) fn disconnect(&mut self, why: &str) -> bool {
         match self {
             ClusterState::Off => false,
@@ -71,12 +72,12 @@ impl ClusterState {
         }
     }
 
-    /// Adds a problem to a connection, in place of the one before. False if there is no connection, or
-    /// if it is the same problem.
-    pub(super) fn report(&mut self, what: &str) -> bool {
+    /// Adds a problem to a connection, in place of the one before. Returns false if there is no
+    /// connection, or if the problem is the same.
+    pub(super) fn report(&mut self, new: &str) -> bool {
         let ClusterState::Connected { problem, .. } = self else { return false };
-        let before = problem.replace((what.to_owned(), Instant::now()));
-        before.is_none_or(|(before, _)| before != what)
+        let before = problem.replace((new.to_owned(), Instant::now()));
+        before.is_none_or(|(before, _)| before != new)
     }
 }
 

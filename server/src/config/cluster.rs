@@ -26,19 +26,19 @@ const MAX_NAME: usize = 64;
 /// The URL of a broker: `SCHEME://[USER:PASSWORD@|TOKEN@]HOST[:PORT][,HOST[:PORT]...][?OPTIONS]`.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ClusterUrl {
-    /// The servers of the broker: any of them will do.
+    /// The servers of the broker, which are tried in turn.
     pub(crate) servers: Vec<HostPort>,
-    /// The scheme is `tls`.
+    /// Whether the scheme is `tls`.
     pub(crate) is_tls: bool,
     /// The user name and password, or the token.
     pub(crate) login: Option<Login>,
-    /// The option `name`: only replicas with the same name know each other.
+    /// The option `name`: replicas with the same name form a cluster.
     pub(crate) name: String,
-    /// The option `ca`: the file of the certificates that the broker's is verified with.
+    /// The option `ca`: the file with the certificates by which that of the broker is verified.
     ca: Option<PathBuf>,
 }
 
-/// The means by which a broker knows its clients.
+/// The credentials for the broker.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Login {
     /// A user name and a password.
@@ -47,17 +47,15 @@ pub(crate) enum Login {
     Token(String),
 }
 
-/// The broker of the replicas.
+/// The broker of the replicas, with the certificates of the option `ca`.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterSettings {
-    /// The URL.
     pub(crate) url: ClusterUrl,
     /// The verification of a `tls://` broker.
     pub(crate) tls: Option<ClientTls>,
 }
 
-/// Settings are the same if the certificates that the broker's is verified with are, too: the file
-/// may have changed.
+/// Settings with the same URL differ if the file of the option `ca` has changed.
 impl PartialEq for ClusterSettings {
     fn eq(&self, other: &ClusterSettings) -> bool {
         let has_same_tls = match (&self.tls, &other.tls) {
@@ -68,7 +66,7 @@ impl PartialEq for ClusterSettings {
     }
 }
 
-/// The broker that the sources name, if they do. Reads the file of the option `ca`.
+/// The broker that the sources name, if any. Reads the file of the option `ca`.
 pub(super) fn load(sources: &Sources) -> Result<Option<ClusterSettings>, String> {
     let Some((url, setting)) = sources.find("cluster", |layer| layer.cluster.clone()) else {
         return Ok(None);
@@ -166,7 +164,7 @@ impl FromStr for Login {
     }
 }
 
-/// The URL of the servers, without credentials and options.
+/// Writes the URL without credentials and options.
 impl fmt::Display for ClusterUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_tls { "tls://" } else { "nats://" })?;
@@ -178,7 +176,7 @@ impl fmt::Display for ClusterUrl {
     }
 }
 
-/// The URL without credentials, so that no log shows them.
+/// Writes the URL without credentials, so that no log shows them.
 impl fmt::Debug for ClusterUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ClusterUrl({self} name={})", self.name)

@@ -181,7 +181,7 @@ impl TargetMetrics {
         DialOutcome::ALL.into_iter().zip(dials)
     }
 
-    /// Whether a dial has ended.
+    /// Whether a dial of the upstream has ended.
     pub(crate) fn has_been_dialled(&self) -> bool {
         self.dials().any(|(_, count)| count > 0)
     }

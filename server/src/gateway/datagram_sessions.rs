@@ -50,8 +50,8 @@ const LAST_REPLIES: Duration = Duration::from_secs(2);
 /// Receives datagrams until the reception is stopped, and passes each to its sender's session. `open`
 /// is called with the first datagram of a session. It returns true if a relay of the session was
 /// started, and false if the session was refused; then the datagram is dropped, and `open` is called
-/// with the next one. After the reception the sessions end, and those that are left two seconds
-/// later have failed.
+/// with the next one. After the reception the sessions end; those that are left two seconds later
+/// have failed.
 pub(crate) async fn serve(
     socket: Arc<DatagramSocket>,
     open: impl FnMut(Sender, DatagramSession) -> bool,

@@ -67,16 +67,11 @@ pub(crate) async fn forward(
             return tracing::info!(%peer, forward = %forward.name(), "refused: {reason}");
         }
     };
-    let gateway = GatewayInfo {
-        label: None,
-        upstream_from: upstream.local_addr(),
-        trace: trace.of_connection(),
-    };
     let info = ConnectionInfo {
         kind: forward.kind,
         peer,
         target: forward.target.registered_as.clone(),
-        gateway: gateway.if_any(),
+        gateway: GatewayInfo::if_any(upstream.local_addr(), None, trace.of_connection()),
     };
     let entry = context.registry.enter(info, Some(permit));
     let protocol = upstream.protocol().map(str::to_owned);

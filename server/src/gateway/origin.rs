@@ -25,7 +25,7 @@ use crate::{
     text::escape,
 };
 
-/// How the client addressed this server, for the comparison with a page's origin.
+/// The address by which the client reached this server, for the comparison with a page's origin.
 #[derive(Debug)]
 pub(crate) struct Addressed<'a> {
     /// Whether the request came over TLS.

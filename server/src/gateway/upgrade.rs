@@ -1,6 +1,7 @@
 //! The upgrade of a request on a route to a WebSocket connection: handshake, policy, permits,
-//! dial, 101 response, bridge. `refusal`: what is answered instead; `taken`: the connection of the
-//! request.
+//! dial, 101 response, bridge.
+//!
+//! - `refusal`: the response to a handshake that is refused; `taken`: the connection of the request
 
 mod refusal;
 mod taken;
@@ -224,12 +225,11 @@ fn bridge_upgraded(
         let BridgeSetup { client, label, connection_permit, exemption, upstream, .. } = setup;
         let (half_close, heads) = (setup.half_close, setup.heads);
         let trace = setup.trace.of_connection();
-        let gateway = GatewayInfo { label, upstream_from: upstream.local_addr(), trace };
         let info = ConnectionInfo {
             kind: Kind::WebSocket,
             peer: client.peer,
             target: route.target.registered_as.clone(),
-            gateway: gateway.if_any(),
+            gateway: GatewayInfo::if_any(upstream.local_addr(), label, trace),
         };
         let entry = context.registry.enter(info, Some(connection_permit));
         if upstream.has_frames() {

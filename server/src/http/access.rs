@@ -1,5 +1,5 @@
-//! Access to taps, to the requests that end connections, and to the details of `/readyz`: this machine,
-//! or the operators' token.
+//! Access to taps, to the requests that end connections, and to the details of `/readyz`, for clients
+//! of this machine and for those that present the operators' token.
 
 use axum::http::{HeaderMap, header};
 
@@ -17,7 +17,7 @@ const PROXY_FIELDS: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 /// A request that is not open to everyone.
 pub(super) enum Action<'a> {
-    /// Observing this connection; `None` if there is no such connection.
+    /// Observing a connection; `None` if there is no connection with the requested identifier.
     Tap(Option<&'a Entry>),
     /// Ending a connection.
     Close,
@@ -28,7 +28,7 @@ pub(super) enum Action<'a> {
 }
 
 impl Action<'_> {
-    /// The reason for the refusal where a setting disables the action.
+    /// The reason for a refusal, if a setting disables the action.
     fn disabled(&self, settings: &Settings) -> Option<&'static str> {
         match self {
             Action::Tap(_) => (!settings.tap).then_some("taps are disabled (--no-tap)"),
@@ -50,9 +50,9 @@ impl Action<'_> {
     }
 }
 
-/// Checks that a client may do this: it is on this machine, or presents the operators' token. To
-/// observe a connection on which that token passes, it presents the token in any case. A refusal is
-/// counted.
+/// Checks that a client may perform an action: the client is on this machine, or presents the
+/// operators' token. Observing a connection on which that token passes needs the token in any case.
+/// Counts a refusal.
 ///
 /// # Errors
 ///

@@ -111,9 +111,9 @@ async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, Stri
     }
 }
 
-/// Readiness: 503 from the signal on that ends the server. A broker that cannot be reached is
-/// reported and changes nothing, since connections live on; the broker and the reason are named to
-/// clients of this machine and to operators.
+/// Readiness: 503 from the signal that ends the server. A broker that cannot be reached does not change
+/// the status, since the replica serves its own clients; only clients of this machine and operators
+/// are told the broker and the reason.
 async fn ready(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
@@ -122,7 +122,8 @@ async fn ready(
     if context.not_ready.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
     }
-    // Health checks may use any host name, by which a page of another origin learns no details.
+    // Any host name is answered, for health checks; details only under an allowed one, so that a page
+    // of another origin cannot read them by DNS rebinding.
     let reads_details = refused_host(&headers, &context.settings.allow_host).is_none()
         && access::reads_details(&context, &client.peer, &headers);
     let state = context.cluster.state();
@@ -150,7 +151,7 @@ async fn endpoints(State(context): State<Arc<ServerContext>>) -> impl IntoRespon
 
 /// Lists the live connections, oldest first, as a JSON array. The array is generated in parts
 /// while the client reads it: it is not a snapshot, and an answer holds one part in memory.
-/// `?cluster` lists those of all replicas.
+/// `?cluster` lists the connections of all replicas.
 async fn connections(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
@@ -204,7 +205,7 @@ impl Iterator for Listing {
     }
 }
 
-/// An object of the array.
+/// An element of the array.
 #[derive(Serialize)]
 struct Listed {
     #[serde(flatten)]

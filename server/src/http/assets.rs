@@ -23,9 +23,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Headers that isolate the built-in page from other origins (it loads nothing of theirs, and no
-/// window of theirs refers to it), so that browsers give it a clock of 5 µs instead of 100 µs or
-/// more; its round trips are measured with that clock.
+/// Headers that isolate the built-in page from other origins, so that browsers give the page a clock of
+/// 5 µs instead of 100 µs or more, with which round trips are measured. An isolated page loads nothing
+/// from other origins, and their windows have no reference to the page.
 const ISOLATION: [(HeaderName, &str); 2] = [
     (HeaderName::from_static("cross-origin-embedder-policy"), "require-corp"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -146,11 +146,11 @@ fn is_public(path: &str) -> bool {
         && (path.is_empty() || names.all(|name| !name.is_empty() && !is_hidden(name)))
 }
 
-/// Adds the policy of the built-in page, and its isolation. A folder's pages are other programs',
-/// with needs of their own (inline scripts, fonts, media, frames): both would stop them.
+/// Adds the policy and the isolation of the built-in page. The pages of `--web-root` belong to other
+/// programs and may need what both forbid (inline scripts, fonts, media, frames).
 async fn with_policy(request: Request, next: Next) -> Response {
-    // Browsers send this header to the origins that they isolate (https and loopback), and write an
-    // error to the console where another one asks for isolation.
+    // Browsers send Sec-Fetch-Mode to the origins that they isolate (https and loopback), and write an
+    // error to the console if another origin requests isolation.
     let isolates = request.headers().contains_key("sec-fetch-mode");
     let mut response = next.run(request).await;
     let policy = (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);

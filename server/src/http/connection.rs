@@ -67,14 +67,14 @@ pub(super) struct Activity {
     is_http2: bool,
     /// The start of the wait for the first request.
     since: Instant,
-    /// The head of a request has been received.
+    /// Whether the head of a request has been received.
     has_requests: AtomicBool,
-    /// A part of a request's head has been read since the last request (HTTP/1.1).
+    /// Whether a part of a request's head has been read since the last request (HTTP/1.1).
     has_head: AtomicBool,
     head_begun: Timestamp,
-    /// An answer that ends by itself is under way (HTTP/1.1).
+    /// Whether an answer that ends by itself is under way (HTTP/1.1).
     owes_answer: AtomicBool,
-    /// A write waits for the client.
+    /// Whether a write waits for the client.
     is_writing: AtomicBool,
     written: Timestamp,
     answers: Arc<Semaphore>,
@@ -120,14 +120,14 @@ impl Activity {
         permit.expect("the semaphore is never closed")
     }
 
-    /// Has HTTP learn of the client's end: no answer is owed that ends by itself.
+    /// Reports the client's end to HTTP from now on, since no answer that ends by itself is owed.
     pub(super) fn stops_withholding_end(&self) {
         self.owes_answer.store(false, Ordering::Relaxed);
         self.changed.notify_one();
     }
 
-    /// Whether HTTP must not learn yet that the client has ended its side: it would drop an answer
-    /// for which a client that half-closes still waits.
+    /// Whether the client's end is withheld from HTTP, which would drop an answer for which a client
+    /// that half-closes still waits.
     pub(super) fn withholds_end(&self) -> bool {
         !self.is_http2 && (self.owes_answer.load(Ordering::Relaxed) || self.is_writing())
     }
@@ -142,7 +142,7 @@ impl Activity {
         self.is_writing.store(false, Ordering::Relaxed);
     }
 
-    /// Notes that the head of a request is complete. `owes_answer` says that the answer ends by
+    /// Records that the head of a request is complete. `owes_answer` says that the answer ends by
     /// itself, as far as the request shows.
     pub(super) fn request_received(&self, owes_answer: bool) {
         self.has_head.store(false, Ordering::Relaxed);

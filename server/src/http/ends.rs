@@ -63,7 +63,7 @@ pub(super) async fn close(
     }
 }
 
-/// The response to a client that may not do this.
+/// The response to a client that may not perform an action; `None` for one that may.
 fn refused(
     context: &ServerContext,
     client: &Client,

@@ -74,7 +74,7 @@ pub(super) async fn events(
     ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::default())).into_response()
 }
 
-/// A subscriber, who gets what has changed since the last event.
+/// A subscriber to the changes since the last event.
 struct Subscriber {
     reporter: ClusterReporter,
     _permit: ConnectionPermit,

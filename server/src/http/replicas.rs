@@ -77,7 +77,7 @@ pub(super) struct ClusterReporter {
 }
 
 impl ClusterReporter {
-    /// A new subscriber. Without `--cluster` it gets the connections of this server alone.
+    /// Subscribes to the connections. Without `--cluster` it gets the connections of this server alone.
     pub(super) fn new(context: &ServerContext, is_cluster: bool) -> ClusterReporter {
         let replicas = &context.replicas;
         let is_cluster = is_cluster && replicas.own().is_some();
@@ -85,7 +85,7 @@ impl ClusterReporter {
         ClusterReporter { own: Reporter::new(&context.registry), others, missing: Vec::new() }
     }
 
-    /// What has changed since the last report; `None` if nothing has.
+    /// The changes since the last report; `None` if there are none.
     pub(super) fn report(&mut self) -> Option<Event> {
         let Some((replicas, watch)) = &mut self.others else { return self.own.report() };
         self.own.set_most(replicas.share());
@@ -111,7 +111,7 @@ impl ClusterReporter {
                 closed.extend_from_slice(ended);
             }
         }
-        let total = self.own.total() + replicas.total();
+        let total = self.own.total().saturating_add(replicas.total());
         Some(Event::Changes { total, opened, moved, closed, missing })
     }
 }
@@ -123,5 +123,5 @@ fn with_others(
     missing: Vec<Arc<str>>,
 ) -> Event {
     connections.extend(replicas.connections(Instant::now()));
-    Event::All { total: total + replicas.total(), connections, missing }
+    Event::All { total: total.saturating_add(replicas.total()), connections, missing }
 }

@@ -22,7 +22,7 @@ use crate::net::stream::{self, Stream, Transport};
 pub(super) struct HttpStream {
     stream: Stream,
     activity: Arc<Activity>,
-    /// The task that reads, while the end is withheld from it.
+    /// The task that reads, while the client's end is withheld from that task.
     withheld_from: Option<Waker>,
 }
 
@@ -31,7 +31,7 @@ impl HttpStream {
         HttpStream { stream, activity, withheld_from: None }
     }
 
-    /// Notes the result of a write.
+    /// Records the result of a write.
     fn wrote(&mut self, result: &Poll<io::Result<usize>>) {
         self.activity.wrote(result);
         if self.withheld_from.is_some()

@@ -49,7 +49,7 @@ impl ConnectedSocket {
     ///
     /// # Errors
     ///
-    /// Those of bind(2) and connect(2).
+    /// The errors of bind(2) and connect(2).
     pub(crate) fn unix(path: &UnixPath) -> io::Result<ConnectedSocket> {
         let name = RandomState::new().hash_one(path);
         let (socket, file) = bind_temporary(&format!("echogate-{name:016x}"))?;
@@ -85,7 +85,7 @@ impl ConnectedSocket {
     ///
     /// # Errors
     ///
-    /// Those of send(2). `WouldBlock` if the send buffer, or the receive queue of a Unix socket, is
+    /// The errors of send(2). `WouldBlock` if the send buffer, or the receive queue of a Unix socket, is
     /// full.
     pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
@@ -138,7 +138,7 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// Those of bind(2) and connect(2).
+    /// The errors of bind(2) and connect(2).
     pub(crate) async fn connect(peer: SocketAddr, source: Option<SocketAddr>) -> io::Result<Udp> {
         let unspecified = match peer {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),

@@ -95,7 +95,7 @@ impl DatagramSocket {
     ///
     /// # Errors
     ///
-    /// Those of recvmsg(2) and recvfrom(2).
+    /// The errors of recvmsg(2) and recvfrom(2).
     pub(crate) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Sender)> {
         match self {
             DatagramSocket::Udp(socket) => {
@@ -115,7 +115,7 @@ impl DatagramSocket {
     ///
     /// # Errors
     ///
-    /// Those of sendmsg(2) and sendto(2). On a Unix socket that includes a full receive queue:
+    /// The errors of sendmsg(2) and sendto(2). On a Unix socket that includes a full receive queue:
     /// waiting for one client would delay all others.
     pub(crate) async fn send(&self, bytes: &[u8], to: &Sender) -> io::Result<()> {
         match self {
@@ -130,7 +130,7 @@ impl DatagramSocket {
     ///
     /// # Errors
     ///
-    /// Those of sendmsg(2) and sendto(2). `WouldBlock` if the send buffer, or the receive queue of a
+    /// The errors of sendmsg(2) and sendto(2). `WouldBlock` if the send buffer, or the receive queue of a
     /// Unix socket, is full.
     pub(crate) fn try_send(&self, bytes: &[u8], to: &Sender) -> io::Result<()> {
         match (self, to) {

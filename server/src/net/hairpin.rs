@@ -47,7 +47,7 @@ impl Hairpins {
     ///
     /// # Errors
     ///
-    /// Those of socket(2) and connect(2).
+    /// The errors of socket(2) and connect(2).
     pub(crate) async fn connect(&self, to: SocketAddr, hairpin: Hairpin) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;

@@ -22,7 +22,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// Those of accept(2); see [`belongs_to_connection`].
+    /// The errors of accept(2); see [`belongs_to_connection`].
     pub(crate) async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match self {
             Listener::Tcp(listener) => {
@@ -38,7 +38,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// Those of accept(2); see [`belongs_to_connection`].
+    /// The errors of accept(2); see [`belongs_to_connection`].
     pub(crate) fn accept_now(&self) -> io::Result<Option<(Stream, Peer)>> {
         let socket = match self {
             Listener::Tcp(listener) => SockRef::from(listener),

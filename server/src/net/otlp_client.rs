@@ -37,15 +37,17 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest response, in bytes.
 const MAX_RESPONSE: usize = 1 << 20;
 
-/// Sends requests in the runtime, on a connection each: there is one for a batch of spans, every
-/// five seconds at most.
+/// The HTTP client of the span exporter. Each request has a connection of its own, since there is one
+/// request for a batch of spans, every five seconds at most.
 #[derive(Clone, Debug)]
 pub(crate) struct OtlpClient {
     runtime: Handle,
-    /// The file with the certificates that the receiver's is checked by.
+    /// The file with the certificates by which that of the receiver is verified.
     ca: Option<PathBuf>,
+    /// The TLS settings, once they could be read.
     tls: Arc<OnceLock<ClientTls>>,
-    /// The last request failed: one message of the log says so, and one that it is over.
+    /// Whether the last request failed. The log has one message for the first failure, and one for the
+    /// first success behind it.
     is_failing: Arc<AtomicBool>,
 }
 
@@ -55,8 +57,8 @@ impl OtlpClient {
         OtlpClient { runtime, ca, tls: Arc::default(), is_failing: Arc::default() }
     }
 
-    /// The TLS settings for a receiver, set up again while that fails. Reads certificates: the caller
-    /// is the thread that exports.
+    /// The TLS settings for a receiver, read again after a failure. Blocks while certificates are read,
+    /// so that only the exporter's thread calls it.
     fn tls(&self, host: &str) -> Result<ClientTls, String> {
         if let Some(tls) = self.tls.get() {
             return Ok(tls.clone());
@@ -66,6 +68,7 @@ impl OtlpClient {
         Ok(self.tls.get_or_init(|| tls).clone())
     }
 
+    /// Logs the first failure, and the first success behind one.
     fn log(&self, to: &Uri, failure: Option<&str>) {
         let to = without_credentials(&to.to_string());
         let failed_before = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
@@ -101,7 +104,7 @@ impl OtlpClient {
                 true => Some(self.tls(host(&to)?)?),
                 false => None,
             };
-            // Timers and sockets belong to the runtime, and the thread that exports does not.
+            // Timers and sockets need the runtime, to which the exporter's thread does not belong.
             let sending = self.runtime.spawn(async { timeout(TIMEOUT, send(request, tls)).await });
             match sending.await {
                 Ok(Ok(response)) => response,
@@ -156,7 +159,7 @@ async fn send(request: Request<Bytes>, tls: Option<ClientTls>) -> Result<Respons
     });
     match future::select(exchange, Box::pin(connection)).await {
         Either::Left((response, _)) => response,
-        // The connection has ended: the response is complete, or never will be.
+        // After the end of the connection nothing more of the response can arrive.
         Either::Right((_, exchange)) => exchange.await,
     }
 }

@@ -71,8 +71,8 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     fn writes_a_frame(&self) {}
 }
 
-/// Whether a read has failed because the peer ended its direction too early: TLS without
-/// close_notify, or within a record of a stream of records.
+/// Whether a read has failed because the peer ended its direction early: without close_notify in TLS,
+/// or within a record of a stream of records.
 pub(crate) fn is_end(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::UnexpectedEof
 }
@@ -236,7 +236,7 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// Those of getsockname(2); `Unsupported` for other sockets.
+    /// The errors of getsockname(2); `Unsupported` for other sockets.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket().local_addr()
     }

@@ -122,6 +122,9 @@ fn record(writer: &mut Writer, queue: &Sink, control: &Control) -> Result<(), St
             writer.set(settings)?;
         }
         let has_events = queue.take(&mut batch, &waker);
+        if has_events {
+            writer.end_old_file()?;
+        }
         for record in batch.drain() {
             writer.add(record)?;
         }

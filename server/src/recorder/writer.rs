@@ -108,17 +108,27 @@ impl Writer {
         Ok(())
     }
 
+    /// Ends the present file if it is old enough.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Writer::add`].
+    pub(super) fn end_old_file(&mut self) -> Result<(), String> {
+        let rotate_time = self.settings.rotate_time;
+        match &self.current {
+            Some(current) if current.since.elapsed() >= rotate_time => self.end_file(),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes an event, soon.
     ///
     /// # Errors
     ///
     /// One line that names the file or the directory: nothing more can be written.
     pub(super) fn add(&mut self, record: WireRecord) -> Result<(), String> {
-        let RecorderSettings { rotate_size, rotate_time, .. } = self.settings;
-        let is_over = |current: &Current| {
-            current.file.size() >= rotate_size || current.since.elapsed() >= rotate_time
-        };
-        if self.current.as_ref().is_some_and(is_over) {
+        let rotate_size = self.settings.rotate_size;
+        if self.current.as_ref().is_some_and(|current| current.file.size() >= rotate_size) {
             self.end_file()?;
         }
         let current = match &mut self.current {

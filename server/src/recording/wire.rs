@@ -1,16 +1,14 @@
 //! Events of a connection as its sockets show them: bytes with their time, and ends. Frames of the
 //! WebSocket protocol are not decoded, and masked as they were sent.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use echogate_proto::{
     recording::{Lost, Opened, Place},
     ws::scanner::FrameScanner,
 };
+use nix::time::ClockId;
 
 /// An event with its time and its connection.
 #[derive(Clone, Debug)]
@@ -47,6 +45,7 @@ pub(crate) enum WireEvent {
 
 /// The present time, in nanoseconds since 1970.
 pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    let now = ClockId::CLOCK_REALTIME.now();
+    let nanoseconds = now.map(|now| now.tv_sec() * 1_000_000_000 + now.tv_nsec());
+    nanoseconds.map_or(0, |now| u64::try_from(now).unwrap_or_default())
 }

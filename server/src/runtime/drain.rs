@@ -39,7 +39,7 @@ pub(crate) use self::{
     watch::{END_TIMEOUT, ShutdownWatch},
 };
 
-/// How far the shutdown of a group of connections is.
+/// The stage of the shutdown of a group of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     /// No shutdown.

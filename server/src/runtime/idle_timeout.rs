@@ -23,13 +23,13 @@ impl IdleTimeout {
             .map(|timeout| Box::new(IdleTimeout { timeout, since, delivered: 0, acknowledged: 0 }))
     }
 
-    /// Limits the idle timeout of a connection, which may have none, to `limit` from `now` on.
-    pub(crate) fn limit(idle: &mut Option<Box<IdleTimeout>>, limit: Duration, now: Instant) {
+    /// Limits the idle timeout of a connection, which may have none, to `limit` from now on.
+    pub(crate) fn limit(idle: &mut Option<Box<IdleTimeout>>, limit: Duration) {
         if idle.as_ref().is_none_or(|idle| idle.timeout > limit) {
             let (delivered, acknowledged) =
                 idle.as_ref().map_or((0, 0), |idle| (idle.delivered, idle.acknowledged));
-            let limited = IdleTimeout { timeout: limit, since: now, delivered, acknowledged };
-            *idle = Some(Box::new(limited));
+            let since = Instant::now();
+            *idle = Some(Box::new(IdleTimeout { timeout: limit, since, delivered, acknowledged }));
         }
     }
 

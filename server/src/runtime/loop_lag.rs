@@ -39,7 +39,7 @@ impl LoopLag {
         LoopLag { loops, seconds: Histogram::new(LAGS), until: Arc::default() }
     }
 
-    /// Measures the lag of each loop. This is the check of liveness, too.
+    /// Measures the lag of each loop, which is also the check of liveness.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! The means by which connections are carried: shutdown stages and timers, idle timeouts, the
-//! delivery of last bytes, buffers, the end of the reception on a socket.
+//! delivery of last bytes, buffers, the end of the reception on a socket, delays between attempts.
 
+pub(crate) mod backoff;
 pub(crate) mod buffer_pool;
 pub(crate) mod delivery;
 pub(crate) mod drain;

@@ -40,7 +40,7 @@ impl WriteBuffer {
     ///
     /// # Errors
     ///
-    /// Those of the stream.
+    /// The errors of the stream.
     #[inline]
     pub(crate) fn poll_flush<W: AsyncWrite + Unpin>(
         &mut self,
@@ -73,7 +73,7 @@ impl WriteBuffer {
     ///
     /// # Errors
     ///
-    /// Those of the stream.
+    /// The errors of the stream.
     pub(crate) fn write<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,

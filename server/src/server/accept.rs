@@ -186,7 +186,7 @@ async fn read_proxy_header(
     let header = tokio::select! {
         header = timeout(within, header) => header,
         () = admitted.revoked() => return,
-        // What the proxy sent before the shutdown has arrived by then.
+        // The bytes that the proxy sent before the shutdown have arrived by then.
         () = async { shutting_down.cancelled().await; sleep(FINAL_HEADER_TIMEOUT).await } => return,
     };
     match header {

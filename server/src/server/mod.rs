@@ -4,6 +4,7 @@
 //! accept -> admission -> (PROXY header) -> dispatch -> http, or a service or a forward on an event loop
 //! ```
 //!
+//! - [`run`]: the life of the server, from its listeners to its shutdown
 //! - [`accept`]: the accept loop of a listener; [`datagrams`]: the receive loop of a datagram
 //!   socket of a service
 //! - [`admission`]: a permit, and the configuration that a connection keeps
@@ -21,30 +22,24 @@ mod datagrams;
 mod dispatch;
 mod handover;
 mod reload;
+mod run;
 mod service_manager;
 mod shutdown;
 mod snapshot;
 pub(crate) mod sockets;
 
-use std::{collections::HashMap, future::pending, pin::pin, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
-use futures_util::{StreamExt, stream};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, sleep},
 };
 use tokio_util::task::TaskTracker;
 
 use self::{
-    admission::Admission,
-    handover::{
-        predecessor::Predecessor,
-        successor::{self, Successor},
-    },
-    shutdown::Phases,
+    handover::{predecessor::Predecessor, successor::Successor},
     snapshot::{CurrentSnapshot, Snapshot},
-    sockets::{BoundSockets, Purpose, bind::Socket},
+    sockets::BoundSockets,
 };
 pub(crate) use self::{service_manager::ServiceManager, sockets::systemd::ActivatedSockets};
 #[cfg(feature = "otlp")]
@@ -52,10 +47,8 @@ use crate::net::otlp_client::OtlpClient;
 use crate::{
     config::Settings,
     context::ServerContext,
-    gateway::datagram_sessions,
-    runtime::reception::{Reception, ReceptionEnd},
+    runtime::reception::ReceptionEnd,
     service::chat::{Hub, Token},
-    text::credentials::without_credentials,
     trace::Spans,
 };
 
@@ -154,132 +147,6 @@ impl Server {
         context.replicas.set_api(context.settings.api, self.sockets.borrow().http_url());
         context.cluster.apply(context.settings.cluster.as_ref());
     }
-
-    /// Serves until the shutdown begins: `stop` is ready, the API is asked for a drain, or a successor
-    /// has taken over the sockets. Connections are accepted for `--drain-delay` more, unless there is
-    /// a successor, and all have ended within `--drain` from the beginning of the shutdown on.
-    ///
-    /// `reload` is ready whenever a reload is asked for, with the new settings or their error.
-    /// `announce` receives lines that are not for the log, and must not block. `service_manager` is
-    /// notified of start, reloads and shutdown.
-    pub(crate) async fn run(
-        mut self,
-        service_manager: &ServiceManager,
-        reload: impl AsyncFnMut() -> Result<Settings, String>,
-        stop: impl Future<Output = ()>,
-        announce: impl Fn(&[u8]),
-    ) {
-        let requested = self.snapshot().context.drain_requested.clone();
-        let mut stop = pin!(async {
-            tokio::select! {
-                () = stop => {}
-                () = requested.cancelled() => {}
-            }
-        });
-        self.start_listeners();
-        let context = self.snapshot().context.clone();
-        self.join_cluster(&context);
-        // Settings that are being read, or have been read, outlive a handover that fails.
-        let mut readings =
-            pin!(stream::unfold(reload, async |mut reload| { Some((reload().await, reload)) }));
-        let mut settings = None;
-        let mut rejected = None;
-        let mut successors = self.successors.1.take();
-        let is_handed_over = loop {
-            service_manager.ready(&self, rejected.as_deref());
-            let prepared = async {
-                if settings.is_none() {
-                    settings = readings.next().await;
-                }
-                match &settings {
-                    Some(Ok(settings)) => self.prepare(settings.clone()).await,
-                    Some(Err(why)) => Err(why.clone()),
-                    None => pending().await,
-                }
-            };
-            let prepared = tokio::select! {
-                biased;
-                () = &mut stop => break false,
-                Some(successor) = next(&mut successors) => match self.hand_over(successor).await {
-                    true => break true,
-                    false => continue,
-                },
-                prepared = prepared => prepared,
-            };
-            settings = None;
-            rejected = match prepared {
-                Ok(prepared) => tokio::select! {
-                    biased;
-                    () = &mut stop => break false,
-                    () = self.commit(prepared, &announce) => None,
-                },
-                Err(why) => {
-                    let why = without_credentials(&why);
-                    tracing::warn!("SIGHUP: reload rejected, configuration unchanged: {why}");
-                    Some(why)
-                }
-            };
-        };
-        let start = Instant::now();
-        let context = self.snapshot().context.clone();
-        let Settings { drain, drain_delay, .. } = context.settings;
-        let phases = if is_handed_over {
-            let phases = Phases::of_a_handover(drain, start);
-            tokio::select! {
-                () = shutdown::wait_for_short_connections(&context, &self.tasks, &phases) => {}
-                () = &mut stop => {}
-            }
-            phases
-        } else {
-            service_manager.stopping(&context);
-            context.not_ready.cancel();
-            sleep(drain_delay).await;
-            Phases::of_a_signal(drain, drain_delay, start)
-        };
-        context.shutting_down.cancel();
-        drop(self.sockets);
-        shutdown::end_connections(&context, &self.tasks, &phases).await;
-        let limit = shutdown::recording_limit(drain, start);
-        tokio::join!(
-            context.cluster.leave(),
-            context.recorder.end(limit),
-            context.spans.export_rest(limit),
-        );
-    }
-
-    /// Serves the bound sockets that are not served yet.
-    fn start_listeners(&mut self) {
-        let context = self.snapshot().context.clone();
-        for bound in self.sockets.borrow().iter() {
-            self.running.entry(bound.id).or_insert_with(|| {
-                let (until, reception) = Reception::until(context.shutting_down.child_token());
-                let admission = Admission { socket: bound.id, current: self.current.clone() };
-                let tasks = self.tasks.clone();
-                let task = match bound.socket.clone() {
-                    Socket::Stream(listener) if bound.role.purpose == Purpose::Handover => {
-                        let (sockets, ready) =
-                            (self.sockets.subscribe(), self.successors.0.clone());
-                        self.tasks.spawn(successor::serve(listener, sockets, ready, until))
-                    }
-                    Socket::Stream(listener) => {
-                        self.tasks.spawn(accept::accept(listener, admission, until, tasks))
-                    }
-                    Socket::Datagram(socket) if bound.role.is_forward() => {
-                        let counters = context.counters.clone();
-                        let open = move |sender, session| {
-                            dispatch::open_session(&admission, &sender, session)
-                        };
-                        self.tasks.spawn(datagram_sessions::serve(socket, open, counters, until))
-                    }
-                    Socket::Datagram(socket) => {
-                        let registry = context.registry.clone();
-                        self.tasks.spawn(datagrams::serve(socket, admission, registry, until))
-                    }
-                };
-                RunningSocket { reception, task }
-            });
-        }
-    }
 }
 
 /// The spans of this process, exported to the receiver that the environment names.
@@ -298,9 +165,4 @@ fn spans() -> Result<Spans, String> {
 #[expect(clippy::unnecessary_wraps, reason = "with the feature it fails")]
 fn spans() -> Result<Spans, String> {
     Ok(Spans)
-}
-
-/// The next process that is ready to take over.
-async fn next(successors: &mut Option<mpsc::Receiver<Successor>>) -> Option<Successor> {
-    successors.as_mut()?.recv().await
 }

@@ -13,8 +13,8 @@
 //! | taps | + 200 ms | observers of connections that were cut off are sent their ends |
 //! | recording | 1, and + 200 ms at least | what is queued for the recorder is written |
 //!
-//! Behind a handover there are no final accepts: connections go on unchanged for [`UNCHANGED`]
-//! ([`wait_for_short_connections`]), and the phases share the time behind that in the same way.
+//! After a handover there are no final accepts: connections continue for [`UNCHANGED`]
+//! ([`wait_for_short_connections`]), and the phases share the rest of the time in the same proportions.
 //!
 //! The numbers are parts of `--drain`, counted from the signal, or of what `--drain-delay` leaves of
 //! it: before these phases connections are still accepted. Bridges end before services,
@@ -42,7 +42,7 @@ const BRIDGES_BY: (f64, f64) = (0.4, 0.5);
 /// The ends of the graceful and the immediate phase of connections to services.
 const SERVICES_BY: (f64, f64) = (0.8, 0.9);
 
-/// The part of `--drain` in which connections go on unchanged behind a handover.
+/// The part of `--drain` in which connections continue unchanged after a handover.
 const UNCHANGED: f64 = 0.1;
 
 /// The number of connections of a group from which on they end one after the other.
@@ -58,29 +58,29 @@ const NOTICE: Duration = Duration::from_millis(20);
 /// observers have as much behind it.
 const CUT: Duration = Duration::from_millis(200);
 
-/// The times of the phases.
+/// The times of the phases of a shutdown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Phases {
     /// The beginning of the first phase, and the end of the last one.
     start: Instant,
     end: Instant,
-    /// The part of the time before these phases, in which connections go on unchanged.
+    /// The part of the time before the first phase, in which connections continue unchanged.
     unchanged: f64,
 }
 
 impl Phases {
-    /// The phases of the time `drain` behind a signal, without the `delay` in which connections are
-    /// still accepted.
+    /// The phases of the time `drain` after a signal, without the `delay` in which connections are still
+    /// accepted.
     pub(super) fn of_a_signal(drain: Duration, delay: Duration, signal: Instant) -> Phases {
         Phases { start: signal + delay.min(drain), end: signal + drain, unchanged: 0.0 }
     }
 
-    /// The phases of the time `drain` behind a handover.
+    /// The phases of the time `drain` after a handover.
     pub(super) fn of_a_handover(drain: Duration, start: Instant) -> Phases {
         Phases { start, end: start + drain, unchanged: UNCHANGED }
     }
 
-    /// The end of a phase, from the part of the time by which it ends behind a signal.
+    /// The end of a phase that ends after this part of the time following a signal.
     fn at(&self, part: f64) -> Instant {
         self.start + self.time().mul_f64(self.unchanged + part * (1.0 - self.unchanged))
     }
@@ -127,7 +127,7 @@ pub(super) async fn end_connections(
     }
 }
 
-/// Waits behind a handover until all connections have ended by themselves, at most for [`UNCHANGED`].
+/// Waits after a handover until all connections have ended by themselves, at most for [`UNCHANGED`].
 pub(super) async fn wait_for_short_connections(
     context: &ServerContext,
     accepting: &TaskTracker,

@@ -1,22 +1,24 @@
 //! A configuration snapshot: one configuration and everything derived from it. A reload replaces
 //! the snapshot in force; connections keep the one that they were accepted under.
+//!
+//! - `description`: sockets and routes for the API and the log; `own_address`: the addresses at which
+//!   this process reaches its own listeners
 
-use std::{
-    collections::HashMap,
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-};
+mod description;
+mod own_address;
 
-use echogate_proto::{
-    api::{Endpoints, ForwardInfo, ListenerInfo, RouteInfo},
-    endpoint::HostPort,
-};
+use std::{collections::HashMap, io, sync::Arc};
+
+use echogate_proto::endpoint::HostPort;
 use tokio::sync::watch;
 
+use self::{
+    description::{endpoints, lines, reach_hint},
+    own_address::{own_address, reachable},
+};
 use super::sockets::{BoundSocket, BoundSockets, Purpose};
 use crate::{
-    config::{BasePath, ForwardSpec, RouteSpec, Settings, SideKind, TargetSpec, UpstreamSpec},
+    config::{ForwardSpec, RouteSpec, Settings, TargetSpec, UpstreamSpec},
     connections::{
         limits::Limits,
         target::{ConnectionTarget, TargetLabel, TargetMetrics},
@@ -217,146 +219,5 @@ fn target_of(
         registered_as: Arc::new(ConnectionTarget { name, metrics: Some(metrics.clone()) }),
         metrics,
         config: config.into(),
-    }
-}
-
-/// Listeners, routes and forwards as the API reports them.
-fn endpoints(
-    sockets: &BoundSockets,
-    routes: &[Arc<Route>],
-    forwards: &[ForwardSpec],
-) -> io::Result<Endpoints> {
-    let routes = routes.iter().map(|route| (&route.path, &route.target));
-    let routes = routes.map(|(path, target)| RouteInfo {
-        path: path.to_string(),
-        upstream: target.upstream.to_string(),
-        framing: match target.upstream.kind() {
-            SideKind::WebSocket => "messages".to_owned(),
-            SideKind::Stream | SideKind::Datagrams => target.config.framing.to_string(),
-        },
-        protocol: target.protocol.clone(),
-    });
-    let mut endpoints = Endpoints { routes: routes.collect(), ..Endpoints::default() };
-    for bound in sockets.iter() {
-        match bound.role.purpose {
-            Purpose::Http | Purpose::Handover => {}
-            Purpose::Service(service) => {
-                let service = service.name().to_owned();
-                endpoints.listeners.push(ListenerInfo { service, url: bound.url()? });
-            }
-            Purpose::Forward(i) => {
-                let upstream = forwards[i].target.upstream.to_string();
-                endpoints.forwards.push(ForwardInfo { url: bound.url()?, upstream });
-            }
-        }
-    }
-    Ok(endpoints)
-}
-
-/// One line for each socket and route, and the URL of the page.
-fn lines(
-    sockets: &BoundSockets,
-    endpoints: &Endpoints,
-    base_path: &BasePath,
-) -> io::Result<Vec<String>> {
-    let Endpoints { listeners, routes, forwards } = endpoints;
-    let mut lines: Vec<_> = listeners
-        .iter()
-        .map(|ListenerInfo { service, url }| format!("listening  {service:<6} {url}"))
-        .collect();
-    let is_http = |bound: &&BoundSocket| bound.role.purpose == Purpose::Http;
-    let http = sockets.iter().filter(is_http).map(BoundSocket::url);
-    let http: Vec<String> = http.collect::<io::Result<_>>()?;
-    lines.extend(http.iter().map(|url| format!("listening  http   {url}")));
-    lines.extend(routes.iter().map(|RouteInfo { path, upstream, framing, .. }| {
-        format!("route      {path} -> {upstream} ({framing})")
-    }));
-    lines.extend(
-        forwards
-            .iter()
-            .map(|ForwardInfo { url, upstream }| format!("forward    {url} -> {upstream}")),
-    );
-    let handover = sockets.iter().filter(|bound| bound.role.purpose == Purpose::Handover);
-    for bound in handover {
-        lines.push(format!("handover   {}", bound.url()?));
-    }
-    let page = http.iter().find(|url| url.starts_with("http"));
-    lines.extend(page.map(|url| format!("page       {url}{base_path}/")));
-    Ok(lines)
-}
-
-/// A line about the clients that can reach HTTP over TCP: those of this machine only; or, where no
-/// host name is allowed, those that use an IP address. Pages, and programs that send `Origin`, are
-/// refused under any other name than `localhost`.
-fn reach_hint(sockets: &BoundSockets, settings: &Settings) -> Option<&'static str> {
-    let http = sockets.iter().filter(|bound| bound.role.purpose == Purpose::Http);
-    let mut addresses = http.filter_map(|bound| bound.socket.tcp()).peekable();
-    addresses.peek()?;
-    match addresses.all(|at| at.ip().is_loopback()) {
-        true => Some("clients    of this machine only (listen on 0.0.0.0:PORT to accept others)"),
-        false => settings.allow_host.is_empty().then_some(
-            "hosts      localhost and IP addresses (allow a host name with --allow-host)",
-        ),
-    }
-}
-
-/// The address at which this process reaches a service by plain TCP: loopback where its listener
-/// is bound to all addresses.
-fn reachable(sockets: &BoundSockets, service: Service) -> Option<SocketAddr> {
-    let at = sockets.iter().find_map(|bound| {
-        let role = bound.role;
-        let plain = role.purpose == Purpose::Service(service) && !role.tls && !role.once;
-        bound.socket.tcp().filter(|_| plain)
-    })?;
-    let ip = match at.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    Some(SocketAddr::new(ip, at.port()))
-}
-
-/// The address of `at`, if it leads to a listener of this server by plain TCP: by loopback, or by
-/// the address that the listener is bound to.
-fn own_address(sockets: &BoundSockets, at: &HostPort) -> Option<SocketAddr> {
-    let is_service = |bound: &&BoundSocket| matches!(bound.role.purpose, Purpose::Service(_));
-    let services = || sockets.iter().filter(is_service);
-    let is_own = |to: &SocketAddr| {
-        services().filter_map(|bound| bound.socket.tcp()).any(|at| leads(*to, at))
-    };
-    let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-    let addresses = match at.host.parse() {
-        Ok(ip) => vec![ip],
-        Err(_) if at.host == "localhost" => loopback.to_vec(),
-        Err(_) => return None,
-    };
-    addresses.into_iter().map(|ip: IpAddr| SocketAddr::new(ip, at.port)).find(is_own)
-}
-
-/// Whether a connection to `to` reaches a socket that is bound to `at`. A socket bound to all IPv6
-/// addresses may be bound to all IPv4 addresses as well.
-fn leads(to: SocketAddr, at: SocketAddr) -> bool {
-    let is_any = match at.ip() {
-        IpAddr::V4(ip) => ip.is_unspecified() && to.is_ipv4(),
-        IpAddr::V6(ip) => ip.is_unspecified(),
-    };
-    at == to || at.port() == to.port() && is_any && to.ip().is_loopback()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_and_the_bound_address_lead_to_a_listener() {
-        let leads = |to: &str, at: &str| leads(to.parse().unwrap(), at.parse().unwrap());
-        assert!(leads("192.0.2.1:7", "192.0.2.1:7"));
-        assert!(leads("127.0.0.1:7", "0.0.0.0:7"));
-        assert!(leads("127.0.0.2:7", "[::]:7"));
-        assert!(leads("[::1]:7", "[::]:7"));
-        assert!(!leads("[::1]:7", "0.0.0.0:7"));
-        assert!(!leads("192.0.2.1:7", "0.0.0.0:7"), "it may be another machine");
-        assert!(!leads("127.0.0.1:8", "0.0.0.0:7"));
-        assert!(!leads("127.0.0.1:7", "127.0.0.2:7"));
     }
 }

@@ -56,9 +56,7 @@ where
                 return Poll::Ready(Ok(End::Cut));
             }
             let polled = connection.poll(cx, &mut stream, Some(&entry), stage);
-            if stage > Stage::Serving {
-                watch.limit_idle(stage, &mut idle, Instant::now());
-            }
+            watch.limit_idle(stage, &mut idle);
             if let (Some(idle), Poll::Pending) = (&mut idle, &polled) {
                 let now = Instant::now();
                 let delivered = entry.carried_bytes().wrapping_sub(connection.unsent() as u64);

@@ -11,8 +11,7 @@ pub(crate) enum End {
     InputEnded,
     /// The server shuts down, and all answers were written.
     Drained,
-    /// The server was asked to end this connection, for the given reason, and all answers were
-    /// written.
+    /// The end of this connection was requested, for the given reason, and all answers were written.
     Requested(Cow<'static, str>),
     /// The idle timeout has passed.
     Idle,

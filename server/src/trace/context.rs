@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// The header field with the identifiers of the trace and of the client's span.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The header field with what tracing systems add.
+/// The header field with the data of tracing systems.
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The length of `traceparent` of version 00: version, trace, span and flags.
@@ -34,7 +34,7 @@ pub(crate) struct SpanReference {
 }
 
 impl SpanReference {
-    /// Parses a value of `traceparent`. Of versions after 00 the part that version 00 has is used.
+    /// Parses a value of `traceparent`. Later versions than 00 are read as far as 00 defines them.
     fn parse(value: &[u8]) -> Option<SpanReference> {
         let (known, more) = value.split_at_checked(LENGTH)?;
         let [version, trace, span, flags] = [0..2, 3..35, 36..52, 53..55].map(|part| &known[part]);
@@ -79,8 +79,8 @@ pub(crate) struct TraceContext {
 }
 
 impl TraceContext {
-    /// The trace context in the header fields of a request. None without exactly one valid
-    /// `traceparent`: such a request begins a trace.
+    /// The trace context in the header fields of a request; `None` without exactly one valid
+    /// `traceparent`, so that the request begins a trace.
     pub(crate) fn of(headers: &HeaderMap) -> Option<TraceContext> {
         let mut values = headers.get_all(TRACEPARENT).into_iter();
         let value = values.next().filter(|_| values.next().is_none())?;
@@ -90,8 +90,8 @@ impl TraceContext {
     }
 }
 
-/// Replaces the trace context in the header fields of a request to an upstream: by that of the
-/// client, in which `span`, if there is one, takes the place of the client's span.
+/// Replaces the trace context in the header fields of a request to an upstream by that of the client,
+/// with `span`, if there is one, in place of the client's span.
 pub(crate) fn pass(
     received: Option<&TraceContext>,
     span: Option<SpanReference>,

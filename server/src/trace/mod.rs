@@ -1,8 +1,8 @@
 //! Distributed traces: the trace context that clients send, and the spans of connections.
 //!
 //! - [`context`]: `traceparent` and `tracestate` of a request
-//! - `spans`: spans that are exported by OTLP (feature `otlp`); `span_queue`: those that wait for it;
-//!   `no_spans`: what takes their place without the feature, and does nothing
+//! - `spans`: spans that are exported by OTLP (feature `otlp`); `span_queue`: spans that wait for their
+//!   export; `no_spans`: the same interface without the feature, which does nothing
 
 pub(crate) mod context;
 #[cfg(not(feature = "otlp"))]
@@ -34,7 +34,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Begins the span of a connection, as a child of that which `received` names.
+    /// Begins the span of a connection, as a child of the client's span in `received`.
     pub(crate) fn begin(
         spans: &Spans,
         received: Option<TraceContext>,
@@ -67,9 +67,9 @@ impl Trace {
     }
 
     /// The part that an established connection keeps, if there is any.
-    pub(crate) fn of_connection(self) -> Option<Box<ConnectionTrace>> {
+    pub(crate) fn of_connection(self) -> Option<ConnectionTrace> {
         let id = self.id()?;
-        Some(Box::new(ConnectionTrace { id, span: self.span }))
+        Some(ConnectionTrace { id, span: self.span })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The spans of a build without the feature `otlp`: there are none, and nothing is computed for them.
+//! The interface of spans in a build without the feature `otlp`, in which there are no spans.
 
 use std::{fmt, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The queue of the spans that have ended: a batch processor that says how many of them it drops.
+//! The queue of the spans that have ended: a batch processor that logs how many spans are dropped.
 
 use std::{
     env,
@@ -16,24 +16,24 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor},
 };
 
-/// The variable with the number of spans that wait at most.
+/// The environment variable with the most spans that wait.
 const MAX_QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
 
-/// The same without the variable, as OpenTelemetry specifies it.
+/// The most spans that wait without that variable (OpenTelemetry specification).
 const DEFAULT_MAX_QUEUE: usize = 2048;
 
-/// A batch processor whose queue never drops a span unseen.
+/// A batch processor in front of which spans are counted, so that none is dropped without a message.
 #[derive(Debug)]
 pub(super) struct SpanQueue {
     batches: BatchSpanProcessor,
-    /// The spans that wait at most.
+    /// The most spans that wait.
     max: usize,
     waiting: Arc<AtomicUsize>,
     dropped: AtomicU64,
 }
 
 impl SpanQueue {
-    /// A queue in front of `exporter`, of the size that the environment has.
+    /// A queue in front of `exporter`, of the size that the environment sets.
     pub(super) fn new(exporter: impl SpanExporter + 'static) -> SpanQueue {
         let max = env::var(MAX_QUEUE).ok().and_then(|value| value.parse().ok());
         SpanQueue::with_max(exporter, max.unwrap_or(DEFAULT_MAX_QUEUE))
@@ -54,7 +54,7 @@ impl SpanProcessor for SpanQueue {
     }
 
     fn on_end(&self, span: SpanData) {
-        // The processor holds no more than those that wait here, so that it has room.
+        // The processor has room: its queue has the same size and holds no other spans.
         if self.waiting.fetch_add(1, Ordering::Relaxed) < self.max {
             return self.batches.on_end(span);
         }
@@ -82,7 +82,7 @@ impl SpanProcessor for SpanQueue {
     }
 }
 
-/// An exporter that counts the spans out that it is given.
+/// An exporter that subtracts the spans of each batch from those that wait.
 #[derive(Debug)]
 struct Counted<E> {
     exporter: E,

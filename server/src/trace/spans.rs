@@ -23,7 +23,7 @@ use super::{
     span_queue::SpanQueue,
 };
 
-/// The variables that name the receiver. Without them no span is made.
+/// The environment variables that name the receiver. Without them there are no spans.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 /// The spans of this process. Clones are the same.
@@ -37,8 +37,8 @@ struct Exported {
 }
 
 impl Spans {
-    /// Spans that a thread of their own exports over `client`, to the receiver that the environment
-    /// names; none if it names none.
+    /// Spans that a separate thread exports over `client` to the receiver that the environment names; no
+    /// spans without a receiver.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Spans {
         Ok(Spans(Some(Exported { provider, tracer })))
     }
 
-    /// Begins the span of a connection, as a child of that of its client.
+    /// Begins the span of a connection, as a child of its client's span.
     pub(crate) fn begin(
         &self,
         name: &str,
@@ -102,7 +102,7 @@ fn span_context(TraceContext { parent, state, .. }: &TraceContext) -> SpanContex
     )
 }
 
-/// The span of a connection or a dial. One that is dropped before its end was cancelled.
+/// The span of a connection or a dial. A drop before the end counts as a cancellation.
 #[derive(Debug)]
 pub(crate) struct Span(Option<Box<Begun>>);
 

@@ -87,7 +87,6 @@ fn of_1000_pings_in_one_write_the_first_15_and_the_last_are_answered() {
         }
         assert!(answered.is_sorted_by(|a, b| a < b), "in order, each once: {answered:?}");
         assert!(answered.starts_with(&(0..15).collect::<Vec<_>>()), "{answered:?}");
-        client.send(&ws::close(1000, ""));
-        assert_eq!(client.read_close(), (Some(1000), String::new()));
+        assert_eq!(client.end(1000, ""), (Some(1000), String::new()));
     }
 }

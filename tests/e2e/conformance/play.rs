@@ -52,16 +52,9 @@ pub(super) enum Transport {
 }
 
 /// Plays all cases, and fails when one fails.
-///
-/// # Panics
-///
-/// When a case fails; the message names all that do.
 pub(super) fn run(service: &Service, transport: Transport, cases: impl IntoIterator<Item = Case>) {
-    let authority = (transport == Transport::Tls).then(|| {
-        let authority = Authority::new();
-        authority.install(&authority.issue(&["127.0.0.1"]));
-        authority
-    });
+    let authority =
+        (transport == Transport::Tls).then(|| Authority::with_certificate(&["127.0.0.1"]));
     let flags = authority.as_ref().map(Authority::flags);
     let flags: Vec<_> = flags.iter().flatten().map(String::as_str).collect();
     let server = Server::start(ECHOGATE, &flags);

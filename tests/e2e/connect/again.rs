@@ -126,13 +126,11 @@ fn on_a_terminal_the_prompt_stays_and_lines_typed_while_away_are_sent_later() {
     let (stream, _) = listener.accept().unwrap();
     drop(listener);
     terminal.wait_for("> ");
-    terminal.type_in("unfini");
-    terminal.wait_for("unfini");
+    terminal.exchange("unfini", "unfini");
     drop(stream);
     terminal.wait_for("closed by the server; reconnecting in ");
     terminal.wait_for("> unfini");
-    terminal.type_in("shed\rand more\r");
-    terminal.wait_for("connection refused; reconnecting in ");
+    terminal.exchange("shed\rand more\r", "connection refused; reconnecting in ");
     let listener = TcpListener::bind(address).unwrap();
     let stream = listener.accept().unwrap().0;
     terminal.wait_for("reconnected\n");
@@ -153,8 +151,7 @@ fn on_a_terminal_what_was_typed_before_the_end_is_sent_when_it_is_back() {
     drop(listener.accept().unwrap());
     drop(listener);
     terminal.wait_for("reconnecting in ");
-    terminal.type_in("last words\r\x04");
-    terminal.wait_for("connection refused; reconnecting in ");
+    terminal.exchange("last words\r\x04", "connection refused; reconnecting in ");
     terminal.wait_for("connection refused; reconnecting in ");
     let listener = TcpListener::bind(address).unwrap();
     upper(listener.accept().unwrap().0);
@@ -186,8 +183,7 @@ fn on_a_terminal_once_waits_for_a_slow_reply() {
     });
     let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--once"]);
     terminal.wait_for("> ");
-    terminal.type_in("slow\r\x04");
-    terminal.wait_for("SLOW\n");
+    terminal.exchange("slow\r\x04", "SLOW\n");
     assert_eq!(terminal.wait().0.code(), Some(0));
 }
 

@@ -29,14 +29,11 @@ fn pings_pongs_and_a_close_are_typed_as_commands() {
     let (url, messages) = serve_ws();
     let terminal = Terminal::start(ECHOGATE, &["connect", &url]);
     terminal.wait_for("> ");
-    terminal.type_in("/ping there?\r");
-    terminal.wait_for("pong \"there?\" (");
+    terminal.exchange("/ping there?\r", "pong \"there?\" (");
     terminal.type_in("/pong unasked\r");
     terminal.type_in("//hello\r");
-    terminal.type_in("/nope\r");
-    terminal.wait_for("unknown command \"/nope\": expected /ping, /pong or /close");
-    terminal.type_in("/close 1005\r");
-    terminal.wait_for("\"1005\" is not a code that may be sent");
+    terminal.exchange("/nope\r", "unknown command \"/nope\": expected /ping, /pong or /close");
+    terminal.exchange("/close 1005\r", "\"1005\" is not a code that may be sent");
     terminal.type_in("/close 4321 enough for today\r");
     terminal.wait_for("closed by the server (4321, a code private to the application)");
     assert_eq!(terminal.wait().0.code(), Some(0));

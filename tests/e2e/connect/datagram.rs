@@ -166,8 +166,7 @@ fn on_a_terminal_a_line_is_a_datagram_without_a_newline() {
     let terminal = Terminal::start(ECHOGATE, &["connect", &url]);
     terminal.wait_for(&format!("connected to {url} (from 127.0.0.1:"));
     terminal.wait_for("> ");
-    terminal.type_in("hello, 世界\r");
-    terminal.wait_for("HELLO, 世界\n> ");
+    terminal.exchange("hello, 世界\r", "HELLO, 世界\n> ");
     assert_eq!(received.recv().unwrap(), "hello, 世界".as_bytes());
     terminal.type_in("\x04");
     assert_eq!(terminal.wait().0.code(), Some(0));

@@ -20,8 +20,7 @@ fn at_the_prompt(folder: &Path, flags: &[&str]) -> Terminal {
 /// Types lines, waits for the reply to each, and ends the input.
 fn type_all(terminal: Terminal, lines: &[&str]) {
     for line in lines {
-        terminal.type_in(&format!("{line}\r"));
-        terminal.wait_for(&format!("{}\n", line.trim_start().to_uppercase()));
+        terminal.exchange(&format!("{line}\r"), &format!("{}\n", line.trim_start().to_uppercase()));
     }
     terminal.type_in("\x04");
     assert_eq!(terminal.wait().0.code(), Some(0));
@@ -33,10 +32,8 @@ fn a_line_of_the_last_time_is_there_again_for_nobody_else_to_read() {
     let state = folder.path().join("not/there/yet");
     type_all(at_the_prompt(&state, &[]), &["remember me", " but not a secret"]);
     let terminal = at_the_prompt(&state, &[]);
-    terminal.type_in("\x1b[A");
-    terminal.wait_for("remember me");
-    terminal.type_in("\r");
-    terminal.wait_for("REMEMBER ME\n");
+    terminal.exchange("\x1b[A", "remember me");
+    terminal.exchange("\r", "REMEMBER ME\n");
     let file = state.join("echogate/history");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(&state.join("echogate"))), (0o600, 0o700));

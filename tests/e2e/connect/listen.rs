@@ -149,8 +149,7 @@ fn over_websocket_lines_are_text_messages_and_half_close_is_agreed_on() {
 
 #[test]
 fn over_tls_a_certificate_is_presented_and_a_client_without_tls_is_answered_in_words() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["localhost"]));
+    let authority = Authority::with_certificate(&["localhost"]);
     let (cert, key) = (authority.file("cert.pem"), authority.file("key.pem"));
     let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
     for endpoint in ["tls://localhost:0", "wss://localhost:0"] {

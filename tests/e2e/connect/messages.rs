@@ -289,10 +289,8 @@ fn on_a_terminal_hexadecimal_text_is_typed_and_shown_and_a_slip_is_forgiven() {
     let url = format!("tcp://{}", serve(upper));
     let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--hex"]);
     terminal.wait_for("> ");
-    terminal.type_in("6x\r");
-    terminal.wait_for("'x' at character 2 is not a hexadecimal digit\n");
-    terminal.type_in("61 0a ff\r");
-    terminal.wait_for("41 0a ff\n> ");
+    terminal.exchange("6x\r", "'x' at character 2 is not a hexadecimal digit\n");
+    terminal.exchange("61 0a ff\r", "41 0a ff\n> ");
     terminal.type_in("\x04");
     assert_eq!(terminal.wait().0.code(), Some(0));
 }
@@ -303,10 +301,8 @@ fn on_a_terminal_once_each_line_has_a_connection_of_its_own() {
     let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--once", "--count=2"]);
     terminal.wait_for("one connection for each line; Ctrl-D ends the input\n");
     terminal.wait_for("> ");
-    terminal.type_in("one\r");
-    terminal.wait_for("ONE\n> ");
-    terminal.type_in("two\r");
-    terminal.wait_for("TWO\n");
+    terminal.exchange("one\r", "ONE\n> ");
+    terminal.exchange("two\r", "TWO\n");
     let (status, shown) = terminal.wait();
     assert_eq!(status.code(), Some(0), "{shown}");
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use echogate_tests::tcp::noise;
+use echogate_tests::{program::signal, tcp::noise};
 
 use super::{
     assert_100_mb_come_back_upper_cased_in_little_memory, assert_fails, assert_prints, connect,
@@ -263,7 +263,7 @@ fn an_interrupt_ends_it_at_once_in_the_middle_of_a_transfer() {
     let address = serve(|mut stream| while stream.write_all(&[b'x'; 65536]).is_ok() {});
     let mut client = connect(&[&format!("tcp://{address}")]);
     client.stdout.as_mut().unwrap().read_exact(&mut [0; 100_000]).unwrap();
-    Command::new("kill").args(["-INT", &client.id().to_string()]).status().unwrap();
+    signal(client.id(), "INT");
     assert_eq!(finish(client).status.signal(), Some(2));
 }
 

@@ -4,13 +4,14 @@ use std::{
     io::{Read, Write},
     net::Shutdown,
     os::unix::{net::UnixListener, process::ExitStatusExt},
-    process::Command,
     sync::mpsc,
-    thread,
-    time::Instant,
 };
 
-use echogate_tests::{pty::Terminal, server::WAIT_TIMEOUT};
+use echogate_tests::{
+    program::signal,
+    pty::Terminal,
+    server::{WAIT_TIMEOUT, wait_until},
+};
 use tokio_tungstenite::tungstenite::{Message, accept};
 
 use super::{serve, upper};
@@ -37,10 +38,8 @@ fn at_the_prompt(address: &str, flags: &[&str]) -> Terminal {
 #[test]
 fn a_line_is_sent_and_its_reply_appears_above_the_prompt() {
     let terminal = at_the_prompt(&serve(upper), &[]);
-    terminal.type_in("hello, 世界 ß\r");
-    terminal.wait_for("HELLO, 世界 ß\n> ");
-    terminal.type_in("again\r");
-    terminal.wait_for("AGAIN\n> ");
+    terminal.exchange("hello, 世界 ß\r", "HELLO, 世界 ß\n> ");
+    terminal.exchange("again\r", "AGAIN\n> ");
     terminal.type_in("\x04");
     let (status, shown) = terminal.wait();
     assert_eq!(status.code(), Some(0), "{shown}");
@@ -57,8 +56,7 @@ fn a_reply_does_not_disturb_the_line_being_typed() {
         }),
         &[],
     );
-    terminal.type_in("half");
-    terminal.wait_for("half");
+    terminal.exchange("half", "half");
     speak.send("news\n").unwrap();
     terminal.wait_for("news\n> half");
     speak.send("more\nnews\n").unwrap();
@@ -70,8 +68,7 @@ fn a_reply_does_not_disturb_the_line_being_typed() {
     speak.send("last news\n").unwrap();
     terminal.wait_for("last news\n> half");
     drop(speak);
-    terminal.type_in("one \r");
-    terminal.wait_for("ONE HALFXXX");
+    terminal.exchange("one \r", "ONE HALFXXX");
     terminal.wait_for("X\n> ");
     let line = format!("> one half{}", "x".repeat(200));
     let reply = format!("ONE HALF{}", "X".repeat(200));
@@ -91,11 +88,9 @@ fn an_empty_line_sends_nothing() {
         &[],
     );
     for _ in 0..3 {
-        terminal.type_in("\r");
-        terminal.wait_for("> ");
+        terminal.exchange("\r", "> ");
     }
-    terminal.type_in("something\r");
-    terminal.wait_for("> ");
+    terminal.exchange("something\r", "> ");
     terminal.type_in("\x04");
     assert_eq!(received.recv().unwrap(), "something\n");
     assert_eq!(terminal.wait().0.code(), Some(0));
@@ -105,12 +100,9 @@ fn an_empty_line_sends_nothing() {
 fn the_keys_of_a_line_editor_work() {
     let terminal = at_the_prompt(&serve(upper), &[]);
     // Cursor left twice and a letter; then Home.
-    terminal.type_in("helo\x1b[D\x1b[Dl\x01>\r");
-    terminal.wait_for(">HELLO\n> ");
-    terminal.type_in("\x1b[A\r");
-    terminal.wait_for(">HELLO\n> ");
-    terminal.type_in("a\tb\r");
-    terminal.wait_for("A\\tB\n> ");
+    terminal.exchange("helo\x1b[D\x1b[Dl\x01>\r", ">HELLO\n> ");
+    terminal.exchange("\x1b[A\r", ">HELLO\n> ");
+    terminal.exchange("a\tb\r", "A\\tB\n> ");
 }
 
 #[test]
@@ -135,8 +127,7 @@ fn ctrl_d_half_closes_and_what_still_comes_is_shown() {
         }),
         &[],
     );
-    terminal.type_in("words\r");
-    terminal.wait_for("> ");
+    terminal.exchange("words\r", "> ");
     terminal.type_in("\x04");
     let (status, shown) = terminal.wait();
     assert!(shown.ends_with("received \"words\\n\"\nand that was all\n"), "{shown:?}");
@@ -195,8 +186,7 @@ fn a_server_that_closes_ends_it_and_leaves_the_terminal_as_it_was() {
     );
     let is_on = |terminal: &Terminal, name| terminal.settings().iter().any(|s| s == name);
     assert!(!is_on(&terminal, "echo") && !is_on(&terminal, "icanon"));
-    terminal.type_in("unfinished");
-    terminal.wait_for("unfinished");
+    terminal.exchange("unfinished", "unfinished");
     drop(close);
     terminal.wait_for("closed by the server\n");
     terminal.wait_for_lines(&["bye", "closed by the server"]);
@@ -212,8 +202,7 @@ fn a_reset_ends_it_with_one_line() {
         stream.peek(&mut [0]).unwrap();
     });
     let terminal = at_the_prompt(&address, &[]);
-    terminal.type_in("x\r");
-    terminal.wait_for(&format!("echogate: tcp://{address}: connection reset by peer\n"));
+    terminal.exchange("x\r", &format!("echogate: tcp://{address}: connection reset by peer\n"));
     assert_eq!(terminal.wait().0.code(), Some(1));
 }
 
@@ -221,8 +210,7 @@ fn a_reset_ends_it_with_one_line() {
 fn ctrl_c_ends_it_at_once() {
     for before in ["", "unfinished"] {
         let terminal = at_the_prompt(&serve(upper), &[]);
-        terminal.type_in(before);
-        terminal.wait_for(before);
+        terminal.exchange(before, before);
         terminal.type_in("\x03");
         assert_eq!(terminal.wait().0.signal(), Some(2), "SIGINT");
     }
@@ -264,8 +252,7 @@ fn a_server_that_does_not_read_does_not_block_the_keys() {
 #[test]
 fn timing_shows_each_replys_round_trip() {
     let terminal = at_the_prompt(&serve(upper), &["--timing"]);
-    terminal.type_in("hello\r");
-    terminal.wait_for("HELLO  (");
+    terminal.exchange("hello\r", "HELLO  (");
     let time = terminal.wait_for(" ms)\n");
     let ms: f64 = time.trim_end_matches(" ms)\n").parse().unwrap();
     assert!(ms > 0.0 && ms < 30_000.0, "{ms}");
@@ -276,8 +263,7 @@ fn a_terminal_that_cannot_move_its_cursor_is_served_plainly() {
     let url = format!("tcp://{}", serve(upper));
     let terminal = Terminal::start("/usr/bin/env", &["TERM=dumb", ECHOGATE, "connect", &url]);
     terminal.wait_for("> ");
-    terminal.type_in("hello\n");
-    terminal.wait_for("HELLO\n");
+    terminal.exchange("hello\n", "HELLO\n");
     terminal.type_in("\x04");
     assert_eq!(terminal.wait().0.code(), Some(0));
 }
@@ -298,8 +284,7 @@ fn over_a_websocket_each_line_is_a_text_message_and_ctrl_d_closes() {
     let url = format!("ws://{address}/ws");
     let terminal = Terminal::start(ECHOGATE, &["connect", &url, "--quiet"]);
     terminal.wait_for("> ");
-    terminal.type_in("hello ß\r");
-    terminal.wait_for("hello ß!\nand\\tmore\n");
+    terminal.exchange("hello ß\r", "hello ß!\nand\\tmore\n");
     terminal.wait_for("\n> ");
     terminal.type_in("\x04");
     let received: Vec<Message> = received.iter().collect();
@@ -312,46 +297,36 @@ fn over_a_websocket_each_line_is_a_text_message_and_ctrl_d_closes() {
 /// Waits until the terminal is in canonical mode (`cooked`), or is not.
 #[track_caller]
 fn wait_for_canonical_mode(terminal: &Terminal, cooked: bool) {
-    let start = Instant::now();
     let wanted: &[&str] = if cooked { &["echo", "icanon", "isig"] } else { &["-echo", "-icanon"] };
-    while !wanted.iter().all(|name| terminal.settings().iter().any(|setting| setting == name)) {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "{wanted:?} are not set");
-        thread::yield_now();
-    }
-}
-
-fn kill(pid: u32, signal: &str) {
-    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
-    assert!(status.unwrap().success());
+    wait_until(&format!("{wanted:?} are not set"), || {
+        wanted.iter().all(|name| terminal.settings().iter().any(|setting| setting == name))
+    });
 }
 
 #[test]
 fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() {
-    for (signal, number) in [("HUP", 1), ("INT", 2), ("QUIT", 3), ("TERM", 15)] {
+    for (name, number) in [("HUP", 1), ("INT", 2), ("QUIT", 3), ("TERM", 15)] {
         let terminal = at_the_prompt(&serve(upper), &[]);
-        terminal.type_in("unfinished");
-        terminal.wait_for("unfinished");
+        terminal.exchange("unfinished", "unfinished");
         wait_for_canonical_mode(&terminal, false);
-        kill(terminal.pid(), signal);
+        signal(terminal.pid(), name);
         wait_for_canonical_mode(&terminal, true);
-        assert_eq!(terminal.wait().0.signal(), Some(number), "{signal}");
+        assert_eq!(terminal.wait().0.signal(), Some(number), "{name}");
     }
 }
 
 #[test]
 fn a_process_that_is_stopped_gives_the_terminal_back_and_takes_it_again() {
     let terminal = at_the_prompt(&serve(upper), &[]);
-    terminal.type_in("abc");
-    terminal.wait_for("abc");
+    terminal.exchange("abc", "abc");
     for _ in 0..3 {
-        kill(terminal.pid(), "TSTP");
+        signal(terminal.pid(), "TSTP");
         wait_for_canonical_mode(&terminal, true);
-        kill(terminal.pid(), "CONT");
+        signal(terminal.pid(), "CONT");
         wait_for_canonical_mode(&terminal, false);
         terminal.wait_for("> abc");
     }
-    terminal.type_in("\x7fx\r");
-    terminal.wait_for("ABX\n> ");
+    terminal.exchange("\x7fx\r", "ABX\n> ");
 }
 
 #[test]
@@ -360,24 +335,18 @@ fn ctrl_z_and_fg_bring_the_prompt_back_with_the_line_in_it() {
     let shell = ["HISTFILE=", "PS1=$ ", "bash", "--norc", "--noprofile", "--noediting", "-i"];
     let terminal = Terminal::start("/usr/bin/env", &shell);
     terminal.wait_for("$ ");
-    terminal.type_in(&format!("{ECHOGATE} connect --no-history {url}\n"));
-    terminal.wait_for("; Ctrl-D ends");
+    terminal.exchange(&format!("{ECHOGATE} connect --no-history {url}\n"), "; Ctrl-D ends");
     terminal.wait_for("> ");
     for _ in 0..2 {
-        terminal.type_in("abc");
-        terminal.wait_for("abc");
-        terminal.type_in("\x1a");
-        terminal.wait_for("Stopped");
+        terminal.exchange("abc", "abc");
+        terminal.exchange("\x1a", "Stopped");
         terminal.wait_for("$ ");
         wait_for_canonical_mode(&terminal, true);
-        terminal.type_in("fg\n");
-        terminal.wait_for("> abc");
+        terminal.exchange("fg\n", "> abc");
         wait_for_canonical_mode(&terminal, false);
-        terminal.type_in("\x7f\x7fxyz\r");
-        terminal.wait_for("AXYZ\n> ");
+        terminal.exchange("\x7f\x7fxyz\r", "AXYZ\n> ");
     }
-    terminal.type_in("\x04");
-    terminal.wait_for("$ ");
+    terminal.exchange("\x04", "$ ");
 }
 
 #[test]

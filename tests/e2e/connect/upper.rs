@@ -148,8 +148,7 @@ fn a_person_at_a_terminal_gets_replies_with_their_times_over_both() {
         let terminal = Terminal::start(ECHOGATE, &["connect", url, "--timing"]);
         terminal.wait_for("; Ctrl-D ends the input\n");
         terminal.wait_for("> ");
-        terminal.type_in("hello, 世界 ß\r");
-        terminal.wait_for("HELLO, 世界 ß  (");
+        terminal.exchange("hello, 世界 ß\r", "HELLO, 世界 ß  (");
         terminal.wait_for(" ms)\n");
         terminal.type_in("\x04");
         let (status, shown) = terminal.wait();

@@ -107,8 +107,7 @@ fn at_a_prompt_the_steps_are_shown_above_it() {
     terminal.wait_for("< HTTP/1.1 101 Switching Protocols");
     terminal.wait_for("Ctrl-D ends the input\n");
     terminal.wait_for("> ");
-    terminal.type_in("hello\r");
-    terminal.wait_for("> text FIN, 5 bytes\n");
+    terminal.exchange("hello\r", "> text FIN, 5 bytes\n");
     terminal.wait_for("< binary FIN, 300 bytes\n");
     terminal.type_in("\x04");
     assert_eq!(terminal.wait().0.code(), Some(0));

@@ -10,7 +10,7 @@ use echogate_tests::{
     http::{self, connect},
     program::free_port,
     server::Server,
-    tcp::read_exactly,
+    tcp::{read_exactly, round_trip},
     upstream::Upstream,
     ws::handshake,
 };
@@ -112,8 +112,7 @@ fn a_forward_to_a_route_of_the_same_server_is_no_loop() {
     let server = Server::spawn(command);
     for url in server.urls("forward") {
         let mut client = connect(url.trim_start_matches("tcp://"));
-        client.write_all(b"hello").unwrap();
-        assert_eq!(read_exactly(&mut client, 5), b"HELLO", "{url}");
+        assert_eq!(round_trip(&mut client, b"hello"), b"HELLO", "{url}");
     }
 }
 

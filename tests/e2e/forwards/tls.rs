@@ -32,8 +32,7 @@ fn tcp_to_tls() -> (TcpStream, ServerStream, Server) {
 
 /// A forward of TLS to an upstream over TCP: both ends.
 fn tls_to_tcp() -> (Client, TcpStream, Server) {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let upstream = Upstream::new();
     let flags = authority.flags();
     let forward = format!("tls://127.0.0.1:0=tcp://{}", upstream.address());

@@ -10,7 +10,7 @@ use std::{
 use echogate_tests::{
     http,
     server::Server,
-    tcp::{noise, read_exactly, read_to_end},
+    tcp::{noise, read_exactly, read_to_end, round_trip},
     tls::{Authority, Issued, ServerStream, finish},
     upstream::Upstream,
     ws::{self, RawWs, RawWsServer, first, handshake},
@@ -206,12 +206,10 @@ fn routes_and_forwards_have_a_client_certificate_for_a_server_over_tls() {
         issued.accept_identified(upstream.accept(), &authority);
     });
     let mut ws = RawWs::connect(&server, "/with");
-    ws.send_frame(first::TEXT, b"by route");
-    assert_eq!(ws.read().payload, b"by route");
+    assert_eq!(ws.exchange(b"by route"), b"by route");
     ws.send(&ws::close(1000, ""));
     let mut forwarded = client(&server);
-    forwarded.write_all(b"by forward").unwrap();
-    assert_eq!(read_exactly(&mut forwarded, 10), b"by forward");
+    assert_eq!(round_trip(&mut forwarded, b"by forward"), b"by forward");
     end(&forwarded);
     let mut stream = http::connect(server.address("http"));
     let response = handshake(&mut stream, &server, "/without", &[]);

@@ -58,10 +58,6 @@ impl Clients {
     }
 
     /// Stops the clients.
-    ///
-    /// # Panics
-    ///
-    /// When one of them had an error.
     pub(super) fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         for (name, done, thread) in self.clients {

@@ -76,8 +76,7 @@ fn a_successor_that_ends_with_the_sockets_in_its_hands_leaves_everything_as_it_w
     let refused = line(&mut successor);
     assert!(refused.starts_with("refused ") && refused.contains("ready 99"), "{refused}");
     serves(&old, &folder);
-    old.signal("TERM");
-    assert_eq!(old.wait().code(), Some(0));
+    assert_eq!(old.terminate(), Some(0));
     assert!(!exists(&folder.path("handover.sock")), "removed at the end");
 }
 

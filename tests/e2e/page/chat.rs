@@ -37,6 +37,10 @@ fn a_client_and_an_operator_talk_until_one_says_bye() {
     client.wait_for_text("#state-headline", "Connected");
     say(&mut client, "is anybody there?");
     operator.wait_for_text(".conversations .entry", "waiting");
+    operator.wait_for_text(".conversations .preview", "is anybody there?");
+    operator.wait_for("document.title === 'Chat desk (1) · echogate'");
+    operator.wait_for_text("nav", "Chat desk (1)");
+    assert_eq!(operator.eval("document.querySelector('#token').checkVisibility()"), false);
     operator.click(".conversations .entry");
     operator.wait_for_text("#chat-log .theirs", "is anybody there?");
     fill(&mut operator, "#answer", "I am, 世界");
@@ -44,6 +48,8 @@ fn a_client_and_an_operator_talk_until_one_says_bye() {
     client.wait_for_text(LATEST, "I am, 世界");
     operator.wait_for_text("#chat-log .ours", "I am, 世界");
     operator.wait_for_text(".conversations .entry", "answered");
+    operator.wait_for_text(".conversations .preview", "I am, 世界");
+    operator.wait_for("document.title === 'Chat desk · echogate'");
     say(&mut client, "bye");
     operator.wait_for_text(".conversations .entry", "The client ended the chat.");
     client.wait_for_text("#state-headline", "Closed by the server");

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use echogate_tests::tcp;
+use echogate_tests::{browser::Scheme, tcp};
 
 use super::{LATEST, choose, connected, connected_to_upstream, count, fill, say};
 
@@ -241,4 +241,68 @@ fn bytes_that_are_no_text_stay_hexadecimal() {
     page.wait_for_text("#composer-problem", "These bytes are not UTF-8");
     assert_eq!(page.eval("document.querySelector('#mode-hex').checked"), true);
     assert_eq!(page.eval("document.querySelector('#message').value"), "ff fe 00");
+}
+
+#[test]
+fn a_message_of_a_megabyte_is_recalled_and_what_is_not_stored_is_said() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.click("#message");
+    page.eval(
+        "(() => { const field = document.querySelector('#message'); field.value = 'x'.repeat(1e6);
+            field.dispatchEvent(new Event('input', { bubbles: true })); })()",
+    );
+    page.press("Enter");
+    page.wait_for_text("#transcript-note", "until the page is reloaded: longer ones than 4,096 B");
+    page.wait_for("document.querySelector('#message').value === ''");
+    page.press("ArrowUp");
+    page.wait_for("document.querySelector('#message').value.length === 1e6");
+}
+
+/// The contrast of an element's text with its background (WCAG 2.2), both opaque.
+const CONTRAST: &str = "((it) => {
+    const light = (colour) => {
+        const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
+            .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+    };
+    const style = getComputedStyle(it);
+    const [one, other] = [light(style.color), light(style.backgroundColor)];
+    return Math.max(one, other) / Math.min(one, other);
+})";
+
+#[test]
+fn stop_is_readable_under_the_pointer() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.click("#message");
+    page.type_text("again");
+    page.click("#repeat");
+    page.wait_for_text("#repeat", "Stop");
+    for scheme in [Scheme::Light, Scheme::Dark] {
+        page.set_viewport(1440, 900, scheme);
+        page.move_mouse("#repeat", 0.5, false);
+        page.wait_for("document.querySelector('#repeat:hover')");
+        let contrast = page.eval(&format!("{CONTRAST}(document.querySelector('#repeat'))"));
+        assert!(contrast.as_f64().unwrap() >= 4.5, "{scheme:?}: {contrast}");
+    }
+}
+
+#[test]
+fn the_transcript_keeps_its_height_in_every_mode() {
+    let Some((_server, mut page)) = connected() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small.txt");
+    std::fs::write(&path, "hello").unwrap();
+    let height = "document.querySelector('#transcript-panel').getBoundingClientRect().height";
+    let before = page.eval(height);
+    for mode in ["hex", "file"] {
+        page.click(&format!("label[for=mode-{mode}]"));
+        page.wait_for(&format!("document.querySelector('#mode-{mode}').checked"));
+        page.wait_for(&format!("{height} === {before}"));
+    }
+    page.pick_file("#file", &path);
+    page.wait_for_text("#file-name", "small.txt");
+    page.wait_for(&format!("{height} === {before}"));
+    page.click("#file-start");
+    page.wait_for_text("#file-status", "every byte matches");
+    page.wait_for(&format!("{height} === {before}"));
 }

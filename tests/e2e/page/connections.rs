@@ -194,6 +194,18 @@ fn an_endpoint_that_is_none_is_not_tried() {
 }
 
 #[test]
+fn an_endpoint_that_is_none_does_not_stand_beside_an_earlier_failure() {
+    let Some((_server, mut page)) = page_at("/?path=nope&autoconnect") else { return };
+    page.wait_for("document.querySelector('#state').dataset.normal === 'false'");
+    fill(&mut page, "#endpoint", "tcp://localhost:7007");
+    page.press("Enter");
+    page.wait_for_text("#endpoint-problem", "Raw sockets need a route (--route).");
+    page.wait_for_text("#state-headline", "Not connected");
+    assert_eq!(count(&mut page, "[data-state][data-normal=false]"), 0);
+    assert_eq!(page.text(".state-line"), "");
+}
+
+#[test]
 fn a_link_can_choose_the_path_and_connect_at_once() {
     let Some((_server, mut page)) = page_at("/?path=ws/echo&autoconnect=1") else { return };
     page.wait_for_text("#state-headline", "Connected");

@@ -70,6 +70,15 @@ fn a_route_that_does_not_exist_is_answered_by_those_that_do() {
     page.eval("document.querySelector('#endpoint').select()");
     page.type_text("ws/nope");
     page.press("Enter");
-    page.wait_for_text("#state-advice", "This server’s routes: /ws, /ws/echo");
-    assert_eq!(count(&mut page, ".rows .message"), 0);
+    page.wait_for_text("#state-headline", "No such route");
+    page.wait_for_text("#state-details", "The server has no route /ws/nope (code 1008).");
+    page.wait_for_text("#routes", "This server’s routes:");
+    assert_eq!(page.text("#state-advice"), "");
+    page.wait_for_text(".rows", "The server has no route /ws/nope");
+    assert_eq!(count(&mut page, ".rows .line"), 1, "it was never connected");
+    page.wait_for("document.activeElement.id === 'endpoint'");
+    page.click("#routes [data-argument='/ws/echo']");
+    page.wait_for_text("#state-headline", "Connected");
+    assert_eq!(page.eval("document.querySelector('#endpoint').value"), "/ws/echo");
+    page.wait_for("document.activeElement.id === 'message'");
 }

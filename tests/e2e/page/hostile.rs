@@ -8,7 +8,9 @@ use std::{
 
 use echogate_tests::{browser::Page, server::Server, ws::RawWsServer};
 
-use super::{LATEST, choose, connected, count, fill, open, page, page_at, say, wasm_memory};
+use super::{
+    LATEST, choose, connected, count, fill, keep::reload, open, page, page_at, say, wasm_memory,
+};
 
 fn focused(page: &mut Page) -> String {
     page.eval("document.activeElement.id").as_str().unwrap_or_default().to_owned()
@@ -57,8 +59,7 @@ fn damaged_and_forbidden_storage_leave_the_page_usable() {
         "JSON.stringify({ version: 1, connections: [{ endpoint: 5 }], saved: {}, history: 1 })";
     for damaged in [deep, wrong, "'\\0'", "'{\"version\":1'"] {
         page.eval(&format!("localStorage.setItem('echogate-settings', {damaged})"));
-        page.eval("window.before = true, location.reload()");
-        page.wait_for("!window.before && document.querySelector('.card')");
+        reload(&mut page);
         assert_eq!(page.text(".connections .name"), "/ws", "{damaged}");
     }
     page.eval(
@@ -86,8 +87,7 @@ fn a_reload_of_a_link_does_not_add_its_connection_again() {
     for _ in 0..2 {
         say(&mut page, "b");
         page.wait_for_text(LATEST, "b");
-        page.eval("window.before = true, location.reload()");
-        page.wait_for("!window.before && document.querySelector('.card')");
+        reload(&mut page);
         assert_eq!(count(&mut page, ".connections li"), 1);
     }
 }

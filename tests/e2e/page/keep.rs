@@ -17,9 +17,12 @@ fn value(page: &mut Page, id: &str) -> String {
     page.eval(&format!("document.getElementById('{id}').value")).as_str().unwrap().to_owned()
 }
 
-fn reload(page: &mut Page) {
-    page.eval("window.before = true, location.reload()");
-    page.wait_for("!window.before && document.querySelector('.card')");
+pub(super) fn reload(page: &mut Page) {
+    if page.asks_before_reload() {
+        page.answer(true);
+    }
+    page.wait_for_reload();
+    page.wait_for("document.querySelector('.card')");
 }
 
 #[test]
@@ -162,4 +165,31 @@ fn the_copied_javascript_prints_the_reply_in_a_browser() {
     page.eval(&run);
     page.wait_for("window.printed.length === 1");
     assert_eq!(page.eval("window.printed[0]"), UPPER);
+}
+
+#[test]
+fn a_reload_asks_first_where_something_would_be_lost_and_only_there() {
+    let Some((_server, mut page)) = page() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    page.download_to(folder.path());
+    page.click("#message");
+    assert!(!page.asks_before_reload(), "nothing has been done");
+    page.wait_for_reload();
+    page.click("#message");
+    page.type_text("a draft");
+    assert!(page.asks_before_reload(), "the draft would be lost");
+    page.answer(false);
+    page.press("Enter");
+    page.wait_for_text(LATEST, "A DRAFT");
+    assert!(page.asks_before_reload(), "the connection would be lost");
+    page.answer(false);
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "Disconnected");
+    assert!(page.asks_before_reload(), "the messages would be lost");
+    page.answer(false);
+    page.click("#transcript-menu");
+    page.click("#export-jsonl");
+    page.downloaded(folder.path());
+    assert!(!page.asks_before_reload(), "the messages were exported, the settings are stored");
+    page.wait_for_reload();
 }

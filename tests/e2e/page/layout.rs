@@ -1,101 +1,84 @@
-//! The geometry of the page at all widths, in both languages: nothing is cut, nothing overlaps.
-
-use std::net::TcpStream;
+//! The geometry of the page in every state, at all widths and in both languages, and its contrast in
+//! both schemes: nothing is cut, covered or overlapped, and everything can be read.
 
 use echogate_tests::{
     browser::{Page, Scheme},
     program::free_port,
 };
 
-use super::{LATEST, choose, connected, fill, say};
+use super::{
+    LATEST, choose, connected, fill, say,
+    states::{self, Look},
+};
 
 /// Widths and heights of windows in CSS pixels; 720 is 1440 at 200 % zoom.
-const SIZES: [(u32, u32); 7] =
+pub(super) const SIZES: [(u32, u32); 7] =
     [(1920, 1080), (1440, 900), (1280, 720), (768, 1024), (720, 450), (390, 844), (320, 640)];
 
-/// The elements whose text is cut, and those that overlap a neighbour. A text may be cut where it can
-/// be read in full: in rows, which open, and in elements with a title. Elements that scroll are
-/// complete.
-const DEFECTS: &str = r"(() => {
-    const defects = [];
-    const seen = (it) => it.checkVisibility({ visibilityProperty: true }) && !it.closest('.unseen, .skip');
-    const name = (it) => it.tagName.toLowerCase() + (it.id ? '#' + it.id : '') +
-        (it.classList.length ? '.' + [...it.classList].join('.') : '');
-    if (document.documentElement.scrollWidth > innerWidth) defects.push('the page scrolls sideways');
-    for (const it of document.querySelectorAll('.panel')) {
-        if (seen(it) && it.scrollWidth > it.clientWidth + 1) defects.push('wider than its panel: in ' + name(it));
-    }
-    for (const it of document.querySelectorAll('body *')) {
-        if (!seen(it) || it.closest('svg, .line, pre, .columns, select')) continue;
-        const style = getComputedStyle(it);
-        const cuts = style.overflowX === 'hidden' || style.overflowX === 'clip';
-        const complete = it.closest('[title]') || it.querySelector('[title]');
-        const own = [...it.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-        if (own && it.scrollWidth > it.clientWidth + 1 && style.display !== 'inline' &&
-            style.overflowX !== 'auto' && !(cuts && complete)) defects.push('cut: ' + name(it));
-        if (['INPUT', 'TEXTAREA', 'BUTTON', 'SUMMARY'].includes(it.tagName) && !it.matches('[type=radio]')) {
-            const box = it.getBoundingClientRect();
-            if (box.width && (box.right > innerWidth + 1 || box.left < -1)) defects.push('outside: ' + name(it));
-        }
-    }
-    const parents = document.querySelectorAll('body, main, main div, main section, main header, main form, header, ul, p, li');
-    for (const parent of parents) {
-        if (!seen(parent) || parent.closest('svg, .rows, .track')) continue;
-        const boxes = [...parent.children].filter((it) => seen(it) && !['absolute', 'fixed', 'sticky']
-            .includes(getComputedStyle(it).position) && it.tagName !== 'INPUT' || it.matches('input:not(.unseen, [type=radio])'))
-            .map((it) => [it, it.getBoundingClientRect()]).filter(([, box]) => box.width > 1 && box.height > 1);
-        for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
-            const [[a, p], [b, q]] = [boxes[i], boxes[j]];
-            const x = Math.min(p.right, q.right) - Math.max(p.left, q.left);
-            const y = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
-            if (x > 1.5 && y > 1.5 && getComputedStyle(a).display !== 'inline' && getComputedStyle(b).display !== 'inline')
-                defects.push('overlap: ' + name(a) + ' and ' + name(b));
-        }
-    }
-    return defects;
-})()";
+/// A script whose value lists the defects of the page's geometry.
+const DEFECTS: &str = include_str!("layout.js");
 
-pub(super) fn expect_no_defects(page: &mut Page, state: &str) {
-    expect_no_defects_after(page, state, "");
-}
+/// A script whose value lists what has too little contrast.
+const CONTRAST: &str = include_str!("contrast.js");
 
-/// The same, after a script that runs before each look.
-fn expect_no_defects_after(page: &mut Page, state: &str, script: &str) {
-    for language in ["en", "zh-Hans"] {
+/// Looks at a state in both languages and all windows, and at its colours in both schemes.
+fn inspect(page: &mut Page, state: &str, script: &str, found: &mut Vec<String>) {
+    let mut look = |page: &mut Page, size: (u32, u32), scheme, at: &str, expression: &str| {
+        page.set_viewport(size.0, size.1, scheme);
+        let defects = page.eval(&format!(
+            "(async () => {{
+                const frame = () => new Promise(requestAnimationFrame);
+                while (innerWidth !== {}) await frame();
+                {script};
+                await frame();
+                await frame();
+                return (\n{expression}\n);
+            }})()",
+            size.0
+        ));
+        let defects = defects.as_array().unwrap();
+        found.extend(defects.iter().map(|defect| format!("{state}, {at}, {size:?}: {defect}")));
+    };
+    for language in ["zh-Hans", "en"] {
+        // A field that is being edited reports its change when it is removed.
+        page.eval("document.querySelector('#language').focus()");
         choose(page, "#language", language);
         page.wait_for(&format!("document.documentElement.lang === '{language}'"));
-        for (width, height) in SIZES {
-            page.set_viewport(width, height, Scheme::Light);
-            page.wait_for(&format!("innerWidth === {width}"));
-            page.eval(script);
-            page.eval(
-                "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))",
-            );
-            let defects = page.eval(DEFECTS);
-            assert_eq!(defects, serde_json::json!([]), "{state}, {language}, {width} x {height}");
+        for size in SIZES {
+            look(page, size, Scheme::Light, language, DEFECTS);
         }
     }
-    choose(page, "#language", "en");
+    for scheme in [Scheme::Light, Scheme::Dark] {
+        look(page, (1440, 900), scheme, &format!("{scheme:?}"), CONTRAST);
+    }
 }
 
-#[test]
-fn nothing_is_cut_or_overlaps_before_a_connection() {
-    let Some((_server, mut page)) = super::page() else { return };
-    page.wait_for("document.querySelectorAll('.card').length === 4");
-    expect_no_defects(&mut page, "first view");
+/// Every state of a tour.
+fn expect_no_defects(tour: fn(&mut Look<'_>)) {
+    let mut found = Vec::new();
+    tour(&mut |page, state, script| inspect(page, state, script, &mut found));
+    assert!(found.is_empty(), "{} defects:\n{}", found.len(), found.join("\n"));
 }
 
-#[test]
-fn nothing_is_cut_or_overlaps_with_an_opened_message() {
-    let Some((_server, mut page)) = connected() else { return };
-    say(&mut page, &"a long message without any space ".repeat(9).replace(' ', "_"));
-    page.wait_for_text(LATEST, "A_LONG");
-    page.click(".rows .received");
-    page.wait_for_text("#detail", "differs");
-    expect_no_defects(&mut page, "opened message");
-    page.click("#toggle");
-    page.wait_for_text("#state-headline", "Disconnected");
-    expect_no_defects(&mut page, "disconnected");
+macro_rules! tours {
+    ($($test:ident: $tour:path;)*) => { $(
+        #[test]
+        fn $test() {
+            expect_no_defects($tour);
+        }
+    )* };
+}
+
+tours! {
+    nothing_is_cut_overlaps_or_lacks_contrast_with_any_endpoint: states::sockets::endpoints;
+    nothing_is_cut_overlaps_or_lacks_contrast_as_connections_end: states::sockets::endings;
+    nothing_is_cut_overlaps_or_lacks_contrast_with_any_route: states::sockets::routes;
+    nothing_is_cut_overlaps_or_lacks_contrast_in_the_transcript: states::messages::messages;
+    nothing_is_cut_overlaps_or_lacks_contrast_in_the_composer: states::messages::composer;
+    nothing_is_cut_overlaps_or_lacks_contrast_with_files: states::messages::files;
+    nothing_is_cut_overlaps_or_lacks_contrast_with_clients: states::clients::clients;
+    nothing_is_cut_overlaps_or_lacks_contrast_in_the_lesson: states::clients::lesson;
+    nothing_is_cut_overlaps_or_lacks_contrast_for_operators: states::clients::operator;
 }
 
 #[test]
@@ -108,26 +91,6 @@ fn the_reply_is_visible_after_sending_on_a_phone() {
     let visible = "(() => { const box = document.querySelector('.rows > .received:last-child')
         .getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight; })()";
     page.wait_for(visible);
-}
-
-#[test]
-fn nothing_is_cut_or_overlaps_in_the_row_of_an_ended_client_with_wide_figures() {
-    let Some((server, mut page)) = super::page() else { return };
-    let _client = TcpStream::connect(server.address("upper")).unwrap();
-    page.wait_for("document.querySelector('.client')");
-    // Ended clients are shown for a few seconds, and such figures take hours.
-    let wide = "(() => {
-        const row = document.querySelector('.client');
-        row.dataset.ended = 'true';
-        const texts = { '.peer': '[2001:db8:1234:5678:9abc:def0:1234:5678]:65535', '.mine': 'your upstream',
-            '.age': '59 min', '.target': 'ended: the client reset the connection in the middle of a message',
-            '.in': '↑ 1,023.9 GiB · 1,234,567,890', '.out': '↓ 1,023.9 GiB · 9,876,543,210' };
-        for (const [of, text] of Object.entries(texts)) {
-            row.querySelector(of).hidden = false;
-            row.querySelector(of).textContent = text;
-        }
-    })()";
-    expect_no_defects_after(&mut page, "ended client", wide);
 }
 
 #[test]
@@ -209,21 +172,6 @@ fn controls_are_large_enough_for_fingers() {
 }
 
 #[test]
-fn nothing_is_cut_or_overlaps_where_a_client_is_followed() {
-    let Some((_server, mut page)) = connected() else { return };
-    say(&mut page, &"long_".repeat(60));
-    page.wait_for_text(LATEST, "LONG_");
-    page.wait_for("document.querySelector('#show-ladder').ariaDisabled === 'false'");
-    page.click("#show-ladder");
-    page.wait_for_text("#ladder-list", "LONG_");
-    page.click(".step:nth-child(5) summary");
-    expect_no_defects(&mut page, "ladder");
-    page.click("#show-transcript");
-    page.wait_for_text(LATEST, "LONG_");
-    expect_no_defects(&mut page, "followed client");
-}
-
-#[test]
 fn the_entries_of_every_menu_are_seen_and_reached() {
     let Some((_server, mut page)) = connected() else { return };
     say(&mut page, "hello");
@@ -248,5 +196,38 @@ fn the_entries_of_every_menu_are_seen_and_reached() {
             page.click(menu);
             page.wait_for("!document.querySelector('.menu-button[open]')");
         }
+    }
+}
+
+#[test]
+fn forced_colours_distinguish_the_states_of_controls() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, "hello");
+    page.wait_for_text(LATEST, "HELLO");
+    page.click(".rows .received");
+    page.wait_for("document.querySelector('#detail pre')");
+    page.click("#pin");
+    page.wait_for_text("#pin", "Unpin");
+    page.force_colours();
+    page.wait_for("matchMedia('(forced-colors: active)').matches");
+    // The system's colours replace the page's: what is left has to differ.
+    for [one, other] in [
+        ["#toggle", "#send"],
+        ["#view-text", "#view-json"],
+        ["#view-text", "#view-hex"],
+        ["#view-json", "#view-hex"],
+        [".modes input:checked + label", ".modes input:not(:checked) + label"],
+        ["nav [aria-current]", "nav a:not([aria-current])"],
+        [".rows .line[aria-selected=true]", ".rows .line[aria-selected=false]"],
+        ["mark", "pre"],
+    ] {
+        let look = |selector: &str| {
+            format!(
+                "(() => {{ const it = getComputedStyle(document.querySelector('{selector}'));
+                    return [it.color, it.backgroundColor, it.borderStyle, it.outlineStyle]; }})()"
+            )
+        };
+        let (one_look, other_look) = (page.eval(&look(one)), page.eval(&look(other)));
+        assert_ne!(one_look, other_look, "{one} and {other}");
     }
 }

@@ -5,7 +5,7 @@ use echogate_tests::{
     server::Server,
 };
 
-use super::{count, layout, open, page, reach, subscribers};
+use super::{count, open, page, reach, subscribers};
 use crate::ECHOGATE;
 
 /// A page that plays the lesson, at its first step.
@@ -131,20 +131,6 @@ fn a_connection_that_the_server_does_not_report_is_explained() {
     page.expect_error("/api/events");
     page.click("#play-first");
     page.wait_for_text("#lesson-state", "The server does not report this connection");
-}
-
-#[test]
-fn nothing_is_cut_or_overlaps_in_the_lesson() {
-    let Some((_server, mut page)) = playing() else { return };
-    layout::expect_no_defects(&mut page, "lesson, step 1");
-    for step in 2..=5 {
-        page.click("#lesson-next");
-        is_done(&mut page, step);
-    }
-    layout::expect_no_defects(&mut page, "lesson, step 5");
-    page.click("#lesson-next");
-    is_done(&mut page, 6);
-    layout::expect_no_defects(&mut page, "lesson, step 6");
 }
 
 #[test]

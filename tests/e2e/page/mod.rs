@@ -10,6 +10,8 @@
 //! - `weight`: size and memory
 //! - `hostile`: hostile and damaged input, actions at unusual moments
 //! - `lesson`: the six steps in the life of a connection
+//! - `states`: tours through the page's states, for `layout` and `pictures`
+//! - `layout`: geometry and contrast in each of these states
 //! - `pictures`: screenshots for the documentation
 
 mod chat;
@@ -23,6 +25,7 @@ mod layout;
 mod lesson;
 mod pictures;
 mod reach;
+mod states;
 mod stream;
 mod times;
 mod transcript;

@@ -10,7 +10,7 @@ use std::{
 
 use echogate_tests::browser::{Page, Scheme};
 
-use super::{LATEST, chat, choose, fill, open, page, say};
+use super::{LATEST, chat, choose, fill, layout, open, page, say, states};
 
 fn shoot(page: &mut Page, folder: &Path, name: &str, size: (u32, u32), scheme: Scheme) {
     page.set_viewport(size.0, size.1, scheme);
@@ -237,5 +237,31 @@ fn pictures_of_the_operators_view() {
         ("operator-phone", (390, 844), Scheme::Light),
     ] {
         shoot(&mut page, folder, name, size, scheme);
+    }
+}
+
+/// Pictures of every state: in all windows, both languages and both schemes.
+#[test]
+#[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
+fn pictures_of_every_state() {
+    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
+    let folder = Path::new(&folder);
+    let mut look = |page: &mut Page, state: &str, script: &str| {
+        for (language, scheme) in [("zh-Hans", Scheme::Dark), ("en", Scheme::Light)] {
+            page.eval("document.querySelector('#language').focus()");
+            choose(page, "#language", language);
+            page.wait_for(&format!("document.documentElement.lang === '{language}'"));
+            for size in layout::SIZES {
+                page.set_viewport(size.0, size.1, scheme);
+                page.wait_for(&format!("innerWidth === {}", size.0));
+                page.eval(&format!("document.activeElement.blur(); {script};"));
+                let name = format!("{} {language} {}", state.replace([' ', ','], "-"), size.0);
+                shoot(page, folder, &name, size, scheme);
+            }
+        }
+        page.set_viewport(1440, 900, Scheme::Light);
+    };
+    for tour in states::TOURS {
+        tour(&mut look);
     }
 }

@@ -273,3 +273,81 @@ fn a_message_is_read_in_full_and_saved() {
     page.wait_for("document.querySelector('#detail').hidden");
     assert_eq!(page.eval("document.activeElement.id"), "transcript");
 }
+
+#[test]
+fn a_cleared_transcript_comes_back_with_its_pins() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, "one");
+    page.wait_for_text(LATEST, "ONE");
+    page.click(".rows .sent");
+    page.click("#pin");
+    page.wait_for("document.querySelector('.rows [data-pinned=true]')");
+    page.click("#transcript-menu");
+    page.click("#clear");
+    page.wait_for_text("#cleared", "Cleared.");
+    page.wait_for("document.querySelectorAll('.rows .line').length === 0");
+    say(&mut page, "two");
+    page.wait_for_text(LATEST, "TWO");
+    page.click("#undo-clear");
+    page.wait_for("document.querySelectorAll('.rows .message').length === 4");
+    assert_eq!(count(&mut page, ".rows [data-pinned=true]"), 1);
+    page.wait_for("document.querySelector('#cleared').hidden");
+}
+
+#[test]
+fn text_is_selected_in_a_row_and_stays_selected_while_rows_come() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
+    for n in 0..100 {
+        writeln!(stream, "select this text {n}").unwrap();
+    }
+    page.wait_for_text("#row-count", "101 rows");
+    page.wait_for_text(LATEST, "select this text 99");
+    // The rows of the last frames may still be drawn.
+    page.eval("new Promise((drawn) => setTimeout(() => requestAnimationFrame(drawn), 100))");
+    let row = ".rows > .received:last-child .payload";
+    page.eval(&format!("document.querySelector('{row}').id = 'selected'"));
+    page.press_mouse("#selected", 0.001);
+    page.move_mouse("#selected", 0.1, true);
+    page.move_mouse("#selected", 0.2, true);
+    page.release_mouse("#selected", 0.2);
+    let selected = page.eval("getSelection().toString()");
+    assert!(selected.as_str().unwrap().starts_with("select"), "{selected}");
+    for n in 100..200 {
+        writeln!(stream, "select this text {n}").unwrap();
+    }
+    page.wait_for_text("#row-count", "201 rows");
+    assert_eq!(page.eval("getSelection().toString()"), selected);
+    assert_eq!(count(&mut page, ".detail:not([hidden])"), 0, "no row was opened");
+}
+
+/// The rows that are in view, and those that would fill it.
+const ROWS_IN_VIEW: &str = "(() => {
+    const list = document.querySelector('#transcript').getBoundingClientRect();
+    const seen = [...document.querySelectorAll('.rows > .line')]
+        .map((row) => row.getBoundingClientRect())
+        .filter((row) => row.bottom > list.top && row.top < list.bottom);
+    const height = seen[0]?.height ?? 32;
+    return seen.length >= Math.floor((list.height - 30) / height) - 1;
+})()";
+
+#[test]
+fn older_rows_are_there_in_the_first_frames_after_the_chat_desk() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
+    for n in 0..300 {
+        writeln!(stream, "{n}").unwrap();
+    }
+    page.wait_for_text(LATEST, "299");
+    page.eval("document.querySelector('#transcript').scrollTop = 2000");
+    page.wait_for("!document.querySelector('#to-end').hidden");
+    page.eval("location.hash = 'operator'");
+    page.wait_for("document.querySelector('#workbench').hidden");
+    let frames = format!(
+        "(async () => {{
+            location.hash = '';
+            for (let frame = 0; frame < 6; frame++) await new Promise(requestAnimationFrame);
+            return {ROWS_IN_VIEW};
+        }})()"
+    );
+    assert_eq!(page.eval(&frames), true);
+    assert_eq!(page.eval("document.querySelector('#transcript').scrollTop"), 2000);
+}

@@ -10,14 +10,11 @@ use std::{
 
 use echogate_tests::{
     http::{self, connect},
-    tcp::{read_exactly, read_to_end},
-    tls::answers,
+    tcp::{read_exactly, read_to_end, round_trip, wait_until_refused},
     ws::{self, RawWs, first},
 };
 
-use super::{
-    Reloaded, handshake, http_and, listener, replies_in_upper_case, route, wait_until_closed,
-};
+use super::{Reloaded, handshake, http_and, listener, replies_in_upper_case, route};
 
 #[test]
 fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
@@ -50,19 +47,19 @@ fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {
     let host = format!("Host: {}", server.address("http"));
     http::exchange(&mut events, &["GET /healthz HTTP/1.1", &host]);
     while !String::from_utf8(operator.read().payload).unwrap().contains("is anybody there?") {}
-    assert!(answers(&mut tcp, b"before", b"BEFORE"));
-    assert!(answers(&mut unix, b"before", b"BEFORE"));
+    assert_eq!(round_trip(&mut tcp, b"before"), b"BEFORE");
+    assert_eq!(round_trip(&mut unix, b"before"), b"BEFORE");
 
     // The token file is refused without a chat service.
     reloaded.accept(&[http_and(""), route("/other", "service:echo")].concat());
     let server = &reloaded.server;
     for gone in ["upper", "chat"] {
-        wait_until_closed(server.address(gone));
+        wait_until_refused(server.address(gone));
     }
     assert_eq!(handshake(server, "/upper", &[]).status, 404);
     assert!(!socket.exists(), "its file is removed");
-    assert!(answers(&mut tcp, b"after", b"AFTER"));
-    assert!(answers(&mut unix, b"after", b"AFTER"));
+    assert_eq!(round_trip(&mut tcp, b"after"), b"AFTER");
+    assert_eq!(round_trip(&mut unix, b"after"), b"AFTER");
     assert!(replies_in_upper_case(&mut bridged));
     // Both sides of the conversation are still connected.
     operator.send_frame(first::TEXT, br#"{"type":"say","conversation":1,"text":"we are"}"#);
@@ -98,7 +95,7 @@ fn repeated_reloads_and_reloads_during_the_drain_do_no_harm() {
         reloaded.write(&(settings.clone() + &route(path, "service:upper")));
         reloaded.server.signal("HUP");
         if round % 10 == 0 {
-            assert!(answers(&mut client, b"still here", b"STILL HERE"));
+            assert_eq!(round_trip(&mut client, b"still here"), b"STILL HERE");
         }
     }
     reloaded.sighup();
@@ -106,7 +103,7 @@ fn repeated_reloads_and_reloads_during_the_drain_do_no_harm() {
     reloaded.sighup();
     assert_eq!(handshake(&reloaded.server, "/odd", &[]).status, 101);
     assert_eq!(handshake(&reloaded.server, "/even", &[]).status, 404);
-    assert!(answers(&mut client, b"still here", b"STILL HERE"));
+    assert_eq!(round_trip(&mut client, b"still here"), b"STILL HERE");
     assert!(replies_in_upper_case(&mut ws));
 
     reloaded.server.signal("TERM");
@@ -150,7 +147,8 @@ fn clients_that_connect_during_a_reload_are_served() {
         let visitors = [
             scope.spawn(|| {
                 until_over(&|| {
-                    assert!(answers(&mut connect(server.address("upper")), b"hello", b"HELLO"));
+                    let mut client = connect(server.address("upper"));
+                    assert_eq!(round_trip(&mut client, b"hello"), b"HELLO");
                 });
             }),
             scope.spawn(|| {

@@ -9,8 +9,7 @@ use std::{
 use echogate_tests::{
     http::connect,
     server::Server,
-    tcp::{read_exactly, read_to_end},
-    tls::answers,
+    tcp::{read_exactly, read_to_end, round_trip},
     ws::RawWs,
 };
 
@@ -36,7 +35,7 @@ fn is_admitted(server: &Server) -> bool {
 /// A connected client of `upper` that got a reply.
 fn served(server: &Server) -> TcpStream {
     let mut client = connect(server.address("upper"));
-    assert!(answers(&mut client, b"hello", b"HELLO"));
+    assert_eq!(round_trip(&mut client, b"hello"), b"HELLO");
     client
 }
 
@@ -50,7 +49,7 @@ fn a_lowered_limit_refuses_clients_until_enough_have_ended() {
     for left in (2..=4).rev() {
         assert!(!is_admitted(server), "{left} of 2");
         let mut one = clients.pop().unwrap();
-        assert!(answers(&mut one, b"still here", b"STILL HERE"));
+        assert_eq!(round_trip(&mut one, b"still here"), b"STILL HERE");
         drop(one);
         server.wait_for_connections(|all| all.len() == left - 1);
     }

@@ -15,14 +15,14 @@ use std::{
 use echogate_tests::{
     http::{self, connect},
     server::{Server, WAIT_TIMEOUT},
-    tcp::{read_exactly, read_to_end},
-    tls::{Authority, answers},
+    tcp::{read_exactly, read_to_end, round_trip, wait_until_refused},
+    tls::Authority,
     upstream::Upstream,
     ws::{self, RawWs, first},
 };
 use serde_json::Value;
 
-use super::{Reloaded, free_address, http_and, listener, route, wait_until_closed};
+use super::{Reloaded, free_address, http_and, listener, route};
 use crate::shutdown::keep_coming;
 
 #[test]
@@ -32,17 +32,17 @@ fn a_listener_that_is_added_serves_and_one_that_is_removed_is_closed() {
     let reloaded = Reloaded::new(&http_and(&listener("upper", &old_url)));
     assert!(TcpStream::connect(&new).is_err());
     let mut client = connect(&old);
-    assert!(answers(&mut client, b"one", b"ONE"));
+    assert_eq!(round_trip(&mut client, b"one"), b"ONE");
 
     reloaded.accept(&http_and(&listener("echo", &new_url)));
     assert!(TcpStream::connect(&old).is_err(), "it is closed by the time that the log says so");
-    assert!(answers(&mut connect(&new), b"two", b"two"));
-    assert!(answers(&mut client, b"one", b"ONE"), "its connections live on");
+    assert_eq!(round_trip(&mut connect(&new), b"two"), b"two");
+    assert_eq!(round_trip(&mut client, b"one"), b"ONE", "its connections live on");
     assert_eq!(reloaded.listener_url("echo"), new);
     // A closed address can be bound again.
     reloaded.accept(&http_and(&listener("upper", &old_url)));
-    assert!(answers(&mut connect(&old), b"three", b"THREE"));
-    assert!(answers(&mut client, b"one", b"ONE"));
+    assert_eq!(round_trip(&mut connect(&old), b"three"), b"THREE");
+    assert_eq!(round_trip(&mut client, b"one"), b"ONE");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_kept_listener_is_the_same_socket_with_its_port_and_its_backlog() {
     reloaded.server.signal("HUP");
     reloaded.server.signal("CONT");
     for client in &mut waiting {
-        assert!(answers(client, b"waited", b"WAITED"));
+        assert_eq!(round_trip(client, b"waited"), b"WAITED");
     }
     for client in &mut asking {
         let head = ["GET /healthz HTTP/1.1", &format!("Host: {page}")];
@@ -67,10 +67,10 @@ fn a_kept_listener_is_the_same_socket_with_its_port_and_its_backlog() {
     }
     reloaded.server.wait_for_log(&["SIGHUP: configuration reloaded"]);
     assert_eq!(reloaded.listener_url("upper"), upper);
-    assert!(answers(&mut connect(&upper), b"more", b"MORE"));
+    assert_eq!(round_trip(&mut connect(&upper), b"more"), b"MORE");
     // The URL with the assigned port names the same socket.
     reloaded.accept(&http_and(&listener("upper", &format!("tcp://{upper}"))));
-    assert!(answers(&mut waiting[0], b"more", b"MORE"));
+    assert_eq!(round_trip(&mut waiting[0], b"more"), b"MORE");
     assert_eq!(reloaded.listener_url("upper"), upper);
 }
 
@@ -105,9 +105,9 @@ fn clients_that_wait_at_a_removed_listener_are_served() {
     reloaded.server.signal("HUP");
     reloaded.server.signal("CONT");
     reloaded.server.wait_for_log(&["SIGHUP: configuration reloaded"]);
-    wait_until_closed(&upper);
+    wait_until_refused(&upper);
     for client in &mut waiting {
-        assert!(answers(client, b"waited", b"WAITED"));
+        assert_eq!(round_trip(client, b"waited"), b"WAITED");
     }
 }
 
@@ -138,11 +138,11 @@ fn a_kept_socket_can_change_its_service() {
     };
     let reloaded = Reloaded::new(&settings(&one_url, &two_url));
     let mut before = connect(&one);
-    assert!(answers(&mut before, b"one", b"ONE"));
+    assert_eq!(round_trip(&mut before, b"one"), b"ONE");
     reloaded.accept(&settings(&two_url, &one_url));
-    assert!(answers(&mut connect(&one), b"one", b"one"));
-    assert!(answers(&mut connect(&two), b"two", b"TWO"));
-    assert!(answers(&mut before, b"one", b"ONE"), "who came before keeps what it came for");
+    assert_eq!(round_trip(&mut connect(&one), b"one"), b"one");
+    assert_eq!(round_trip(&mut connect(&two), b"two"), b"TWO");
+    assert_eq!(round_trip(&mut before, b"one"), b"ONE", "who came before keeps what it came for");
     // `?once`, and HTTP in place of a service.
     let once = listener("upper", &format!("{two_url}?once"));
     reloaded.accept(&format!("http = [\"{http}\", \"{one}\"]\n{once}"));
@@ -150,13 +150,12 @@ fn a_kept_socket_can_change_its_service() {
     let mut client = connect(&two);
     client.write_all(b"once").unwrap();
     assert_eq!(read_to_end(&mut client), b"ONCE");
-    assert!(answers(&mut before, b"one", b"ONE"));
+    assert_eq!(round_trip(&mut before, b"one"), b"ONE");
 }
 
 #[test]
 fn tls_can_be_switched_on_and_off() {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let echo = free_address();
     let plain = http_and(&listener("echo", &format!("tcp://{echo}")));
     let flag = |name: &str| {
@@ -174,12 +173,12 @@ fn tls_can_be_switched_on_and_off() {
     let mut client = authority.connect(&page);
     assert!(http::exchange(&mut client, &head).text().contains(&format!("tls://{echo}")));
     let mut within = authority.connect(&echo);
-    assert!(answers(&mut within, b"hello", b"hello"));
+    assert_eq!(round_trip(&mut within, b"hello"), b"hello");
     assert_eq!(http::exchange(&mut before, &head).status, 200, "it began without");
 
     reloaded.accept(&plain);
-    assert!(answers(&mut connect(&echo), b"hello", b"hello"));
-    assert!(answers(&mut within, b"hello", b"hello"));
+    assert_eq!(round_trip(&mut connect(&echo), b"hello"), b"hello");
+    assert_eq!(round_trip(&mut within, b"hello"), b"hello");
     assert_eq!(http::exchange(&mut client, &head).status, 200, "it began with it");
     assert_eq!(http::get(&page, "/healthz").status, 200);
 }
@@ -197,7 +196,7 @@ fn a_socket_file_stays_with_its_listener_and_goes_with_it() {
     let (kept, gone) = (inode("kept"), path("gone"));
     assert!(gone.exists() && path("gram").exists());
     let mut client = UnixStream::connect(&gone).unwrap();
-    assert!(answers(&mut client, b"hello", b"HELLO"));
+    assert_eq!(round_trip(&mut client, b"hello"), b"HELLO");
     reloaded.accept(&http_and(&(unix("kept", "660") + &unix("new", "660"))));
     assert!(!gone.exists() && !path("gram").exists());
     assert_eq!(inode("kept"), kept, "the same file");
@@ -205,9 +204,9 @@ fn a_socket_file_stays_with_its_listener_and_goes_with_it() {
     assert_eq!(mode & 0o777, 0o660, "of another mode");
     for name in ["kept", "new"] {
         let mut client = UnixStream::connect(path(name)).unwrap();
-        assert!(answers(&mut client, b"hello", b"HELLO"));
+        assert_eq!(round_trip(&mut client, b"hello"), b"HELLO");
     }
-    assert!(answers(&mut client, b"hello", b"HELLO"));
+    assert_eq!(round_trip(&mut client, b"hello"), b"HELLO");
 }
 
 /// Sends a datagram and returns the reply.
@@ -246,7 +245,7 @@ fn connections_of_a_removed_listener_are_drained_with_the_others() {
     let before = http_and(&(listener("upper", "tcp://127.0.0.1:0") + &upstream_route(&upstream)));
     let mut reloaded = Reloaded::new(&before);
     let mut tcp = connect(reloaded.server.address("upper"));
-    assert!(answers(&mut tcp, b"hello", b"HELLO"));
+    assert_eq!(round_trip(&mut tcp, b"hello"), b"HELLO");
     let mut client = RawWs::connect(&reloaded.server, "/x");
     let mut stream = upstream.accept();
     client.send_frame(first::TEXT, b"one");
@@ -314,11 +313,11 @@ fn a_socket_of_the_service_manager_stays() {
     let mut before = connect(&upper);
     reloaded.accept(&http_and(&listener("echo", "tcp://127.0.0.1:0")));
     assert_eq!(reloaded.listener_url("upper"), upper);
-    assert!(answers(&mut before, b"before", b"BEFORE"));
-    assert!(answers(&mut connect(&upper), b"after", b"AFTER"));
-    assert!(answers(&mut connect(&reloaded.listener_url("echo")), b"new", b"new"));
+    assert_eq!(round_trip(&mut before, b"before"), b"BEFORE");
+    assert_eq!(round_trip(&mut connect(&upper), b"after"), b"AFTER");
+    assert_eq!(round_trip(&mut connect(&reloaded.listener_url("echo")), b"new"), b"new");
     reloaded.accept(&http_and(""));
-    assert!(answers(&mut connect(&upper), b"after", b"AFTER"));
+    assert_eq!(round_trip(&mut connect(&upper), b"after"), b"AFTER");
 }
 
 #[test]

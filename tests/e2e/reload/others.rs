@@ -9,9 +9,8 @@ use std::{
 
 use echogate_tests::{
     http::{self, connect},
-    tcp::{read_exactly, read_to_end},
+    tcp::{read_exactly, read_to_end, round_trip},
     tls::Authority,
-    tls::answers,
     upstream::Upstream,
     ws::{BROWSER, RawWs, first},
 };
@@ -51,14 +50,14 @@ fn changed_trusted_proxies_apply_to_new_connections() {
     let server = &reloaded.server;
     let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\n";
     let mut plain = connect(server.address("upper"));
-    assert!(answers(&mut plain, b"hello", b"HELLO"));
+    assert_eq!(round_trip(&mut plain, b"hello"), b"HELLO");
     reloaded.accept(&http_and(&format!(
         "proxy-protocol-from = [\"127.0.0.1/32\"]\nforwarded-from = [\"192.0.2.0/24\"]\n{UPPER}\
          [[route]]\npath = \"/up\"\nurl = \"service:upper\"\n"
     )));
     let mut client = connect(server.address("upper"));
     client.write_all(header).unwrap();
-    assert!(answers(&mut client, b"hello", b"HELLO"));
+    assert_eq!(round_trip(&mut client, b"hello"), b"HELLO");
     let mut stream = connect(server.address("http"));
     stream.write_all(header).unwrap();
     let mut ws = RawWs::over(stream, server, "/up", &["X-Forwarded-For: 203.0.113.9"]);
@@ -75,8 +74,8 @@ fn changed_trusted_proxies_apply_to_new_connections() {
     reloaded.accept(&http_and(&route("/up", "service:upper")));
     assert!(TcpStream::connect(server.address("upper")).is_err());
     late.write_all(header).unwrap();
-    assert!(answers(&mut late, b"hello", b"HELLO"));
-    assert!(answers(&mut client, b"hello", b"HELLO"));
+    assert_eq!(round_trip(&mut late, b"hello"), b"HELLO");
+    assert_eq!(round_trip(&mut client, b"hello"), b"HELLO");
     RawWs::connect(server, "/up");
 }
 
@@ -87,7 +86,7 @@ fn changed_sizes_and_timeouts_apply_to_new_connections() {
     let server = &reloaded.server;
     let mut before = RawWs::connect(server, "/ws");
     let mut idle_before = connect(server.address("upper"));
-    assert!(answers(&mut idle_before, b"hello", b"HELLO"));
+    assert_eq!(round_trip(&mut idle_before, b"hello"), b"HELLO");
     reloaded.accept(&http_and(&format!("max-message = 10\n{upper}")));
     let mut after = RawWs::connect(server, "/ws");
     for client in [&mut before, &mut after] {
@@ -102,7 +101,7 @@ fn changed_sizes_and_timeouts_apply_to_new_connections() {
     let mut silent = connect(server.address("http"));
     assert!(read_to_end(&mut silent).is_empty(), "and so does this");
     assert!(replies_in_upper_case(&mut before), "and who came before does not");
-    assert!(answers(&mut idle_before, b"hello", b"HELLO"));
+    assert_eq!(round_trip(&mut idle_before, b"hello"), b"HELLO");
 }
 
 #[test]
@@ -112,13 +111,17 @@ fn changed_service_settings_and_web_roots_apply_to_new_connections() {
     let time = listener("time", "tcp://127.0.0.1:0");
     let reloaded = Reloaded::new(&http_and(&format!("timezone = \"UTC\"\n{time}")));
     let server = &reloaded.server;
+    let read_time = |client: &mut TcpStream| {
+        client.write_all(b"0\n").unwrap();
+        read_exactly(client, 20)
+    };
     let mut before = connect(server.address("time"));
-    assert!(answers(&mut before, b"0\n", b"1970-01-01 00:00:00\n"));
+    assert_eq!(read_time(&mut before), b"1970-01-01 00:00:00\n");
     assert_ne!(http::get(server.address("http"), "/").text(), "another page");
     let root = format!("web-root = \"{}\"", dir.path().display());
     reloaded.accept(&http_and(&format!("timezone = \"Europe/Berlin\"\n{root}\n{time}")));
-    assert!(answers(&mut connect(server.address("time")), b"0\n", b"1970-01-01 01:00:00\n"));
-    assert!(answers(&mut before, b"0\n", b"1970-01-01 00:00:00\n"));
+    assert_eq!(read_time(&mut connect(server.address("time"))), b"1970-01-01 01:00:00\n");
+    assert_eq!(read_time(&mut before), b"1970-01-01 00:00:00\n");
     assert_eq!(http::get(server.address("http"), "/").text(), "another page");
 }
 
@@ -183,7 +186,7 @@ fn flags_still_take_precedence_over_the_file() {
         "allow-host = [\"other.example\"]\n[[listener]]\nservice = \"echo\"\nurl = \"tcp://127.0.0.1:0\"",
     ));
     assert_eq!(reloaded.listener_url("upper"), upper);
-    assert!(answers(&mut connect(&upper), b"hello", b"HELLO"));
+    assert_eq!(round_trip(&mut connect(&upper), b"hello"), b"HELLO");
     let status = |host: &str| {
         let head = ["GET /version HTTP/1.1", &format!("Host: {host}")];
         http::exchange(&mut connect(reloaded.server.address("http")), &head).status
@@ -254,7 +257,7 @@ fn a_changed_no_tap_applies_to_new_taps() {
     client.write_all(b"hello").unwrap();
     assert_eq!(observer.lines(1), ["client > bytes hello"], "an open tap stays");
     let mut new = connect(reloaded.server.address("upper"));
-    assert!(answers(&mut new, b"unseen", b"UNSEEN"));
+    assert_eq!(round_trip(&mut new, b"unseen"), b"UNSEEN");
     reloaded.accept(&http_and(UPPER));
     let id = reloaded.server.connections()[1]["id"].as_u64().unwrap();
     let mut late = Observer::new(&reloaded.server, id, "both");

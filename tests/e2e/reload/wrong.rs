@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use echogate_tests::{http::connect, tls::answers, ws::RawWs};
+use echogate_tests::{http::connect, tcp::round_trip, ws::RawWs};
 
 use super::{Reloaded, free_address, handshake, http_and, listener, replies_in_upper_case, route};
 use crate::ECHOGATE;
@@ -42,7 +42,7 @@ fn an_invalid_file_gives_the_error_of_the_start_and_changes_nothing() {
         let at_start = String::from_utf8(started.stderr).unwrap();
         assert_eq!(at_start.trim_end(), format!("echogate: {printed}"));
         assert_eq!(reloaded.endpoints(), before);
-        assert!(answers(&mut client, b"still here", b"STILL HERE"));
+        assert_eq!(round_trip(&mut client, b"still here"), b"STILL HERE");
     }
     fs::remove_file(&file).unwrap();
     let printed = reloaded.sighup();
@@ -51,7 +51,7 @@ fn an_invalid_file_gives_the_error_of_the_start_and_changes_nothing() {
         "{printed}"
     );
     assert!(replies_in_upper_case(&mut ws));
-    assert!(answers(&mut connect(server.address("upper")), b"and new ones", b"AND NEW ONES"));
+    assert_eq!(round_trip(&mut connect(server.address("upper")), b"and new ones"), b"AND NEW ONES");
     reloaded.accept(&good);
 }
 
@@ -97,8 +97,8 @@ fn a_socket_that_cannot_be_bound_rejects_the_whole_reload() {
         assert!(!socket.exists(), "and its file removed");
         assert_eq!(reloaded.endpoints(), before);
         assert_eq!(handshake(server, "/only", &[]).status, 404);
-        assert!(answers(&mut client, b"still here", b"STILL HERE"));
-        assert!(answers(&mut connect(&old), b"there is room", b"THERE IS ROOM"));
+        assert_eq!(round_trip(&mut client, b"still here"), b"STILL HERE");
+        assert_eq!(round_trip(&mut connect(&old), b"there is room"), b"THERE IS ROOM");
     }
     let printed = reloaded.reject(&format!("http = [\"127.0.0.1:0\", \"{taken}\"]\n"));
     assert!(
@@ -119,7 +119,7 @@ fn settings_that_cannot_be_read_to_their_end_do_not_delay_a_signal() {
     reloaded.server.signal("HUP");
     // Opening a FIFO for writing waits until the server has opened it for reading.
     let _writer = fs::OpenOptions::new().write(true).open(&file).unwrap();
-    assert!(answers(&mut connect(reloaded.server.address("upper")), b"one", b"ONE"));
+    assert_eq!(round_trip(&mut connect(reloaded.server.address("upper")), b"one"), b"ONE");
     reloaded.server.signal("TERM");
     assert_eq!(reloaded.server.wait().code(), Some(0));
 }

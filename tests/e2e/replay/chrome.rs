@@ -5,7 +5,7 @@ use std::fs;
 use echogate_tests::{
     browser::Page,
     server::Server,
-    ws::{RawWs, close, first},
+    ws::{RawWs, first},
 };
 use serde_json::json;
 
@@ -28,8 +28,7 @@ fn chromium_imports_a_har_and_the_har_that_it_writes_replays_with_no_difference(
         socket.send_frame(opcode, payload.as_bytes());
         socket.read();
     }
-    socket.send(&close(1000, ""));
-    socket.read_close();
+    socket.end(1000, "");
     recorded.wait_for_connections(<[_]>::is_empty);
     recorded.signal("TERM");
     recorded.wait();

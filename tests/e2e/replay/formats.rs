@@ -2,16 +2,11 @@
 
 use std::{
     fs,
-    io::Write,
     net::{Shutdown, TcpStream},
     path::Path,
 };
 
-use echogate_tests::{
-    server::Server,
-    tcp,
-    ws::{RawWs, close},
-};
+use echogate_tests::{server::Server, tcp, ws::RawWs};
 
 use super::{assert_status, echogate, stdout};
 use crate::ECHOGATE;
@@ -63,15 +58,13 @@ fn a_recording_of_a_server_replays_with_no_difference() {
             &["--route", "/u=service:upper", "--record", directory, "--record-format", format],
         );
         let mut stream = TcpStream::connect(recorded.address("upper")).unwrap();
-        stream.write_all(b"hello").unwrap();
-        assert_eq!(tcp::read_exactly(&mut stream, 5), b"HELLO");
+        assert_eq!(tcp::round_trip(&mut stream, b"hello"), b"HELLO");
         stream.shutdown(Shutdown::Write).unwrap();
         assert_eq!(tcp::read_to_end(&mut stream), b"");
         let mut socket = RawWs::connect(&recorded, "/u");
         socket.send_frame(0x81, b"message");
         assert_eq!(socket.read().payload, b"MESSAGE");
-        socket.send(&close(1000, "bye"));
-        socket.read_close();
+        socket.end(1000, "bye");
         drop(socket);
         recorded.wait_for_connections(<[_]>::is_empty);
         // The files are complete when the server has ended.

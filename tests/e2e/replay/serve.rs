@@ -93,8 +93,7 @@ fn a_client_that_ends_early_or_resets_is_reported_and_the_next_one_is_served() {
     }
     assert!(line.contains("the client ended early: 2 of 5 bytes came"), "{line}");
     let mut second = mock.connect();
-    second.write_all(b"b").unwrap();
-    assert_eq!(tcp::read_exactly(&mut second, 1), b"B");
+    assert_eq!(tcp::round_trip(&mut second, b"b"), b"B");
     drop(second);
     stdout.read_to_string(&mut line).unwrap();
     assert!(line.contains("connection 2: as recorded"), "{line}");
@@ -128,8 +127,7 @@ fn a_recorded_reset_is_played() {
         Recording::new().tcp(1).bytes(1, UP, "a").bytes(1, DOWN, "A").add(1, Event::Reset(DOWN));
     let mock = Mock::start(&recording, &["tcp://127.0.0.1:0"]);
     let mut client = mock.connect();
-    client.write_all(b"a").unwrap();
-    assert_eq!(tcp::read_exactly(&mut client, 1), b"A");
+    assert_eq!(tcp::round_trip(&mut client, b"a"), b"A");
     let end = client.read(&mut [0]).map_err(|e| e.kind());
     assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
     assert_eq!(mock.finish().0, Some(0));

@@ -48,9 +48,7 @@ fn datagrams() -> Recording {
 }
 
 fn authority() -> Authority {
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["127.0.0.1"]));
-    authority
+    Authority::with_certificate(&["127.0.0.1"])
 }
 
 /// A mock server with a certificate.
@@ -119,8 +117,7 @@ fn over_tls_a_reset_is_not_an_end() {
         let end = if recorded_reset { Event::Reset(UP) } else { Event::EndOfInput(UP) };
         let mock = tls_mock(&recording.add(1, end), &authority, "tls://127.0.0.1:0");
         let mut client = authority.connect(mock.address());
-        client.write_all(b"hello").unwrap();
-        assert_eq!(tcp::read_exactly(&mut client, 5), b"HELLO");
+        assert_eq!(tcp::round_trip(&mut client, b"hello"), b"HELLO");
         if resets {
             tcp::reset(client.sock);
         } else {
@@ -151,8 +148,7 @@ fn a_client_whose_tls_handshake_fails_has_none_of_the_recorded_connections() {
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     plain.read_to_end(&mut Vec::new()).ok();
     let mut client = authority.connect(mock.address());
-    client.write_all(b"hello").unwrap();
-    assert_eq!(tcp::read_exactly(&mut client, 5), b"HELLO");
+    assert_eq!(tcp::round_trip(&mut client, b"hello"), b"HELLO");
     echogate_tests::tls::finish(&mut client);
     assert_as_recorded(mock);
 }

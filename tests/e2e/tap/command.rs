@@ -12,9 +12,9 @@ use echogate_proto::recording::{Event, Record};
 use echogate_tests::{
     http::connect,
     server::{Server, WAIT_TIMEOUT},
-    tcp::read_exactly,
+    tcp::{read_exactly, round_trip},
     tls::Authority,
-    ws::{self, RawWs, first},
+    ws::RawWs,
 };
 
 use super::id_of;
@@ -89,8 +89,7 @@ fn output(arguments: &[&str]) -> Output {
 /// A client of `upper` that has had an answer.
 fn client(server: &Server) -> TcpStream {
     let mut client = connect(server.address("upper"));
-    client.write_all(b"hello\n").unwrap();
-    read_exactly(&mut client, 6);
+    round_trip(&mut client, b"hello\n");
     client
 }
 
@@ -140,15 +139,13 @@ fn several_connections_are_listed_and_one_is_shown_by_its_id_in_hex_or_json() {
     let mut json = Tap::start(&[&id, url, "--json"]);
     hex.line();
     json.line();
-    websocket.send_frame(first::TEXT, b"hello");
-    assert_eq!(websocket.read().payload, b"HELLO");
+    assert_eq!(websocket.exchange(b"hello"), b"HELLO");
     let hello = "  00000000  68 65 6c 6c 6f                                   |hello|";
     assert_eq!(hex.lines(), ["> TIME text FIN, 5 bytes", hello]);
     let record: Record = serde_json::from_str(&json.line()).unwrap();
     assert!(matches!(record.event, Event::Data(data) if data.payload.as_bytes() == b"hello"));
     assert_eq!(record.connection.to_string(), id);
-    websocket.send(&ws::close(1000, "bye"));
-    websocket.read_close();
+    websocket.end(1000, "bye");
     assert!(hex.wait().success() && json.wait().success());
 }
 
@@ -156,8 +153,7 @@ fn several_connections_are_listed_and_one_is_shown_by_its_id_in_hex_or_json() {
 fn the_next_connection_is_waited_for_over_a_unix_socket_and_https() {
     let dir = tempfile::tempdir().unwrap();
     let socket = format!("unix://{}", dir.path().join("http.sock").display());
-    let authority = Authority::new();
-    authority.install(&authority.issue(&["localhost"]));
+    let authority = Authority::with_certificate(&["localhost"]);
     let mut command = Command::new(ECHOGATE);
     command.args(["serve", "--http", "127.0.0.1:0", "--http", &socket]);
     command.args(["--listen", "upper=tcp://127.0.0.1:0"]).args(authority.flags());

@@ -10,7 +10,7 @@ use echogate_proto::recording::{DataKind, Event};
 use echogate_tests::{
     http::connect,
     server::Server,
-    tcp::{connect_with_small_buffer, noise, read_exactly},
+    tcp::{connect_with_small_buffer, noise, read_exactly, round_trip},
     ws::{self, RawWs, first},
 };
 
@@ -34,16 +34,14 @@ fn echo(stream: &TcpStream, len: usize) {
 fn an_observer_that_reads_nothing_slows_nobody_and_is_told_what_it_lost() {
     let server = server();
     let mut client = connect(server.address("upper"));
-    client.write_all(b"begin").unwrap();
-    read_exactly(&mut client, 5);
+    round_trip(&mut client, b"begin");
     let id = id_of(&server, "upper");
     let stream = connect_with_small_buffer(server.address("http"));
     let mut observer = Observer::over(stream, id, "both");
     observer.opened();
     echo(&client, 50 * MIB);
     assert!(server.metric("echogate_tap_lost_events_total") > 0);
-    client.write_all(b"the last").unwrap();
-    read_exactly(&mut client, 8);
+    round_trip(&mut client, b"the last");
     drop(client);
     let (mut seen, mut lost, mut last) = (0, 0, String::new());
     while let Some(event) = observer.next() {
@@ -79,8 +77,7 @@ fn frames_are_in_step_again_behind_lost_events() {
     });
     let (mut has_lost, mut is_in_step) = (false, false);
     while !is_in_step {
-        client.send_frame(first::TEXT, b"mark");
-        client.read();
+        client.exchange(b"mark");
         // The mark has come, or it is among the lost events.
         loop {
             match observer.next().unwrap() {
@@ -101,8 +98,7 @@ fn frames_are_in_step_again_behind_lost_events() {
         }
     }
     assert!(has_lost);
-    client.send(&ws::close(1000, "bye"));
-    client.read_close();
+    client.end(1000, "bye");
     let rest = observer.rest();
     assert!(rest.contains(&"client > Close 1000 bye".to_owned()), "{rest:?}");
 }
@@ -145,8 +141,7 @@ fn one_of_5000_connections_is_observed() {
         .collect();
     server.wait_for_connections(|all| all.len() == 5000);
     let mut client = connect(server.address("upper"));
-    client.write_all(b"the last").unwrap();
-    read_exactly(&mut client, 8);
+    round_trip(&mut client, b"the last");
     let id = server.connections().last().unwrap()["id"].as_u64().unwrap();
     let mut observer = Observer::new(&server, id, "both");
     assert_eq!(observer.opened().bytes_before, 0);

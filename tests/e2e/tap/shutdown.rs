@@ -1,11 +1,9 @@
 //! Taps that are open at SIGTERM.
 
-use std::io::Write;
-
 use echogate_tests::{
     http::connect,
     server::Server,
-    tcp::{connect_with_small_buffer, noise, read_exactly, write_until_blocked},
+    tcp::{connect_with_small_buffer, noise, round_trip, write_until_blocked},
     ws::{self, RawWs},
 };
 
@@ -16,8 +14,7 @@ use crate::{ECHOGATE, server};
 fn taps_last_until_their_connections_end_at_the_shutdown() {
     let mut server = server();
     let mut tcp = connect(server.address("upper"));
-    tcp.write_all(b"a").unwrap();
-    assert_eq!(read_exactly(&mut tcp, 1), b"A");
+    assert_eq!(round_trip(&mut tcp, b"a"), b"A");
     let mut ws = RawWs::connect(&server, "/ws/echo");
     let [mut of_tcp, mut of_ws] = ["upper", "/ws/echo"].map(|it| Observer::of(&server, it));
     server.signal("TERM");

@@ -4,13 +4,11 @@ use std::{
     env, fs,
     path::Path,
     process::{Command, Output},
-    thread,
-    time::{Duration, Instant},
 };
 
 use echogate_tests::{
     program::{Program, free_port, programs, run},
-    server::WAIT_TIMEOUT,
+    server::wait_until,
 };
 use nix::unistd::geteuid;
 
@@ -37,7 +35,7 @@ fn a_capture_of_redis_cli_replays_against_another_redis_server_with_no_differenc
     capture.args(["-i", "lo", "-U", "--immediate-mode", "-Z", "root", "-w"]).arg(&file);
     capture.args(["tcp", "port", &ports[0].to_string()]);
     let capture = Program::start(capture);
-    wait(|| capture.output().contains("listening on lo"));
+    wait_until("tcpdump does not listen", || capture.output().contains("listening on lo"));
 
     let redis = |command: &[&str]| {
         let mut redis = Command::new(&client);
@@ -51,7 +49,7 @@ fn a_capture_of_redis_cli_replays_against_another_redis_server_with_no_differenc
     redis(&["GET", "key"]);
     redis(&["ECHO", LAST]);
     // The command and its answer.
-    wait(|| {
+    wait_until("the last command is not captured", || {
         let bytes = fs::read(&file).unwrap_or_default();
         bytes.windows(LAST.len()).filter(|window| *window == LAST.as_bytes()).count() == 2
     });
@@ -89,12 +87,4 @@ fn as_root(program: &Path) -> Option<Command> {
     }
     command.arg(program);
     Some(command)
-}
-
-fn wait(condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "it never happens");
-        thread::sleep(Duration::from_millis(5));
-    }
 }

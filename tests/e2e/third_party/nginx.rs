@@ -6,7 +6,7 @@ use echogate_tests::{
     http::{self, exchange},
     program::{Program, free_port, programs},
     server::Server,
-    ws::{BROWSER, RawWs, UPGRADE, first},
+    ws::{BROWSER, RawWs, UPGRADE},
 };
 
 use crate::ECHOGATE;
@@ -101,8 +101,7 @@ fn nginx_publishes_the_server_below_a_path_that_it_strips_or_passes_on() {
         let response = exchange(&mut stream, &[&request[..], &UPGRADE].concat());
         assert_eq!(response.status, 101, "{pass}: {response:?}");
         let mut client = RawWs { stream };
-        client.send_frame(first::TEXT, b"hello");
-        assert_eq!(client.read().payload, b"HELLO", "{pass}");
+        assert_eq!(client.exchange(b"hello"), b"HELLO", "{pass}");
         let live = server.wait_for_connections(|all| all.len() == 1);
         assert_eq!(live[0]["peer"], "127.0.0.1:0", "{pass}");
         let event = first_event(&address, &host);

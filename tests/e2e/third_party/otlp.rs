@@ -73,8 +73,7 @@ fn a_connection_is_a_span_below_that_of_its_client_and_its_dial_one_below_that()
     let sent = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let mut client = RawWs::connect_with(&server, "/x", &[sent, "tracestate: a=1"]);
     client.send_frame(first::TEXT, b"hello");
-    client.send(&ws::close(1000, ""));
-    client.read_close();
+    client.end(1000, "");
     let spans = receiver.spans(2);
     let [dial, connection] = &spans[..] else { panic!("{spans:?}") };
     for span in [dial, connection] {
@@ -148,10 +147,8 @@ fn server_for(url: &str, arguments: &[&str]) -> Command {
 /// A connection whose span ends.
 fn connect_and_leave(server: &Server) {
     let mut client = RawWs::connect(server, "/x");
-    client.send_frame(first::TEXT, b"hello");
-    assert_eq!(client.read().payload, b"HELLO");
-    client.send(&ws::close(1000, ""));
-    client.read_close();
+    assert_eq!(client.exchange(b"hello"), b"HELLO");
+    client.end(1000, "");
 }
 
 #[test]
@@ -161,8 +158,7 @@ fn a_receiver_that_refuses_connections_is_reported_once() {
         connect_and_leave(&server);
         server.wait_for_log(&["spans are lost", "127.0.0.1:1", "connection refused"]);
     }
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.terminate(), Some(0));
     let lines = server.log();
     assert_eq!(lines.iter().filter(|line| line.contains("spans are lost")).count(), 1);
 }
@@ -182,8 +178,7 @@ fn a_receiver_that_does_not_answer_delays_neither_replies_nor_the_end() {
     for _ in 0..3 {
         connect_and_leave(&server);
     }
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.terminate(), Some(0));
     assert!(start.elapsed() < REQUEST_TIMEOUT, "{:?}", start.elapsed());
 }
 

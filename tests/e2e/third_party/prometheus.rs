@@ -9,7 +9,7 @@ use std::{
 use echogate_tests::{
     http,
     program::{programs, run},
-    ws::{RawWs, first},
+    ws::RawWs,
 };
 
 use super::endings;
@@ -20,8 +20,7 @@ fn promtool_finds_no_fault_with_the_metrics() {
     let Some([promtool]) = programs(["promtool"]) else { return };
     let server = endings();
     let mut client = RawWs::connect(&server, "/ws");
-    client.send_frame(first::TEXT, b"hello");
-    client.read();
+    client.exchange(b"hello");
     let metrics = http::get(server.address("http"), "/metrics").text();
     let mut child = Command::new(promtool)
         .args(["check", "metrics"])

@@ -10,7 +10,7 @@ use std::{
 use echogate_tests::{
     program::{Program, free_port, programs},
     server::Server,
-    ws::{RawWs, first},
+    ws::RawWs,
 };
 
 use super::ssh::{Sshd, user};
@@ -55,8 +55,7 @@ fn carries(proxy: &str, half_close: bool) {
     let route = format!("/r={by_name}?framing=message");
     let gateway = Server::start(ECHOGATE, &["--proxy", proxy, "--route", &route]);
     let mut client = RawWs::connect(&gateway, "/r");
-    client.send_frame(first::TEXT, b"hello");
-    assert_eq!(client.read().payload, b"HELLO");
+    assert_eq!(client.exchange(b"hello"), b"HELLO");
 }
 
 /// The error of a client with this proxy.

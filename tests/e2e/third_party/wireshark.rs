@@ -129,8 +129,7 @@ fn tshark_dissects_both_sides_of_a_server_in_each_of_several_files() {
     while echo < 50_000 {
         echo += ws.read().payload.len();
     }
-    ws.send(&ws::close(1000, "bye"));
-    ws.read_close();
+    ws.end(1000, "bye");
     server.wait_for_connections(<[_]>::is_empty);
     server.signal("TERM");
     assert!(server.wait().success());

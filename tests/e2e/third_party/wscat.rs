@@ -27,12 +27,9 @@ fn wscat_gets_replies_and_pongs_and_its_own_close_back() {
     let server = server();
     let Some(terminal) = wscat(&server.ws("/ws"), &["-P", "--slash"]) else { return };
     terminal.wait_for("Connected");
-    terminal.type_in("hello, ß\r");
-    terminal.wait_for("< HELLO, ß");
-    terminal.type_in("/ping there?\r");
-    terminal.wait_for("Received pong (data: \"there?\")");
-    terminal.type_in("/close 4321 enough\r");
-    terminal.wait_for("Disconnected (code: 4321, reason: \"\")");
+    terminal.exchange("hello, ß\r", "< HELLO, ß");
+    terminal.exchange("/ping there?\r", "Received pong (data: \"there?\")");
+    terminal.exchange("/close 4321 enough\r", "Disconnected (code: 4321, reason: \"\")");
 }
 
 #[test]
@@ -40,8 +37,7 @@ fn wscat_connects_only_if_its_subprotocol_is_chosen() {
     let server = server();
     let Some(terminal) = wscat(&server.ws("/ws"), &["-s", "mqtt", "-s", "binary"]) else { return };
     terminal.wait_for("Connected");
-    terminal.type_in("hello\r");
-    terminal.wait_for("< HELLO");
+    terminal.exchange("hello\r", "< HELLO");
     let Some(terminal) = wscat(&server.ws("/ws"), &["-s", "base64"]) else { return };
     terminal.wait_for("error: Server sent no subprotocol");
 }
@@ -56,8 +52,7 @@ fn wscat_sees_why_a_connection_ends() {
     ] {
         let Some(terminal) = wscat(&server.ws(path), options) else { return };
         terminal.wait_for("Connected");
-        terminal.type_in(&format!("{sent}\r"));
-        terminal.wait_for(shown);
+        terminal.exchange(&format!("{sent}\r"), shown);
     }
     // wscat is no page, whatever origin it sends, and can read a status.
     let refused = wscat(&server.ws("/ws"), &["-o", "http://evil.example"]);

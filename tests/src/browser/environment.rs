@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Page;
 
@@ -15,9 +15,65 @@ impl Page {
         let agent = self.eval("navigator.userAgent");
         let it = json!({ "userAgent": agent, "acceptLanguage": language });
         self.call("Emulation.setUserAgentOverride", it);
+        if self.asks_before_reload() {
+            self.answer(true);
+        }
+        self.wait_for_reload();
+    }
+
+    /// Reloads the page; returns whether the browser asks the user first. Then [`Self::answer`] is
+    /// due.
+    pub fn asks_before_reload(&mut self) -> bool {
         self.eval("window.is_old = true");
+        let is_end = |event: &Value| {
+            let loaded = event["params"]["name"] == "load";
+            event["method"] == "Page.javascriptDialogOpening"
+                || event["method"] == "Page.lifecycleEvent" && loaded
+        };
+        self.call("Page.setLifecycleEventsEnabled", json!({ "enabled": true }));
+        self.pipe.discard(is_end);
         self.call("Page.reload", json!({}));
+        self.pipe.wait_for_event(is_end)["method"] == "Page.javascriptDialogOpening"
+    }
+
+    /// Answers the browser's question: whether the page is left.
+    pub fn answer(&mut self, leave: bool) {
+        self.call("Page.handleJavaScriptDialog", json!({ "accept": leave }));
+    }
+
+    /// Waits until a page that was reloaded is there again.
+    pub fn wait_for_reload(&mut self) {
         self.wait_for("!window.is_old && document.querySelector('#toggle')");
+    }
+
+    /// Moves the mouse to a point of an element, in parts of its width, at half of its height; with
+    /// the button held from an earlier [`Self::press_mouse`] if `held`.
+    pub fn move_mouse(&mut self, selector: &str, part: f64, held: bool) {
+        self.mouse("mouseMoved", selector, part, held);
+    }
+
+    /// Presses the mouse button at such a point.
+    pub fn press_mouse(&mut self, selector: &str, part: f64) {
+        self.mouse("mousePressed", selector, part, true);
+    }
+
+    /// Releases the mouse button at such a point.
+    pub fn release_mouse(&mut self, selector: &str, part: f64) {
+        self.mouse("mouseReleased", selector, part, true);
+    }
+
+    fn mouse(&mut self, kind: &str, selector: &str, part: f64, held: bool) {
+        let at = self.eval(&format!(
+            "(() => {{ const it = document.querySelector({}).getBoundingClientRect();
+                return {{ x: it.x + it.width * {part}, y: it.y + it.height / 2 }}; }})()",
+            json!(selector)
+        ));
+        let button = if held { "left" } else { "none" };
+        let event = json!({
+            "type": kind, "x": at["x"], "y": at["y"], "button": button, "buttons": i32::from(held),
+            "clickCount": i32::from(held && kind != "mouseMoved")
+        });
+        self.call("Input.dispatchMouseEvent", event);
     }
 
     /// Enables the media feature `forced-colors`.
@@ -32,10 +88,6 @@ impl Page {
     }
 
     /// Chooses a file in a file input.
-    ///
-    /// # Panics
-    ///
-    /// When there is no such field.
     pub fn pick_file(&mut self, selector: &str, file: &Path) {
         let field = json!({ "expression": format!("document.querySelector({})", json!(selector)) });
         let field = self.call("Runtime.evaluate", field);
@@ -56,10 +108,6 @@ impl Page {
     }
 
     /// Waits for a download into that folder to complete, and returns its path.
-    ///
-    /// # Panics
-    ///
-    /// When no download completes within [`WAIT_TIMEOUT`](crate::server::WAIT_TIMEOUT).
     pub fn downloaded(&mut self, folder: &Path) -> PathBuf {
         let done = self.pipe.wait_for_event(|event| {
             event["method"] == "Browser.downloadProgress" && event["params"]["state"] == "completed"
@@ -72,10 +120,6 @@ impl Page {
     }
 
     /// The resolution of the clock in the page's worker, in seconds, as a new worker reports it.
-    ///
-    /// # Panics
-    ///
-    /// When the page has no worker.
     pub fn worker_resolution(&mut self) -> f64 {
         let report = "new Promise((done) => {
             const worker = new Worker('sockets.js');

@@ -126,6 +126,12 @@ impl Pipe {
         }
     }
 
+    /// Forgets the events received so far that `unwanted` accepts.
+    pub(super) fn discard(&mut self, unwanted: impl Fn(&Value) -> bool) {
+        self.events.extend(self.from.try_iter());
+        self.events.retain(|event| !unwanted(event));
+    }
+
     /// Takes all events that were received so far.
     pub(super) fn take_events(&mut self) -> Vec<Value> {
         self.events.extend(self.from.try_iter());

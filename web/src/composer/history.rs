@@ -8,6 +8,8 @@ use super::Draft;
 #[derive(Debug, Default)]
 pub struct History {
     sent: VecDeque<Draft>,
+    /// The bytes of their texts.
+    bytes: usize,
     /// Steps back in the history; 0 is the unsent draft.
     back: usize,
     /// The unsent draft while an older message is shown.
@@ -17,21 +19,21 @@ pub struct History {
 impl History {
     /// The most messages that are kept.
     pub const MAX: usize = 100;
-    /// The longest text that is kept, in bytes.
-    pub const MAX_TEXT: usize = 1 << 16;
+    /// The most bytes of text that are kept. The latest message stays, whatever its size.
+    pub const MAX_BYTES: usize = 16 << 20;
 
     /// Adds a sent message, unless it equals the last one, and returns to the newest position.
     pub fn push(&mut self, draft: Draft) {
         self.back = 0;
         self.draft = None;
-        let fits = !draft.text.is_empty() && draft.text.len() <= Self::MAX_TEXT;
-        if !fits || self.sent.back() == Some(&draft) {
+        if draft.text.is_empty() || self.sent.back() == Some(&draft) {
             return;
         }
-        if self.sent.len() == Self::MAX {
-            self.sent.pop_front();
-        }
+        self.bytes += draft.text.len();
         self.sent.push_back(draft);
+        while self.sent.len() > 1 && (self.sent.len() > Self::MAX || self.bytes > Self::MAX_BYTES) {
+            self.bytes -= self.sent.pop_front().map_or(0, |oldest| oldest.text.len());
+        }
     }
 
     /// The messages, oldest first.
@@ -96,8 +98,12 @@ mod tests {
         for n in 0..2 * History::MAX {
             history.push(draft(&n.to_string()));
         }
-        history.push(draft(&"x".repeat(History::MAX_TEXT + 1)));
         assert_eq!(history.sent.len(), History::MAX);
         assert_eq!(history.older(draft("")), Some(draft("199")));
+        for _ in 0..2 {
+            history.push(draft("small"));
+            history.push(draft(&"x".repeat(History::MAX_BYTES)));
+        }
+        assert_eq!(history.sent.len(), 1, "the latest stays, whatever its size");
     }
 }

@@ -132,7 +132,7 @@ table! {
     framing_text: "text messages", "文本消息";
     framing_bytes: "bytes as binary messages", "字节作为二进制消息";
     framing_length: "messages with a length prefix", "带长度前缀的消息";
-    routes_are: "This server’s routes: {0}", "本服务器的路由：{0}";
+    routes_are: "This server’s routes:", "本服务器的路由：";
     with_subprotocol: "subprotocol {0}", "子协议 {0}";
     subprotocols_about: "Subprotocols to offer, separated by commas; none if empty", "要提供的子协议，用逗号分隔；留空则不提供";
     too_many_connections: "Limit: 12 connections.", "最多 12 个连接。";
@@ -224,6 +224,8 @@ table! {
     could_not_connect: "Could not connect", "无法连接";
     cancelled: "Cancelled", "已取消";
     disconnected: "Disconnected", "已断开";
+    no_such_route: "No such route", "没有此路由";
+    no_route: "The server has no route {0} (code {1}).", "服务器没有路由 {0}（代码 {1}）。";
     closed_by_server: "Closed by the server", "被服务器关闭";
     connection_lost: "Connection lost", "连接丢失";
     browser_rejected: "The browser rejected {3}: {2}", "浏览器拒绝了 {3}：{2}";
@@ -268,7 +270,8 @@ table! {
     advice_1003: "Send the other type: text instead of binary, or binary instead of text.", "换一种类型发送：文本改二进制，或二进制改文本。";
     advice_1006: "Check the network and that the server is running, then connect again.", "请检查网络，并确认服务器在运行，然后重新连接。";
     advice_1007: "Bytes that are not UTF-8 came through a text route: use a route with framing=bytes.", "非 UTF-8 字节经过了文本路由：请使用 framing=bytes 的路由。";
-    advice_1008: "The server does not allow this page (--allow-origin), or it has no such route (--route).", "服务器不允许本页面（--allow-origin），或者没有这条路由（--route）。";
+    advice_1008: "The reason says what the server does not allow; a page of another origin needs --allow-origin.", "原因说明了服务器不允许什么；其他来源的页面需要 --allow-origin。";
+    advice_no_route: "Check the path, or add the route to the server (--route).", "请检查路径，或在服务器上添加该路由（--route）。";
     advice_1009: "Send smaller messages, or raise --max-message.", "发送较小的消息，或调高 --max-message。";
     advice_1011: "Check that the upstream is running and that its address is right.", "请检查上游是否在运行，地址是否正确。";
     advice_1013: "Try again later; automatic reconnection waits longer each time.", "请稍后再试；自动重连每次会多等一会儿。";
@@ -312,6 +315,8 @@ table! {
     pairing_field_name: "JSON field that pairs replies", "用于配对的 JSON 字段";
     nothing_found: "No matching rows.", "没有匹配的行。";
     to_end: "Newest", "最新";
+    cleared: "Cleared.", "已清空。";
+    undo: "Undo", "撤销";
     rows_dropped: "{0} older rows ({1}) were dropped; at most 50,000 rows and 32 MiB are kept.", "较早的 {0} 行（{1}）已丢弃；最多保留 50,000 行和 32 MiB。";
     waiting_to_be_sent: "waiting to be sent", "等待发送";
     no_reply_yet: "no reply yet", "尚无回复";
@@ -386,6 +391,7 @@ table! {
     share: "Share", "分享";
     copy_link: "Copy link to this endpoint and message", "复制包含端点与消息的链接";
     copy_as: "Copy as {0}", "复制为 {0}";
+    not_stored: "This message is recalled (↑) until the page is reloaded: longer ones than {0} are not stored.", "重新加载页面之前可以调回（↑）此消息：超过 {0} 的消息不会保存。";
     forget: "Forget saved settings", "清除保存的设置";
     forgotten: "Saved messages, history and settings were removed from this browser.", "已从此浏览器清除保存的消息、历史和设置。";
     refreshed: "Current Unix time, refreshed with each send.", "当前 Unix 时间，每次发送时更新。";

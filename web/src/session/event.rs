@@ -27,6 +27,8 @@ pub enum Event {
     HalfClose,
     /// The user switches reconnection on or off.
     Reconnect(bool),
+    /// The end of the last connection is not the state any more, because the user tried something else.
+    Dismiss,
     /// The timer of [`Effect::StartTimer`] has expired.
     TimerExpired,
     /// The browser rejected the URL; its error message.

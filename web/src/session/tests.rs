@@ -494,3 +494,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_refusal_after_the_handshake_was_no_connection() {
+    for (code, at, rows) in [(1008, 5.0, 1), (1011, 5.0, 1), (1011, 5000.0, 2), (1001, 5.0, 2)] {
+        let mut session = after([connect(), opened()]);
+        session.handle(ended(code, true), at);
+        assert_eq!(session.transcript().len(), rows, "{code} after {at} ms");
+    }
+    let mut session = after([connect(), opened(), received("a")]);
+    session.handle(ended(1011, true), 5.0);
+    assert_eq!(session.transcript().len(), 3, "a message had passed");
+}
+
+#[test]
+fn a_dismissed_end_leaves_a_connection_that_reconnects() {
+    let mut session = after([connect(), opened(), ended(1011, true)]);
+    session.handle(Event::Dismiss, 5.0);
+    assert_eq!(*session.state(), State::Idle);
+    session.handle(Event::Reconnect(true), 6.0);
+    for event in [connect(), opened(), ended(1006, false), Event::Dismiss] {
+        session.handle(event, 7.0);
+    }
+    assert!(matches!(session.state(), State::Waiting { .. }));
+}

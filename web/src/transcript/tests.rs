@@ -85,3 +85,35 @@ proptest! {
         );
     }
 }
+
+#[test]
+fn cleared_rows_come_back_before_those_that_were_added_since() {
+    let mut transcript = Transcript::new();
+    let id = transcript.push(0.0, EntryKind::Sent("a".into(), Delivery::Sent));
+    transcript.push(0.0, of_size(5));
+    transcript.toggle_pin(id);
+    transcript.clear();
+    assert!(transcript.is_empty() && transcript.has_cleared());
+    transcript.push(1.0, of_size(7));
+    transcript.set_delivery(id, Delivery::Answered(1));
+    transcript.restore();
+    assert_eq!(transcript.rows().map(|row| row.id).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(
+        transcript.get(id).unwrap().kind,
+        EntryKind::Sent("a".into(), Delivery::Answered(1))
+    );
+    assert!(transcript.is_pinned(id) && !transcript.has_cleared());
+    assert_eq!(transcript.push(2.0, of_size(1)), 3);
+}
+
+#[test]
+fn cleared_rows_take_no_memory_beyond_the_bounds() {
+    let mut transcript = Transcript::new();
+    transcript.push(0.0, of_size(Transcript::MAX_BYTES / 2));
+    transcript.clear();
+    transcript.push(0.0, of_size(Transcript::MAX_BYTES / 2));
+    assert!(transcript.has_cleared());
+    transcript.push(0.0, of_size(1));
+    assert!(!transcript.has_cleared());
+    assert_eq!(transcript.dropped(), Dropped::default());
+}

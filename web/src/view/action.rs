@@ -21,6 +21,7 @@ actions! {
     ChooseConnection: "choose" on "click";
     ToggleConnection: "toggle" on "submit";
     FollowClient: "follow" on "click";
+    UseRoute: "route" on "click";
     HalfClose: "half-close" on "click";
     EditEndpoint: "endpoint" on "input";
     EditSubprotocols: "protocol" on "input";
@@ -74,6 +75,7 @@ actions! {
     EditPairingField: "pairing-field" on "input";
     ShowRows: "show" on "change";
     ClearTranscript: "clear" on "click";
+    UndoClear: "undo-clear" on "click";
     PinRow: "pin" on "click";
     CopyRow: "copy" on "click";
     SaveRow: "save" on "click";

@@ -1,6 +1,9 @@
 //! The page's state and clock: events change the model at once, and the screen is drawn once
 //! before the next frame.
 
+mod clock;
+mod connections;
+
 use std::cell::RefCell;
 
 use wasm_bindgen::closure::Closure;
@@ -9,7 +12,6 @@ use super::{
     browser,
     command::Command,
     composer,
-    connection::Connection,
     dispatch::{self, Message},
     dom::id,
     draft_settings, file_panel, first_run, header, ladder_panel, lesson_panel,
@@ -24,15 +26,7 @@ use super::{
     transcript_file, transcript_input, url_bar,
     user_event::{Listeners, UserEvent},
 };
-use crate::{
-    format,
-    i18n::Language,
-    location::parse_subprotocols,
-    redraw::earliest,
-    session::{Event, State},
-    time::Millis,
-    wire,
-};
+use crate::{i18n::Language, session::Event, time::Millis, wire};
 
 thread_local! {
     static APP: RefCell<Option<App>> = const { RefCell::new(None) };
@@ -55,13 +49,6 @@ const PANELS: [fn(&mut Model, &UserEvent) -> Option<Command>; 14] = [
     file_panel::act,
     operator_panel::act,
 ];
-
-/// A frame whose drawing took longer is followed by one without drawing: of the 16 ms of a frame
-/// the browser needs its part.
-const LONG_FRAME: Millis = 4.0;
-
-/// The most characters or bytes of a message that are read out.
-const MAX_SPOKEN: usize = 100;
 
 /// The wait after an action of the user before the settings are stored: not while a message that was
 /// just sent is on its way.
@@ -174,7 +161,14 @@ impl App {
             timer: None,
             _listeners: Listeners::new(
                 |event| with_app(|app| app.on_user_event(event)),
-                || with_app(|app| app.model.store()),
+                || {
+                    let mut is_lost = false;
+                    with_app(|app| {
+                        app.model.store();
+                        is_lost = app.model.is_lost_by_reload();
+                    });
+                    is_lost
+                },
             ),
         }
     }
@@ -284,155 +278,6 @@ impl App {
         if browser::focused() != id {
             self.draw();
             browser::focus(id);
-        }
-    }
-
-    /// An event of a connection's socket, which happened at this time.
-    fn on_event(&mut self, id: u32, event: Event, at: Millis) {
-        if let Event::Received(payload) = &event
-            && self.model.connection().id == id
-        {
-            self.model.announcer.received(format::preview(payload, 0, MAX_SPOKEN));
-        }
-        self.with_connection(id, |connection| {
-            connection.on_event(event, at);
-        });
-    }
-
-    /// Changes a connection, and announces its state if that has changed.
-    fn with_connection(&mut self, id: u32, change: impl FnOnce(&mut Connection)) {
-        let Model { texts, connections, announcer, chosen, lesson, .. } = &mut self.model;
-        if let Some(session) = lesson.as_mut().filter(|session| session.socket.id == id) {
-            change(&mut session.socket);
-            return self.tick();
-        }
-        let Some(at) = connections.iter().position(|connection| connection.id == id) else {
-            return;
-        };
-        let connection = &mut connections[at];
-        let before = connection.session.state().name();
-        change(connection);
-        let opened = matches!(connection.session.state(), State::Open { .. });
-        if connection.sends_draft && connection.session.state().name() != before {
-            connection.sends_draft &= matches!(connection.session.state(), State::Connecting);
-            if opened {
-                connection.send_draft(texts);
-            }
-        }
-        let state = connection.session.state();
-        if state.name() != before {
-            announcer.set_state(connection.announcement(texts));
-            // A user who has just connected writes a message next.
-            let in_bar = [id::TOGGLE, id::ENDPOINT, id::PROTOCOL].contains(&&*browser::focused());
-            if opened && at == *chosen && in_bar {
-                browser::focus(id::MESSAGE);
-            }
-            self.tick();
-        }
-    }
-
-    /// Connects if the page's URL says so.
-    fn connect_at_start(&mut self) {
-        if self.model.options.autoconnect {
-            self.connect();
-        }
-    }
-
-    fn connect(&mut self) {
-        let connection = self.model.connection();
-        let parsed = browser::location().parse_endpoint(&connection.form.endpoint);
-        connection.form.problem = parsed.as_ref().err().copied();
-        let Ok(url) = parsed else {
-            connection.sends_draft = false;
-            return browser::focus(id::ENDPOINT);
-        };
-        let protocols = parse_subprotocols(&connection.form.protocols);
-        let id = connection.id;
-        let default = self.model.pairing(&url);
-        self.with_connection(id, |connection| {
-            connection.set_pairing(default);
-            connection.on_event(Event::Connect { url, protocols }, browser::now());
-        });
-    }
-
-    /// Sets the pairing of connections that were made before the endpoints were known.
-    fn update_pairing(&mut self) {
-        for at in 0..self.model.connections.len() {
-            let connection = &self.model.connections[at];
-            let url = match connection.session.url() {
-                "" => browser::location()
-                    .parse_endpoint(&connection.form.endpoint)
-                    .unwrap_or_default(),
-                url => url.to_owned(),
-            };
-            let default = self.model.pairing(&url);
-            self.model.connections[at].set_pairing(default);
-        }
-    }
-
-    /// Does what is due, and sets the timer for what is due next.
-    fn tick(&mut self) {
-        let texts = self.model.texts;
-        let attempt = self.server_events.tick(browser::now());
-        if self.store_at.take_if(|at| *at <= browser::now()).is_some() {
-            self.model.store();
-        }
-        let Model { connections, lesson, .. } = &mut self.model;
-        let lesson = lesson.iter_mut().map(|session| &mut session.socket);
-        let sockets = connections.iter_mut().chain(lesson);
-        let next = earliest(sockets.map(|connection| connection.tick(texts)));
-        if let Some(at) = earliest([next, attempt, self.store_at]) {
-            self.wake_at(at);
-        }
-    }
-
-    /// Makes the clock tick at this time or earlier.
-    fn wake_at(&mut self, at: Millis) {
-        if self.timer.is_some_and(|(_, due)| due <= at) {
-            return;
-        }
-        if let Some((timer, _)) = self.timer {
-            browser::cancel(timer);
-        }
-        let timer = browser::after((at - browser::now()).max(0.0), &self.clock);
-        self.timer = Some((timer, at));
-    }
-
-    fn request_frame(&mut self) {
-        if !std::mem::replace(&mut self.frame_requested, true) {
-            browser::before_next_frame(&self.frame);
-        }
-    }
-
-    /// Draws, unless the last frame took long: on a slow machine and under many messages every
-    /// other frame is left to the browser.
-    fn draw_or_skip(&mut self) {
-        if std::mem::take(&mut self.skip_frame) {
-            return self.request_frame();
-        }
-        let start = browser::now();
-        self.draw();
-        self.skip_frame = browser::now() - start > LONG_FRAME;
-        self.painting.drew(&mut self.model, start);
-    }
-
-    /// Draws, and requests the next drawing at the earliest time that a part of the page wants.
-    fn draw(&mut self) {
-        let now = browser::now();
-        let overdue = self.model.update_lesson(now);
-        if self.model.pair_anew() {
-            self.request_frame();
-        }
-        self.model.connections.iter_mut().for_each(Connection::update_matches);
-        if self.painting.is_due(&mut self.model, now) {
-            // The server may have reported their legs before the worker reported the replies.
-            self.model.record_legs();
-        }
-        let removal = self.model.live.remove_ended(now);
-        match earliest([self.screen.draw(&mut self.model, now), removal, overdue]) {
-            Some(at) if at <= now => self.request_frame(),
-            Some(at) => self.wake_at(at),
-            None => {}
         }
     }
 }

@@ -17,11 +17,13 @@ use super::{
 };
 use crate::{
     composer::{Draft, history::History},
+    format,
     i18n::{Texts, fill},
     location::StartOptions,
     pairing::Pairing,
     redraw::earliest,
     session::{Effect, Event, Refusal, Session, State},
+    storage,
     time::Millis,
 };
 
@@ -45,6 +47,8 @@ pub(super) struct Connection {
     /// Whether the draft is sent as soon as the connection is open.
     pub(super) sends_draft: bool,
     pub(super) source: Source,
+    /// The element from which the focus moved to the message field when the connection opened.
+    pub(super) focus_left: Option<String>,
 }
 
 /// The source of a connection's rows.
@@ -78,6 +82,7 @@ impl Connection {
             view: TranscriptView::new(),
             sends_draft: false,
             source: Source::Socket,
+            focus_left: None,
         }
     }
 
@@ -154,6 +159,22 @@ impl Connection {
         }
     }
 
+    /// Whether the user has typed no message, and none has passed since the connection opened.
+    pub(super) fn is_untouched(&self) -> bool {
+        let stats = self.session.stats();
+        stats.sent.messages + stats.received.messages == 0 && self.compose.draft.text.is_empty()
+    }
+
+    /// Whether a reload of the page would lose something: an open connection, pins, or messages that
+    /// were not exported.
+    pub(super) fn is_lost_by_reload(&self) -> bool {
+        let transcript = self.session.transcript();
+        let mut new = transcript.rows_from(self.view.exported);
+        let has_new =
+            !matches!(self.source, Source::File(_)) && new.any(|row| row.kind.message().is_some());
+        has_new || transcript.has_pins() || !self.session.state().is_at_rest()
+    }
+
     /// Whether sending may open the connection first: there is none and none is awaited.
     pub(super) fn can_connect(&self) -> bool {
         let state = self.session.state();
@@ -189,6 +210,10 @@ impl Connection {
         let draft = compose.draft.clone();
         let sent = self.send_message(&draft, texts);
         if sent {
+            if draft.text.len() > storage::MAX_TEXT {
+                let longest = format::size(storage::MAX_TEXT as u64);
+                self.view.note = fill(texts.not_stored, &[&longest]);
+            }
             self.compose.history.borrow_mut().push(draft);
             if self.compose.template.is_none() {
                 self.compose.draft.text.clear();

@@ -53,12 +53,16 @@ fn draw_card(at: usize, card: &Card, texts: &Texts) -> El {
     let name = card.service.map_or(path, |service| service.name());
     let title = el("h3").child(&text("span", name));
     let at = at.to_string();
-    let mut head = el("div").class("card-head").child(&title);
+    let head = el("div").class("card-head").child(&title);
     if card.path.is_some() {
         let try_it =
             button(texts.try_it, Action::TryCard).class("primary").attr("data-argument", &at);
         let try_it = try_it.attr("aria-label", &format!("{}: {name}", texts.try_it));
-        head = head.child(&text("small", path)).child(&try_it);
+        // A route without a service is named by its path.
+        if card.service.is_some() {
+            head.append(&text("small", path));
+        }
+        head.append(&try_it);
     }
     let about = match card.service {
         Some(Service::Upper) => texts.about_upper,

@@ -81,6 +81,8 @@ pub(super) struct TranscriptView {
     /// The opened row to which the list has been scrolled.
     pub(super) revealed: Option<u64>,
     pub(super) note: String,
+    /// The number of the first row that was not exported.
+    pub(super) exported: u64,
     /// Whether the ladder is shown instead.
     pub(super) is_ladder: bool,
 }
@@ -151,6 +153,7 @@ impl TranscriptView {
             is_open: false,
             revealed: None,
             note: String::new(),
+            exported: 0,
             is_ladder: false,
         }
     }

@@ -21,6 +21,8 @@ use crate::{
 
 pub(super) struct OperatorPanel {
     pub(super) root: El,
+    /// What is needed before signing in only.
+    token_parts: [El; 3],
     token: El,
     sign_in: El,
     status: El,
@@ -46,13 +48,11 @@ impl OperatorPanel {
         let token = token.attr("autocomplete", "off").attr("aria-describedby", "token-hint");
         let sign_in = text("button", texts.sign_in).id(id::SIGN_IN).attr("type", "submit");
         let status = el("p").id("operator-status").class("details").attr("role", "status");
-        let form = el("form").id("sign-in-form").action(Action::SignIn).children([
-            &text("label", texts.token).attr("for", id::TOKEN),
-            &token,
-            &sign_in,
-            &text("p", texts.token_hint).id("token-hint").class("details"),
-            &status,
-        ]);
+        let label = text("label", texts.token).attr("for", id::TOKEN);
+        let hint = text("p", texts.token_hint).id("token-hint").class("details");
+        let form = el("form").id("sign-in-form").action(Action::SignIn);
+        let form = form.children([&label, &token, &sign_in, &hint, &status]);
+        let token_parts = [label, token.clone(), hint];
         let (sign_in_panel, _) = panel("sign-in-panel", texts.operator);
         let sign_in_panel = sign_in_panel.class("panel side").child(&form);
         let (conversations, _) = panel("conversations", texts.conversations);
@@ -82,6 +82,7 @@ impl OperatorPanel {
         let root = el("div").id("operator").attr("hidden", "").child(&sign_in_panel).child(&desk);
         OperatorPanel {
             root,
+            token_parts,
             token,
             sign_in,
             status,
@@ -123,6 +124,9 @@ impl OperatorPanel {
         let operator = &session.operator;
         dom::set_value(&self.token.node, &session.token);
         let connected = session.is_connected();
+        let signed_in = operator.is_signed_in();
+        self.root.set_flag("data-signed-in", signed_in);
+        self.token_parts.iter_mut().for_each(|part| part.show(!signed_in));
         self.sign_in.set_text(if connected { texts.sign_out } else { texts.sign_in });
         self.sign_in.set("class", if connected { "" } else { "primary" });
         let failed = matches!(operator.sign_in(), SignIn::WrongToken | SignIn::Disconnected(_));
@@ -135,7 +139,7 @@ impl OperatorPanel {
             SignIn::Disconnected(reason) => fill(texts.op_lost, &[reason]),
         });
         let any = operator.conversations().next().is_some();
-        self.desk.show(operator.is_signed_in() || any);
+        self.desk.show(signed_in || any);
         self.nobody.show(!any);
         self.nobody.set_text(&match model.command_for("chat") {
             Some(command) => fill(texts.op_nobody_try, &[&command]),
@@ -160,6 +164,10 @@ impl OperatorPanel {
             item.set_if("data-waits", "", conversation.waiting_since.is_some());
             if operator.is_unread(conversation.id) {
                 item.append(&text("span", texts.op_unread).class("mine"));
+            }
+            if let Some(message) = conversation.messages.last() {
+                let preview = text("bdi", &message.text).class("preview").attr("dir", "auto");
+                item.append(&preview);
             }
             self.list.append(&el("li").child(&item));
             self.states.push(state);

@@ -6,7 +6,7 @@ use super::{
     composer::Composer,
     connection_list::ConnectionList,
     dom::{El, document, el, expect_ok},
-    header::Header,
+    header::{self, Header},
     ladder_panel::LadderPanel,
     latency_panel::LatencyPanel,
     model::Model,
@@ -81,7 +81,7 @@ impl Screen {
             document().set_title(&title);
             self.title = title;
         }
-        self.header.draw(at_operator, model.has_operator());
+        self.header.draw(at_operator, model);
         self.workbench.show(!at_operator);
         self.operator.root.show(at_operator);
         let panels = if at_operator {
@@ -124,13 +124,15 @@ impl Screen {
     }
 }
 
-/// The state and the endpoint of the chosen connection, for the browser's tab.
+/// The state and the endpoint of the chosen connection, and the number of chats that wait, for the
+/// browser's tab.
 fn title(model: &mut Model, at_operator: bool) -> String {
     let texts = model.texts;
+    let waiting = header::waiting(model);
     if at_operator {
-        return format!("{} · echogate", texts.operator);
+        return format!("{}{waiting} · echogate", texts.operator);
     }
     let connection = model.connection();
     let name = connection.source_name().unwrap_or(&connection.form.endpoint);
-    format!("{name} · {} · echogate", connection.headline(texts))
+    format!("{name} · {} · echogate{waiting}", connection.headline(texts))
 }

@@ -39,6 +39,7 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
                     (text, "application/x-ndjson")
                 }
             };
+            connection.view.exported = session.transcript().next_id();
             let now = browser::now();
             let time = format::clock(now, browser::minutes_ahead(now)).replace(':', "");
             let name =

@@ -61,6 +61,11 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             (view.selected, view.note, view.follow) = (None, String::new(), true);
             view.refresh_filter();
         }
+        Action::UndoClear => {
+            session.transcript_mut().restore();
+            view.filter_changed();
+            return Some(Command::Focus(id::TRANSCRIPT));
+        }
         Action::PinRow => {
             view.opened().map(|id| toggle_pin(session, view, id));
         }

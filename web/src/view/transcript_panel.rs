@@ -30,6 +30,7 @@ pub(super) struct TranscriptPanel {
     rows: Vec<Row>,
     first_run: FirstRun,
     nothing: El,
+    cleared: El,
     dropped: El,
     note: El,
     to_end: El,
@@ -74,12 +75,16 @@ impl TranscriptPanel {
         let nothing = text("p", texts.nothing_found).class("empty");
         let to_end = button(texts.to_end, Action::ScrollToEnd).id("to-end").class("to-end");
         let area = el("div").class("view").children([&list, &first_run.root, &nothing, &to_end]);
+        let undo = button(texts.undo, Action::UndoClear).id("undo-clear").class("quiet");
+        let cleared = el("p").id("cleared").class("notice").attr("role", "status");
+        let cleared = cleared.plain_text(texts.cleared).plain_text(" ").child(&undo);
         let dropped = el("p").id("dropped").class("notice");
         let note = el("p").id("transcript-note").class("notice").attr("role", "status");
         let detail = Detail::new(texts);
         let root = root.class("panel transcript").children([
             &tools.problem,
             &area,
+            &cleared,
             &dropped,
             &note,
             &detail.root,
@@ -95,6 +100,7 @@ impl TranscriptPanel {
             rows: Vec::new(),
             first_run,
             nothing,
+            cleared,
             dropped,
             note,
             to_end,
@@ -211,6 +217,7 @@ impl TranscriptPanel {
         });
         self.nothing.show(!transcript.is_empty() && shown == 0);
         self.head.set_flag("data-empty", shown == 0);
+        self.cleared.show(transcript.has_cleared());
         let dropped = transcript.dropped();
         self.dropped.show(dropped.rows > 0);
         let parts = [format::grouped(dropped.rows), format::size(dropped.bytes)];

@@ -13,7 +13,7 @@ use super::{
     user_event::UserEvent,
 };
 use crate::{
-    composer::{self, CloseError},
+    composer::{self, CloseError, Draft},
     i18n::{Texts, fill},
     live,
     session::{Event, State},
@@ -41,6 +41,8 @@ pub(super) struct UrlBar {
     /// The number of routes in `options`.
     routes: usize,
     options: El,
+    /// The links to the server's routes.
+    links: El,
 }
 
 impl UrlBar {
@@ -90,7 +92,8 @@ impl UrlBar {
         let summary = text("summary", texts.close_with);
         let closing = el("details").id("closing").child(&summary).child(&pair);
         let rare = el("div").class("rare").children([&half_close, &check, &closing]);
-        let words = el("p").class("state-line").children([&details, &advice]);
+        let links = el("span").id("routes").class("advice");
+        let words = el("p").class("state-line").children([&details, &advice, &links]);
         let state = el("div").id("state").children([&chip, &words, &rare]);
         let root = el("section").class("panel url-bar").attr("aria-label", texts.connection);
         let root = root.children([&form, &problem, &state]);
@@ -114,6 +117,7 @@ impl UrlBar {
             code_problem,
             routes: 0,
             options,
+            links,
         }
     }
 
@@ -122,8 +126,11 @@ impl UrlBar {
         let texts = model.texts;
         self.draw_endpoints(model);
         let details = details(model, now);
-        let advice = advice(model);
+        let has_links = lacks_route(model) && self.routes > 0;
+        self.links.show(has_links);
         let connection = model.connection();
+        let reason = connection.session.state().close_reason().filter(|_| !has_links);
+        let advice = reason.map_or("", |reason| reason.advice(texts));
         let (name, is_normal) = connection.state_name();
         self.state.set("data-state", name);
         self.state.set_flag("data-normal", is_normal);
@@ -131,7 +138,7 @@ impl UrlBar {
         self.rare.show(!connection.is_read_only());
         self.headline.set_text(connection.headline(texts));
         self.details.set_text(&details);
-        self.advice.set_text(&advice);
+        self.advice.set_text(advice);
         self.draw_form(connection, texts);
         self.draw_rare(connection, texts);
         countdown_change(connection.session.state(), now)
@@ -181,10 +188,15 @@ impl UrlBar {
         if routes.len() != self.routes {
             self.routes = routes.len();
             self.options.empty();
+            self.links.empty();
+            self.links.append(&text("span", model.texts.routes_are));
             for route in routes {
                 let path = route.path.trim_end_matches('*');
                 let label = fill(model.texts.route, &[&route.upstream]);
                 self.options.append(&text("option", &label).attr("value", path));
+                let link = text("a", path).action(Action::UseRoute).attr("data-argument", path);
+                let page = browser::link(path, "", &Draft::default());
+                self.links.append(&link.attr("href", &page));
             }
         }
     }
@@ -250,21 +262,12 @@ fn described_route(model: &mut Model) -> String {
     if framing.is_empty() { leads } else { format!("{leads} · {framing}") }
 }
 
-/// Advice after the end of a connection. A route that this server does not have is answered by those
-/// that it has.
-fn advice(model: &mut Model) -> String {
-    let texts = model.texts;
-    let connection = model.connection();
-    let Some(reason) = connection.session.state().close_reason() else { return String::new() };
-    let (advice, code) = (reason.advice(texts), reason.code);
-    let location = browser::location();
-    let path = location.local_path(connection.session.url()).map(str::to_owned);
-    let is_unknown = |path: &str| live::route(&model.endpoints, path).is_none();
-    if code == CloseCode::POLICY && path.is_some_and(|path| is_unknown(&path)) {
-        let routes: Vec<_> = model.endpoints.routes.iter().map(|route| &*route.path).collect();
-        return fill(texts.routes_are, &[&routes.join(", ")]);
-    }
-    advice.to_owned()
+/// Whether the last connection was refused because this server has no such route.
+fn lacks_route(model: &mut Model) -> bool {
+    let session = &model.connection().session;
+    let reason = session.state().close_reason();
+    reason.is_some_and(|it| it.missing_route().is_some())
+        && browser::location().local_path(session.url()).is_some()
 }
 
 /// The time at which the shown seconds until the next attempt change.
@@ -280,6 +283,14 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
         Action::ToggleConnection => {
             event.prevent_default();
             return Some(toggle(connection));
+        }
+        Action::UseRoute => {
+            event.prevent_default();
+            connection.form.endpoint.clone_from(&event.argument);
+            connection.form.is_default = false;
+            // The link that has the focus disappears.
+            browser::focus(id::TOGGLE);
+            return Some(Command::Connect);
         }
         Action::HalfClose => {
             let waiting = matches!(connection.session.state(), State::Waiting { .. });

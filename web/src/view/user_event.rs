@@ -23,17 +23,24 @@ pub(super) struct Listeners {
 const EVENTS: [&str; 9] =
     ["click", "input", "change", "submit", "keydown", "scroll", "dragover", "dragleave", "drop"];
 
-/// The events of the window after which the page is drawn again, and its settings are stored.
-const WINDOW_EVENTS: [&str; 3] = ["hashchange", "resize", "pagehide"];
+/// The events of the window after which the page is drawn again, and its settings are stored; before
+/// the page is left, the browser asks the user if something would be lost.
+const WINDOW_EVENTS: [&str; 4] = ["hashchange", "resize", "pagehide", BEFORE_UNLOAD];
+const BEFORE_UNLOAD: &str = "beforeunload";
 
 impl Listeners {
-    pub(super) fn new(on_user: fn(&UserEvent), on_window: fn()) -> Listeners {
+    /// `on_window` returns whether leaving the page would lose something.
+    pub(super) fn new(on_user: fn(&UserEvent), on_window: fn() -> bool) -> Listeners {
         let user = Closure::new(move |event: Event| {
             if let Some(event) = UserEvent::of(event) {
                 on_user(&event);
             }
         });
-        let window = Closure::new(move |_: Event| on_window());
+        let window = Closure::new(move |event: Event| {
+            if on_window() && event.type_() == BEFORE_UNLOAD {
+                event.prevent_default();
+            }
+        });
         listen(&dom::document().into(), &EVENTS, &user);
         listen(&web_sys::window().expect("a page has a window").into(), &WINDOW_EVENTS, &window);
         Listeners { _callbacks: [user, window] }

@@ -215,19 +215,30 @@ impl FrameScanner {
     }
 }
 
+/// The length of a frame by the second byte of its header: 0 if it has 126 bytes of payload or more.
+const SHORT_FRAMES: [u8; 256] = {
+    let mut lengths = [0; 256];
+    let mut payload = 0;
+    while payload < 126 {
+        lengths[payload] = 2 + payload as u8;
+        lengths[0x80 | payload] = 6 + payload as u8;
+        payload += 1;
+    }
+    lengths
+};
+
 /// The number of bytes of the whole frames with less than 126 bytes of payload that `bytes` begin
 /// with.
 fn whole_short_frames(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some([_, second]) = bytes.get(at..at + 2) {
-        let len = usize::from(second & 0x7f);
-        let end = at + 2 + usize::from(second >> 7) * 4 + len;
-        if len >= 126 || end > bytes.len() {
-            break;
+    let (mut whole, mut end) = (0, 0);
+    while let Some(second) = bytes.get(end + 1) {
+        whole = end;
+        match SHORT_FRAMES[usize::from(*second)] {
+            0 => return whole,
+            length => end += usize::from(length),
         }
-        at = end;
     }
-    at
+    if end <= bytes.len() { end } else { whole }
 }
 
 #[cfg(test)]

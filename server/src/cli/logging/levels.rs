@@ -12,7 +12,7 @@ const MODULES: &str = env!("ECHOGATE_MODULES");
 /// Dependencies that log through tracing, too.
 const OTHER_CRATES: [&str; 2] = ["async_nats", "h2"];
 
-/// A dependency whose log is off unless it is named: `cluster` logs the same in its own words.
+/// A dependency whose log is off unless it is named, since `cluster` logs the same events.
 const BROKER_CLIENT: &str = "async_nats";
 
 /// The names of the levels, in increasing verbosity.

@@ -13,41 +13,28 @@
 //!
 //! Silent connections and connections being set up share one limit; established connections have
 //! another. During set-up each byte from the client is progress, and silent connections are closed
-//! before those that have sent something. Up to [`SPARED`] silent connections are spared: a new
-//! connection has time to send its request, however many others send theirs slowly.
+//! before those that have sent something. Up to [`SPARED`](limit::SPARED) silent connections are
+//! spared: a new connection has time to send its request, however many others send theirs slowly.
+//!
+//! - `limit`: one limit, and the connections that hold its permits; `timestamp`: the time of a
+//!   connection's last progress
+
+mod limit;
+mod timestamp;
 
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use tokio::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
+use self::limit::State;
+pub(crate) use self::{limit::HttpLimit, timestamp::Timestamp};
 use crate::connections::counters::Refusal;
-
-/// The number of silent connections that are not closed before those that have sent something.
-const SPARED: usize = 256;
-
-/// A limit, and the permits that are held.
-#[derive(Debug)]
-pub(crate) struct HttpLimit {
-    max: usize,
-    held: Mutex<Held>,
-}
-
-/// The connections that hold a permit, by their ids.
-#[derive(Debug, Default)]
-struct Held {
-    /// Connections on which nothing has been received yet, in the order of their arrival.
-    silent: BTreeMap<u64, Holder>,
-    /// All other connections.
-    active: BTreeMap<u64, Holder>,
-}
 
 /// The limits before and after the first request.
 #[derive(Debug)]
@@ -55,45 +42,6 @@ pub(crate) struct HttpLimits {
     pub(crate) set_ups: HttpLimit,
     pub(crate) established: HttpLimit,
     next_id: AtomicU64,
-}
-
-/// The connection that holds a permit.
-#[derive(Debug)]
-struct Holder {
-    /// The client's address, where the connection is counted by it.
-    address: Option<IpAddr>,
-    state: Arc<State>,
-}
-
-/// The state that a limit and a connection share.
-#[derive(Debug)]
-struct State {
-    progress: Timestamp,
-    revoked: CancellationToken,
-    reason: OnceLock<Refusal>,
-}
-
-/// An instant that any thread can set to now.
-#[derive(Debug)]
-pub(crate) struct Timestamp {
-    start: Instant,
-    /// Microseconds after `start`.
-    after: AtomicU64,
-}
-
-impl Timestamp {
-    pub(crate) fn now() -> Timestamp {
-        Timestamp { start: Instant::now(), after: AtomicU64::new(0) }
-    }
-
-    pub(crate) fn touch(&self) {
-        // A process does not run for 2^64 microseconds.
-        self.after.store(self.start.elapsed().as_micros() as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> Instant {
-        self.start + Duration::from_micros(self.after.load(Ordering::Relaxed))
-    }
 }
 
 /// The address by which a connection is counted, and the maximum number of its connections.
@@ -135,103 +83,11 @@ impl HttpLimits {
 
     /// The permit of a new connection.
     pub(super) fn admit(self: &Arc<Self>, counted_by: Option<CountedBy>) -> Arc<HttpPermit> {
-        let state = Arc::new(State {
-            progress: Timestamp::now(),
-            revoked: CancellationToken::new(),
-            reason: OnceLock::new(),
-        });
+        let state = Arc::new(State::new());
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.set_ups.hold(id, counted_by, &state, |held| &mut held.silent);
         let counting = Counting { counted_by, is_established: false, exemptions: 0 };
         Arc::new(HttpPermit { limits: self.clone(), id, state, counting: counting.into() })
-    }
-}
-
-impl HttpLimit {
-    fn new(max: usize) -> HttpLimit {
-        HttpLimit { max, held: Mutex::default() }
-    }
-
-    /// The number of connections that hold a permit.
-    pub(crate) fn in_use(&self) -> usize {
-        self.held().len()
-    }
-
-    /// The maximum number of connections.
-    pub(crate) fn max(&self) -> usize {
-        self.max
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives a connection a permit of this limit, among the silent or the active connections, as
-    /// `kind` says. If the limit of its address or of all connections is reached, the permit of
-    /// another connection is revoked.
-    fn hold(
-        &self,
-        id: u64,
-        counted_by: Option<CountedBy>,
-        state: &Arc<State>,
-        kind: impl Fn(&mut Held) -> &mut BTreeMap<u64, Holder>,
-    ) {
-        let mut held = self.held();
-        let address = counted_by.map(|(ip, _)| ip);
-        let max_of_address = counted_by.map_or(usize::MAX, |(_, max)| max as usize);
-        let is_same = |holder: &Holder| holder.address == address;
-        let revoked = if held.len() >= max_of_address && held.count(is_same) >= max_of_address {
-            held.remove_first(max_of_address, is_same).zip(Some(Refusal::MaxPerAddress))
-        } else if held.len() >= self.max {
-            held.remove_first(self.max, |_| true).zip(Some(Refusal::MaxHttp))
-        } else {
-            None
-        };
-        kind(&mut held).insert(id, Holder { address, state: state.clone() });
-        drop(held);
-        if let Some((holder, reason)) = revoked {
-            holder.state.reason.set(reason).ok();
-            holder.state.revoked.cancel();
-        }
-    }
-
-    /// Records that the first byte of a connection has arrived.
-    fn begin(&self, id: u64) {
-        let mut held = self.held();
-        if let Some(holder) = held.silent.remove(&id) {
-            held.active.insert(id, holder);
-        }
-    }
-
-    fn release(&self, id: u64) {
-        let mut held = self.held();
-        held.silent.remove(&id).or_else(|| held.active.remove(&id));
-    }
-}
-
-impl Held {
-    fn len(&self) -> usize {
-        self.silent.len() + self.active.len()
-    }
-
-    fn count(&self, of: impl Fn(&Holder) -> bool) -> usize {
-        self.silent.values().chain(self.active.values()).filter(|holder| of(holder)).count()
-    }
-
-    /// Removes the connection to be closed, among those selected by `of`, of which there may be
-    /// `max`: the oldest silent connection if more of them exist than are spared, or no others;
-    /// otherwise the active connection without progress for the longest time.
-    fn remove_first(&mut self, max: usize, of: impl Fn(&Holder) -> bool) -> Option<Holder> {
-        let spared = SPARED.min(max / 2);
-        let mut silent = self.silent.iter().filter(|(_, holder)| of(holder));
-        let first_silent = silent.next().map(|(&id, _)| id);
-        let are_many = first_silent.is_some() && (spared == 0 || silent.nth(spared - 1).is_some());
-        let active = self.active.iter().filter(|(_, holder)| !are_many && of(holder));
-        let first = active.min_by_key(|(_, holder)| holder.state.progress.get());
-        match first.map(|(&id, _)| id) {
-            Some(id) => self.active.remove(&id),
-            None => self.silent.remove(&first_silent?),
-        }
     }
 }
 
@@ -327,6 +183,8 @@ impl Drop for Exemption {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn limits(set_ups: usize, established: usize) -> Arc<HttpLimits> {

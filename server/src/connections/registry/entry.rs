@@ -16,7 +16,10 @@ use echogate_proto::{
 };
 use tracing::field::display;
 
-use super::{Change, ConnectionInfo, GatewayInfo, Peer, Registry, tap::Tap, timing::first_flags};
+use super::{
+    Change, ConnectionInfo, GatewayInfo, Peer, Registry, info::Tags, tap::Observed,
+    timing::first_flags,
+};
 use crate::{
     connections::{limits::ConnectionPermit, target::ConnectionTarget},
     trace::ConnectionTrace,
@@ -42,13 +45,6 @@ pub(crate) struct Entry {
     sent: Counter,
     observed: Mutex<Option<Box<Observed>>>,
     pub(super) registry: Registry,
-}
-
-/// The state that only an observed connection has, in one box.
-#[derive(Debug, Default)]
-pub(super) struct Observed {
-    legs: Option<Legs>,
-    pub(super) tap: Option<Tap>,
 }
 
 /// Payload of one direction.
@@ -193,7 +189,7 @@ impl Entry {
             kind: *kind,
             peer: peer.description(),
             target: target.name.clone(),
-            label: gateway.and_then(|gateway| gateway.label.clone()).map(String::from),
+            label: self.tags().and_then(|tags| tags.label.clone()).map(String::from),
             upstream_from: upstream_from.map(|address| address.to_string()),
             since: now.saturating_sub(age).as_secs_f64(),
             age: age.as_secs_f64(),
@@ -203,7 +199,11 @@ impl Entry {
 
     /// The trace that the connection is a part of.
     pub(crate) fn trace(&self) -> Option<&ConnectionTrace> {
-        self.gateway.as_ref()?.trace.as_deref()
+        self.tags()?.trace.as_ref()
+    }
+
+    fn tags(&self) -> Option<&Tags> {
+        self.gateway.as_ref()?.tags.as_deref()
     }
 
     /// The traffic so far.

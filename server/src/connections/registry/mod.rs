@@ -2,7 +2,7 @@
 //!
 //! - [`entry`]: one live connection; [`info`]: what is known of it when it is accepted; `tap`: its
 //!   observers; `timing`: the time to the upstream's first byte
-//! - [`reporter`]: what has changed since the last report to a subscriber
+//! - [`reporter`]: reports on all connections to a subscriber
 
 mod entry;
 mod info;

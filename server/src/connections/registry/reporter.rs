@@ -1,4 +1,4 @@
-//! What has changed in the registry since the last report to one subscriber.
+//! Reports on the connections of this server to one subscriber.
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -10,8 +10,8 @@ use tokio::sync::broadcast::error::TryRecvError;
 
 use super::{Change, Entry, Registry, Subscription};
 
-/// Connections that are reported to one subscriber at most, which bounds the size of an event
-/// and the cost of a subscriber.
+/// The most connections that are reported to one subscriber, which bounds the size of an event and
+/// the cost of a subscriber.
 pub(crate) const MAX_REPORTED: usize = 1000;
 
 /// The reports to one subscriber: all connections, and then each change.
@@ -24,12 +24,12 @@ pub(crate) struct Reporter {
     reported: Option<BTreeMap<u64, (Arc<Entry>, Carried)>>,
     /// The most connections that are reported.
     most: usize,
-    /// There are more connections than are reported.
+    /// Whether there are more connections than are reported.
     is_truncated: bool,
 }
 
 impl Reporter {
-    /// A new subscriber.
+    /// Subscribes to the changes of `registry`. The first report has all connections.
     pub(crate) fn new(registry: &Registry) -> Reporter {
         Reporter {
             registry: registry.clone(),
@@ -40,19 +40,20 @@ impl Reporter {
         }
     }
 
-    /// Sets the most connections that are reported. After a change the next report has all of them.
+    /// Sets the most connections that are reported. After a change of that number the next report has
+    /// all connections.
     pub(crate) fn set_most(&mut self, most: usize) {
         if most != self.most {
             (self.most, self.reported) = (most, None);
         }
     }
 
-    /// The number of connections, those included that are not reported.
+    /// The number of all connections, reported or not.
     pub(crate) fn total(&self) -> usize {
         self.registry.count()
     }
 
-    /// What has changed; `None` if nothing has.
+    /// The changes since the last report; `None` if there are none.
     pub(crate) fn report(&mut self) -> Option<Event> {
         let Some(reported) = &mut self.reported else { return Some(self.all()) };
         let (mut opened, mut closed) = (Vec::new(), Vec::new());
@@ -97,13 +98,13 @@ impl Reporter {
         (!quiet).then_some(Event::Changes { total, opened, moved, closed, missing })
     }
 
-    /// All connections.
+    /// A report of all connections.
     pub(crate) fn all(&mut self) -> Event {
         let (total, connections) = self.list();
         Event::All { total, connections, missing: Vec::new() }
     }
 
-    /// The number of connections, and those that are reported; later reports have later changes.
+    /// The number of all connections, and the reported ones. Later reports have the changes since.
     pub(crate) fn list(&mut self) -> (usize, Vec<Connection>) {
         // Resubscribe before listing: later changes are reported by later events.
         self.subscription.changes = self.subscription.changes.resubscribe();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use echogate_proto::{
-    api::Kind,
+    api::{Kind, Legs},
     recording::{Opened, Place, Side},
     ws::scanner::FrameScanner,
 };
@@ -40,8 +40,12 @@ fn tapped(side: Side) -> u8 {
     }
 }
 
-/// The observers, in a box: an entry has none of them, or few.
-pub(super) type Tap = Box<Observers>;
+/// The state that only an observed connection has, in one box.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    pub(super) legs: Option<Legs>,
+    tap: Option<Box<Observers>>,
+}
 
 impl Entry {
     /// Whether somebody observes a side of the connection, or it has a history.
@@ -82,7 +86,7 @@ impl Entry {
             // An error means that the queue is full, which counts what it loses.
             observers.attach(sink, sides, 0).ok();
         }
-        self.set_tap(&mut observed.get_or_insert_default().tap, observers.into());
+        self.set_tap(&mut observed, observers.into());
         drop(observed);
         self.limit_histories();
     }
@@ -103,11 +107,11 @@ impl Entry {
         if self.flags.load(Ordering::Relaxed) & ENDED != 0 {
             return Err(Attach::Ended);
         }
-        let tap = &mut observed.get_or_insert_default().tap;
+        let tap = observed.as_mut().and_then(|observed| observed.tap.take());
         let mut observers =
-            tap.take().unwrap_or_else(|| Observers::new(self.id, describe(self.describe())).into());
+            tap.unwrap_or_else(|| Observers::new(self.id, describe(self.describe())).into());
         let attached = observers.attach(sink, sides, self.carried_bytes());
-        self.set_tap(tap, observers);
+        self.set_tap(&mut observed, observers);
         attached
     }
 
@@ -158,14 +162,15 @@ impl Entry {
 
     fn tap(&self, event: impl FnOnce(&mut Observers)) {
         let mut observed = self.observed();
-        let Some(tap) = observed.as_mut().map(|observed| &mut observed.tap) else { return };
-        let Some(mut observers) = tap.take() else { return };
+        let tap = observed.as_mut().and_then(|observed| observed.tap.take());
+        let Some(mut observers) = tap else { return };
         event(&mut observers);
-        self.set_tap(tap, observers);
+        self.set_tap(&mut observed, observers);
     }
 
-    /// Sets the observers of the connection, which are dropped if there are none.
-    fn set_tap(&self, tap: &mut Option<Tap>, observers: Tap) {
+    /// Sets the observers of the connection, which are dropped if there are none, with the box that
+    /// nobody needs then.
+    fn set_tap(&self, observed: &mut Option<Box<Observed>>, observers: Box<Observers>) {
         let flag = |flag, is_set| if is_set { flag } else { 0 };
         let flags = flag(CLIENT_TAPPED, observers.contains(Side::Client))
             | flag(UPSTREAM_TAPPED, observers.contains(Side::Upstream))
@@ -175,7 +180,9 @@ impl Entry {
             self.flags.fetch_and(!OBSERVED | flags, Ordering::Relaxed);
         }
         if flags != 0 {
-            *tap = Some(observers);
+            observed.get_or_insert_default().tap = Some(observers);
+        } else if observed.as_ref().is_some_and(|observed| observed.legs.is_none()) {
+            *observed = None;
         }
     }
 

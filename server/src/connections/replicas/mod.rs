@@ -1,43 +1,40 @@
-//! The connections of the other replicas of a cluster, as these report them while somebody watches.
+//! The connections of the other replicas of a cluster, which report them while there are watchers.
 //!
-//! The cluster feeds this module; the API reads it. Each connection of another replica has a number
-//! among the identifiers of this server, so that both are in one list.
+//! The cluster passes the reports to this module, and the API lists the connections. Each connection
+//! of another replica has a number among the identifiers of this server, so that one list has both.
+//!
+//! - `id`: the identifier of a replica; `replica`: the connections that one replica has reported
+//! - `others`: all replicas, and those that have vanished; `watch`: a subscription to the changes
+//! - `parts`: the division of what replicas send each other
 
+mod id;
+mod others;
+mod parts;
 mod replica;
 mod watch;
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use echogate_proto::api::{Connection, ReplicaConnections};
 use tokio::sync::{broadcast, watch as watch_channel};
 
-use self::replica::Replica;
 pub(crate) use self::{
+    id::ReplicaId,
+    others::ANSWER_TIMEOUT,
+    parts::PartSize,
     replica::{Change, Report},
     watch::Watch,
 };
-use super::{
-    registry::{Registry, reporter::MAX_REPORTED},
-    replica::ReplicaId,
-};
-
-/// The time after which a replica that has reported nothing is missing.
-pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The time for which a replica that has vanished is named as missing.
-const VANISHED_SHOWN: Duration = Duration::from_secs(60);
-
-/// The most replicas that are named as missing because they have vanished: the latest.
-const MAX_VANISHED: usize = 256;
+use self::{others::Others, replica::Replica};
+use super::registry::{Registry, reporter::MAX_REPORTED};
 
 /// Changes that a subscriber may lag behind; after more it lists all connections again.
 const MAX_LAG: usize = 256;
 
-/// A replica.
+/// The identifier of a replica, and its name for users.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) id: ReplicaId,
@@ -56,23 +53,6 @@ struct Inner {
     changes: broadcast::Sender<Arc<Change>>,
 }
 
-#[derive(Debug, Default)]
-struct Others {
-    /// The name of this replica; none outside of a cluster.
-    own: Option<Arc<str>>,
-    /// The API of this replica lists its connections, so that others may.
-    lists: bool,
-    /// The URL of an HTTP socket of this replica.
-    url: Option<String>,
-    replicas: BTreeMap<ReplicaId, Replica>,
-    /// The names of replicas that have vanished, and the times of it.
-    vanished: BTreeMap<Arc<str>, Instant>,
-    /// The time since which there is no connection to the broker, so that no replica is heard.
-    disconnected: Option<Instant>,
-    /// The time since which somebody watches.
-    watched_since: Option<Instant>,
-}
-
 impl Replicas {
     pub(crate) fn new(registry: Registry) -> Replicas {
         Replicas(Arc::new(Inner {
@@ -83,7 +63,7 @@ impl Replicas {
         }))
     }
 
-    /// Takes the name of this replica; none outside of a cluster.
+    /// Sets the name of this replica; none outside of a cluster, where other replicas are forgotten.
     pub(crate) fn set_own(&self, name: Option<Arc<str>>) {
         let mut others = self.others();
         if name.is_none() {
@@ -98,13 +78,13 @@ impl Replicas {
         self.others().own.clone()
     }
 
-    /// Takes whether this replica has an API, and the URL by which others reach it.
+    /// Sets whether this replica has an API, and the URL by which clients reach it.
     pub(crate) fn set_api(&self, has_api: bool, url: Option<String>) {
         let mut others = self.others();
         (others.lists, others.url) = (has_api, url.filter(|_| has_api));
     }
 
-    /// The URL by which others reach the API of this replica.
+    /// The URL by which clients reach the API of this replica.
     pub(crate) fn url(&self) -> Option<String> {
         self.others().url.clone()
     }
@@ -167,7 +147,7 @@ impl Replicas {
         self.notify(Change::All);
     }
 
-    /// Takes whether there is a connection to the broker. Without one all replicas are missing.
+    /// Sets whether there is a connection to the broker. Without one all replicas are missing.
     pub(crate) fn set_connected(&self, is_connected: bool, now: Instant) {
         let mut others = self.others();
         let names = others.replicas.values().map(|it| it.name().clone()).collect();
@@ -192,7 +172,7 @@ impl Replicas {
         unknown.map(|(&id, _)| id).collect()
     }
 
-    /// Takes a report of a replica. Without the one before it only a complete one counts.
+    /// Applies a report of a replica. After a gap in its reports only a complete one is applied.
     pub(crate) fn apply(&self, id: ReplicaId, report: Report, now: Instant) {
         let mut others = self.others();
         if others.watched_since.is_none() {
@@ -222,7 +202,8 @@ impl Replicas {
 
     /// The number of connections of the other replicas.
     pub(crate) fn total(&self) -> usize {
-        self.others().replicas.values().map(|replica| replica.total).sum()
+        let others = self.others();
+        others.replicas.values().map(|replica| replica.total).fold(0, usize::saturating_add)
     }
 
     /// The connections of the other replicas, under their numbers here.
@@ -262,48 +243,12 @@ impl Replicas {
     }
 
     fn notify(&self, change: Change) {
-        // An error means that nobody watches any more.
+        // An error means that there are no watchers.
         self.0.changes.send(Arc::new(change)).ok();
     }
 
     fn others(&self) -> MutexGuard<'_, Others> {
         self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Others {
-    /// The names of the replicas that have vanished a short while ago, and of those that were lost
-    /// with the broker.
-    fn vanished(&self, now: Instant) -> impl Iterator<Item = &Arc<str>> {
-        let is_shown = is_shown(self.disconnected, now);
-        self.vanished.iter().filter(move |(_, at)| is_shown(at)).map(|(name, _)| name)
-    }
-
-    /// Adds replicas that have vanished at `now`, and forgets those that are not named any more.
-    fn vanish(&mut self, names: Vec<Arc<str>>, now: Instant) {
-        self.vanished.extend(names.into_iter().map(|name| (name, now)));
-        let is_shown = is_shown(self.disconnected, now);
-        self.vanished.retain(|_, at| is_shown(at));
-        while self.vanished.len() > MAX_VANISHED {
-            let Some((oldest, _)) = self.vanished.iter().min_by_key(|(_, at)| **at) else { return };
-            let oldest = oldest.clone();
-            self.vanished.remove(&oldest);
-        }
-    }
-
-    fn is_missing(&self, replica: &Replica, now: Instant) -> bool {
-        self.watched_since.is_some_and(|watched_since| {
-            let since = replica.heard.max(watched_since);
-            now.saturating_duration_since(since) >= ANSWER_TIMEOUT
-        })
-    }
-}
-
-/// Whether a replica that has vanished at a time is named at `now`.
-fn is_shown(disconnected: Option<Instant>, now: Instant) -> impl Fn(&Instant) -> bool {
-    move |at| {
-        disconnected.is_some_and(|since| *at >= since)
-            || now.saturating_duration_since(*at) < VANISHED_SHOWN
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use echogate_proto::api::{Closed, Connection, Event, Moved};
-
 use serde::{Deserialize, Serialize};
 
 use super::Identity;
@@ -17,13 +16,13 @@ pub(crate) struct Report {
     /// The URL of an HTTP socket of the replica, where that has an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
-    /// Further connections that are open already follow.
+    /// Whether reports with further connections follow, until which the list is not complete.
     #[serde(default)]
     pub(crate) more: bool,
     pub(crate) event: Event,
 }
 
-/// Another replica, as it reports itself.
+/// Another replica, and the connections that it has reported.
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) identity: Identity,
@@ -31,7 +30,7 @@ pub(super) struct Replica {
     pub(super) url: Option<String>,
     /// The number of its next report; none before the first one, and after a gap.
     pub(super) next: Option<u64>,
-    /// All connections have been reported.
+    /// Whether all connections have been reported.
     pub(super) is_complete: bool,
     /// The time of its last report, or of its arrival.
     pub(super) heard: Instant,
@@ -66,7 +65,7 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// Whether nothing has changed: the replica is alive.
+    /// Whether nothing has changed, as in a report that only shows that the replica is alive.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Change::All => false,
@@ -101,7 +100,7 @@ impl Replica {
         self.url.clone().filter(|url| is_here || !is_loopback(url))
     }
 
-    /// Takes a report; `None` if one before it is missing.
+    /// Applies a report; `None` if one before it is missing.
     pub(super) fn apply(
         &mut self,
         report: Report,
@@ -125,7 +124,7 @@ impl Replica {
                 return None;
             }
         };
-        (self.next, self.is_complete) = (Some(number + 1), !more);
+        (self.next, self.is_complete) = (number.checked_add(1), !more);
         Some(change)
     }
 
@@ -170,7 +169,7 @@ impl Replica {
         Change::Some { opened, moved, closed }
     }
 
-    /// Adds a connection, which has a number here.
+    /// Adds a connection under its `number` here.
     fn insert(&mut self, connection: Connection, number: u64) -> Connection {
         let id = connection.id;
         let replica = Some(self.identity.name.clone());

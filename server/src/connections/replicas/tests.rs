@@ -1,6 +1,11 @@
+use std::time::Duration;
+
 use echogate_proto::api::{Carried, Closed, Connection, Event, Kind, Moved};
 
-use super::*;
+use super::{
+    others::{MAX_VANISHED, VANISHED_SHOWN},
+    *,
+};
 
 const OTHER: u64 = 7;
 
@@ -150,6 +155,19 @@ fn what_a_replica_reports_is_bounded() {
     replicas.apply(other, changes(2, &[5000], &[], &[]), now);
     assert_eq!(replicas.connections(now).len(), MAX_REPORTED);
     assert_eq!(replicas.share(), MAX_REPORTED / 2);
+}
+
+#[test]
+fn no_number_that_a_replica_reports_is_too_large() {
+    let (replicas, now) = (replicas(), Instant::now());
+    replicas.add(Identity { id: ReplicaId::of(8), name: "c".into() }, now);
+    let _watch = replicas.watch(now);
+    for id in [OTHER, 8].map(ReplicaId::of) {
+        let event = Event::All { total: usize::MAX, connections: vec![], missing: vec![] };
+        replicas.apply(id, Report { event, ..all(u64::MAX, &[]) }, now);
+    }
+    assert_eq!(replicas.total(), usize::MAX);
+    assert_eq!(replicas.unknown().len(), 2, "no report follows the last number");
 }
 
 #[test]

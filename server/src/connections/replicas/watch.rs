@@ -1,4 +1,4 @@
-//! A watcher of the other replicas.
+//! A subscription to the changes of the other replicas.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use tokio::sync::broadcast::{self, error::TryRecvError};
 
 use super::{Change, Replicas};
 
-/// A watcher of the other replicas.
+/// A subscription to the changes of the other replicas. They report their connections while there is
+/// one at least.
 #[derive(Debug)]
 pub(crate) struct Watch {
     replicas: Replicas,

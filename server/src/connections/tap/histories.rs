@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The bytes of all histories at most.
-const MAX_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 256 * 1024;
 
 /// The bytes for which a history counts besides its events and the opening handshake: about those of
 /// the observers of a connection with their description, and of the entry in the list.

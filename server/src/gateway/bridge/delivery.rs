@@ -93,8 +93,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         Some(self.end())
     }
 
-    /// The time without progress after which a delivery is given up, where that is `stall` for a
-    /// connection that was not asked to end.
+    /// The time without progress after which a delivery is given up: `stall`, and at most
+    /// [`END_TIMEOUT`] for a connection that was asked to end.
     fn limit_stall(&self, stall: Duration) -> Duration {
         if self.watch.is_asked_to_end() { stall.min(END_TIMEOUT) } else { stall }
     }

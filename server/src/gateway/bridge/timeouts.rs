@@ -163,7 +163,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Whether the connection was asked to end, and its Close waits behind bytes that the WebSocket
-    /// peer does not take. What that peer sends meanwhile is no progress.
+    /// peer does not take. Bytes that the peer sends meanwhile are no progress.
     fn awaits_room(&self) -> bool {
         let stage = self.pending_close().map(|close| close.stage);
         !self.to_ws.is_empty()

@@ -158,7 +158,7 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
             if stage == Stage::Cut {
                 return Poll::Ready(self.cut());
             }
-            self.watch.limit_idle(stage, &mut self.idle, now);
+            self.watch.limit_idle(stage, &mut self.idle);
             let before = self.states();
             let MessageRelay { client, upstream, shared, .. } = self;
             let up_idle = direction::relay(client, upstream, shared, turn);

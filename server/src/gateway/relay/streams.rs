@@ -113,9 +113,7 @@ impl<C: Transport, U: Transport> Relay<C, U> {
             if stage == Stage::Cut {
                 return Poll::Ready(self.cut());
             }
-            if stage > Stage::Serving {
-                self.watch.limit_idle(stage, &mut self.idle, Instant::now());
-            }
+            self.watch.limit_idle(stage, &mut self.idle);
             let (client, upstream) = (&mut self.client, &mut self.upstream);
             let up = relay_once(client, upstream, self.entry.received(), cx, scratch);
             let down = relay_once(upstream, client, self.entry.sent(), cx, scratch);

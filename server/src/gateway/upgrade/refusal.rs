@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use echogate_proto::close::CloseCode;
+use echogate_proto::close::{CloseCode, NO_ROUTE};
 use tracing::field::display;
 
 use super::taken::Upgrade;
@@ -107,7 +107,7 @@ pub(super) fn no_such_route(
     }
     // A page that may not connect must not find out which routes exist.
     let refused = refused_by_policy(&context, &client, &request.headers).unwrap_or_else(|| {
-        let reason = format!("no such route: {path}");
+        let reason = format!("{NO_ROUTE}{path}");
         Refused::new(StatusCode::NOT_FOUND, CloseCode::POLICY, reason, Refusal::NoRoute)
     });
     refuse(&context, &client, permit, request, refused)

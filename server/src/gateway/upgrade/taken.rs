@@ -1,4 +1,4 @@
-//! The connection of a request that asks for an upgrade.
+//! The connection of a request for an upgrade.
 
 use axum::http::Extensions;
 use hyper::upgrade::OnUpgrade;

@@ -51,14 +51,14 @@ pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> Respon
     let ServerContext { loop_lag, http, shutting_down, started, .. } = &*context;
     loop_lag.keep_measuring(&http.tracker, shutting_down);
     let started = *started;
-    // Counting open files takes some milliseconds where there are many, and so do many routes.
+    // Many open files, and many routes, take some milliseconds.
     match spawn_blocking(move || encode(context, started)).await {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{e}\n")).into_response(),
     }
 }
 
-/// The text of all metrics; blocks.
+/// Encodes all metrics as text; blocks.
 fn encode(context: Arc<ServerContext>, started: SystemTime) -> String {
     let mut registry = Registry::default();
     let process = Process::read(started);
@@ -183,7 +183,7 @@ fn losses(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt::
     Ok(())
 }
 
-/// The connection to the broker of the replicas, where one is set.
+/// The connection to the broker and the messages of the cluster (`--cluster`).
 fn cluster(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt::Result {
     let cluster = &context.cluster;
     let state = cluster.state();
@@ -197,9 +197,12 @@ fn cluster(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt:
     let others = members.len() as u64;
     let help = "Replicas of the cluster that are known, this one included";
     single(encoder, ("cluster_replicas", Gauge, help), others + connected)?;
-    let operators = members.iter().map(|member| member.operators as u64).sum();
+    let operators = members.iter().map(|member| member.operators as u64);
+    let operators = operators.fold(0, u64::saturating_add);
     let help = "Operators of chat at other replicas";
     single(encoder, ("cluster_operators", Gauge, help), operators)?;
+    let help = "Messages of chat clients here that operators of other replicas have not confirmed";
+    single(encoder, ("cluster_unconfirmed", Gauge, help), cluster.unconfirmed() as u64)?;
     let [sent, received, dropped, invalid] = cluster.counters().get();
     let by_direction = [("sent", sent), ("received", received)];
     let by_direction = by_direction.map(|(name, count)| ([("direction", name)], count));

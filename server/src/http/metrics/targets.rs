@@ -1,7 +1,7 @@
 //! The metrics of routes and forwards, with a label for each of them. The labels are those of the
-//! configuration: their number does not depend on clients. What has not happened yet has no series,
-//! and a target that has not been dialled has no histograms: with all of them a thousand routes
-//! took 9 MB.
+//! configuration, so that their number does not depend on clients. An event that has not occurred has
+//! no series, and a target that has not been dialled has no histograms: with all series the metrics of
+//! a thousand routes took 9 MB.
 
 use std::{fmt, sync::Arc};
 

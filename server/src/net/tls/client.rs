@@ -74,8 +74,8 @@ impl ClientTls {
         Ok(ClientTls { name, config, authorities: Arc::default() })
     }
 
-    /// Whether another client verifies with the same certificates of a CA file, or also with those of
-    /// the system.
+    /// Whether another client verifies by the same certificates: those of a CA file, or those of the
+    /// system.
     pub(crate) fn has_authorities_of(&self, other: &ClientTls) -> bool {
         self.authorities == other.authorities
     }

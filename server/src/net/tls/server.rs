@@ -51,8 +51,8 @@ impl ServerTls {
         })
     }
 
-    /// The same without session tickets. A client that has not read them when it closes its socket
-    /// ends the connection by a reset, whatever it wanted.
+    /// Disables session tickets: the kernel of a client that closes its socket without having read them
+    /// resets the connection, although the client's end was orderly.
     pub(crate) fn without_tickets(mut self) -> ServerTls {
         for config in [&mut self.http, &mut self.websocket, &mut self.bytes] {
             Arc::make_mut(config).send_tls13_tickets = 0;

@@ -54,12 +54,11 @@ impl Packets<'_> {
     pub(super) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let Packets { time, comment, out } = self;
         block(out, ENHANCED_PACKET, |out| {
-            out.extend_from_slice(&[0; 4]);
-            out.extend_from_slice(&((*time >> 32) as u32).to_le_bytes());
-            out.extend_from_slice(&(*time as u32).to_le_bytes());
-            let lengths = out.len();
-            out.extend_from_slice(&[0; 8]);
+            let [high, low] = [(*time >> 32) as u32, *time as u32].map(u32::to_le_bytes);
+            // The interface, the time, and two lengths.
+            out.extend_from_slice([[0; 4], high, low, [0; 4], [0; 4]].as_flattened());
             let packet = out.len();
+            let lengths = packet - 8;
             write(out);
             let length = ((out.len() - packet) as u32).to_le_bytes();
             out[lengths..lengths + 4].copy_from_slice(&length);

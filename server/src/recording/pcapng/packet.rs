@@ -33,92 +33,103 @@ pub(super) struct Segment<'a> {
 }
 
 /// Appends the packet of a TCP segment.
-pub(super) fn tcp(out: &mut Vec<u8>, [from, to]: [SocketAddr; 2], segment: &Segment<'_>) {
-    let options: &[u8] = if segment.flags & SYN == 0 { &[] } else { &SYN_OPTIONS };
-    let header = 20 + options.len();
-    ip(out, [from, to], TCP, header + segment.payload.len(), 16, |out| {
-        out.extend_from_slice(&from.port().to_be_bytes());
-        out.extend_from_slice(&to.port().to_be_bytes());
-        out.extend_from_slice(&segment.sequence.to_be_bytes());
-        out.extend_from_slice(&segment.acknowledgement.to_be_bytes());
-        out.extend_from_slice(&[(header as u8 / 4) << 4, segment.flags]);
-        out.extend_from_slice(&WINDOW.to_be_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(options);
-        out.extend_from_slice(segment.payload);
-    });
+pub(super) fn tcp(out: &mut Vec<u8>, ends: [SocketAddr; 2], segment: &Segment<'_>) {
+    let mut header = [0; 20 + SYN_OPTIONS.len()];
+    let length = if segment.flags & SYN == 0 { 20 } else { header.len() };
+    header[..4].copy_from_slice(&ports(ends));
+    header[4..8].copy_from_slice(&segment.sequence.to_be_bytes());
+    header[8..12].copy_from_slice(&segment.acknowledgement.to_be_bytes());
+    header[12..14].copy_from_slice(&[(length as u8 / 4) << 4, segment.flags]);
+    header[14..16].copy_from_slice(&WINDOW.to_be_bytes());
+    header[20..].copy_from_slice(&SYN_OPTIONS);
+    ip(out, ends, TCP, &mut header[..length], 16, segment.payload);
 }
 
 /// Appends the packet of a UDP datagram.
-pub(super) fn udp(out: &mut Vec<u8>, [from, to]: [SocketAddr; 2], payload: &[u8]) {
-    let length = 8 + payload.len();
-    ip(out, [from, to], UDP, length, 6, |out| {
-        out.extend_from_slice(&from.port().to_be_bytes());
-        out.extend_from_slice(&to.port().to_be_bytes());
-        out.extend_from_slice(&(length as u16).to_be_bytes());
-        out.extend_from_slice(&[0; 2]);
-        out.extend_from_slice(payload);
-    });
+pub(super) fn udp(out: &mut Vec<u8>, ends: [SocketAddr; 2], payload: &[u8]) {
+    let mut header = [0; 8];
+    header[..4].copy_from_slice(&ports(ends));
+    header[4..6].copy_from_slice(&(8 + payload.len() as u16).to_be_bytes());
+    ip(out, ends, UDP, &mut header, 6, payload);
 }
 
-/// Appends an IP header, and the `length` bytes that `write` appends, whose checksum is at
-/// `checksum_at`.
+/// The ports of a header of TCP or UDP.
+fn ports(ends: [SocketAddr; 2]) -> [u8; 4] {
+    let [[a, b], [c, d]] = ends.map(|end| end.port().to_be_bytes());
+    [a, b, c, d]
+}
+
+/// Appends an IP header, the `header` of `protocol`, of an even length, with its checksum at
+/// `checksum_at`, and `payload`.
 fn ip(
     out: &mut Vec<u8>,
     [from, to]: [SocketAddr; 2],
     protocol: u8,
-    length: usize,
+    header: &mut [u8],
     checksum_at: usize,
-    write: impl FnOnce(&mut Vec<u8>),
+    payload: &[u8],
 ) {
-    let start = out.len();
+    let length = (header.len() + payload.len()) as u16;
     let addresses = match (from.ip(), to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            out.extend_from_slice(&[0x45, 0]);
-            out.extend_from_slice(&(20 + length as u16).to_be_bytes());
+            let mut ip = [0; 20];
+            ip[..2].copy_from_slice(&[0x45, 0]);
+            ip[2..4].copy_from_slice(&(20 + length).to_be_bytes());
             // No identification; not to be fragmented; 64 hops.
-            out.extend_from_slice(&[0, 0, 0x40, 0, 64, protocol, 0, 0]);
-            out.extend_from_slice(&from.octets());
-            out.extend_from_slice(&to.octets());
-            let sum = checksum(sum(&out[start..]));
-            out[start + 10..start + 12].copy_from_slice(&sum);
-            start + 12
+            ip[6..10].copy_from_slice(&[0x40, 0, 64, protocol]);
+            ip[12..16].copy_from_slice(&from.octets());
+            ip[16..].copy_from_slice(&to.octets());
+            let own = checksum(sum(&ip));
+            ip[10..12].copy_from_slice(&own);
+            out.extend_from_slice(&ip);
+            sum(&ip[12..])
         }
         (from, to) => {
             let octets = |ip| match ip {
                 IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
                 IpAddr::V6(ip) => ip.octets(),
             };
-            out.extend_from_slice(&[0x60, 0, 0, 0]);
-            out.extend_from_slice(&(length as u16).to_be_bytes());
-            out.extend_from_slice(&[protocol, 64]);
-            out.extend_from_slice(&octets(from));
-            out.extend_from_slice(&octets(to));
-            start + 8
+            let mut ip = [0; 40];
+            ip[0] = 0x60;
+            ip[4..6].copy_from_slice(&length.to_be_bytes());
+            ip[6..8].copy_from_slice(&[protocol, 64]);
+            ip[8..24].copy_from_slice(&octets(from));
+            ip[24..].copy_from_slice(&octets(to));
+            out.extend_from_slice(&ip);
+            sum(&ip[8..])
         }
     };
-    let payload = out.len();
-    write(out);
     // The pseudo-header: both addresses, the length and the protocol.
     let word = |number: u16| u64::from(u16::from_ne_bytes(number.to_be_bytes()));
-    let sum = sum(&out[addresses..]) + word(length as u16) + word(u16::from(protocol));
-    let mut sum = checksum(sum);
+    let pseudo = addresses + word(length) + word(u16::from(protocol));
+    let mut sum = checksum(pseudo + sum(header) + sum(payload));
     if protocol == UDP && sum == [0; 2] {
         // A checksum of zero would mean that there is none.
         sum = [0xff; 2];
     }
-    out[payload + checksum_at..payload + checksum_at + 2].copy_from_slice(&sum);
+    header[checksum_at..checksum_at + 2].copy_from_slice(&sum);
+    out.extend_from_slice(header);
+    out.extend_from_slice(payload);
 }
 
-/// The sum of all 16-bit words in the byte order of the machine, whose bytes are those of the sum in
-/// any other order (RFC 1071 section 2 (B)).
+/// A sum that [`checksum`] folds to that of all 16-bit words, in the byte order of the machine, whose
+/// bytes are those of the sum in any other order (RFC 1071 section 2 (B)). It is less than 2^34.
 fn sum(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<4>();
-    // The two halves of a 32-bit word are added by `checksum`.
-    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-    let mut last = [0; 4];
+    let (mut sum, mut carry) = (0_u64, false);
+    // Words of 64 bits, whose carry counts as 1 (RFC 1071 section 2 (C)).
+    let mut add = |word: &[u8; 8]| {
+        (sum, carry) = sum.carrying_add(u64::from_ne_bytes(*word), carry);
+    };
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    for block in blocks {
+        block.as_chunks().0.iter().for_each(&mut add);
+    }
+    let (words, rest) = rest.as_chunks();
+    words.iter().for_each(&mut add);
+    let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
-    sum + u64::from(u32::from_ne_bytes(last))
+    add(&last);
+    (sum >> 32) + (sum & 0xffff_ffff) + u64::from(carry)
 }
 
 /// The complement of the folded sum (RFC 1071).

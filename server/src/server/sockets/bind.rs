@@ -59,7 +59,7 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Those of getsockname(2).
+    /// The errors of getsockname(2).
     pub(crate) fn at(&self) -> io::Result<String> {
         let path = |at: tokio::net::unix::SocketAddr| {
             at.as_pathname().unwrap_or(Path::new("-")).display().to_string()
@@ -99,7 +99,7 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Those of listen(2).
+    /// The errors of listen(2).
     pub(crate) fn set_backlog(&self, backlog: u32) -> io::Result<()> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         match self {
@@ -115,7 +115,7 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Those of chmod(2).
+    /// The errors of chmod(2).
     pub(crate) fn set_mode(&self, mode: Option<u32>) -> io::Result<()> {
         self.file().map_or(Ok(()), |file| file.set_mode(mode))
     }
@@ -214,7 +214,7 @@ impl BindAddr {
     ///
     /// # Errors
     ///
-    /// Those of bind(2) and listen(2).
+    /// The errors of bind(2) and listen(2).
     pub(crate) async fn bind(&self, backlog: u32) -> io::Result<Socket> {
         match self {
             BindAddr::Tcp(at) => tcp(*at, backlog).map(Socket::from),

@@ -47,7 +47,7 @@ pub(crate) struct SocketRole {
 }
 
 impl SocketRole {
-    /// The role of a socket without TLS whose connections last and are not recorded.
+    /// The role of a socket without TLS, `once` and recording.
     fn plain(purpose: Purpose) -> SocketRole {
         SocketRole { purpose, tls: false, once: false, record: None }
     }
@@ -94,7 +94,7 @@ impl BoundSocket {
     ///
     /// # Errors
     ///
-    /// Those of getsockname(2).
+    /// The errors of getsockname(2).
     pub(crate) fn url(&self) -> io::Result<String> {
         let at = self.socket.at()?;
         Ok(match self.role {
@@ -124,8 +124,8 @@ impl BoundSockets {
         Ok(BoundSockets(sockets.into_iter().map(bound).collect()))
     }
 
-    /// The URL of an HTTP socket with an address by which others may reach it; one of the loopback
-    /// interface only if there is no other.
+    /// The URL of an HTTP socket that is bound to one address; a loopback address only if there is no
+    /// other.
     pub(crate) fn http_url(&self) -> Option<String> {
         let http = self.iter().filter(|bound| bound.role.purpose == Purpose::Http);
         let with_address = http.filter_map(|bound| {
@@ -212,7 +212,7 @@ impl BoundSockets {
         self.0.push(socket);
     }
 
-    /// These sockets and `others`.
+    /// Adds `others` to these sockets.
     pub(crate) fn with(mut self, others: &BoundSockets) -> BoundSockets {
         self.0.extend(others.iter().cloned());
         self

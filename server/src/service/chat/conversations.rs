@@ -1,4 +1,6 @@
-//! Conversations, and the messages that are kept of them.
+//! Conversations, and the messages that are kept of them. `state`: one conversation.
+
+mod state;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,6 +11,7 @@ use std::{
 use echogate_proto::chat::{Author, BYE, Conversation, Ending, Message};
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 
+use self::state::ConversationState;
 use super::{
     delivery::{Delivery, Online, ToClient, Undelivered},
     kept::{Kept, size},
@@ -49,25 +52,6 @@ pub(super) struct Conversations {
     memory: MemoryShares,
 }
 
-#[derive(Debug)]
-struct ConversationState {
-    /// The conversation as operators receive it, with the messages that are kept.
-    conversation: Conversation,
-    holder: Holder,
-    /// None after the conversation's end.
-    to_client: Option<Sender<ToClient>>,
-    /// The last messages, which no operator has seen: their numbers in the sequence of a cluster.
-    unseen: VecDeque<u64>,
-    /// The client knows that unseen messages were discarded.
-    knows_of_discards: bool,
-    /// The client knows that operators cannot be reached.
-    knows_of_loss: bool,
-    /// The number of all messages so far.
-    total: u64,
-    /// The client is connected to another replica.
-    is_remote: bool,
-}
-
 impl Conversations {
     /// Opens a conversation with a client, which receives by `to_client`.
     pub(super) fn open(&mut self, peer: &Peer, to_client: Sender<ToClient>) -> Conversation {
@@ -104,15 +88,12 @@ impl Conversations {
     /// Removes all conversations with clients of other replicas.
     pub(super) fn remove_remote(&mut self) {
         for (id, state) in self.by_id.extract_if(.., |_, state| state.is_remote) {
-            let bytes: usize = state.conversation.messages.iter().map(size).sum();
-            if bytes > 0 {
-                self.memory.remove(state.holder, id, bytes);
-            }
+            self.memory.remove(state.holder, id, state.bytes());
         }
         self.ended.retain(|id| self.by_id.contains_key(id));
     }
 
-    /// Takes note of a message in a conversation of another replica, which is to be
+    /// Records the author of a message in a conversation of another replica. The message is to be
     /// [kept](Conversations::keep).
     pub(super) fn said_remotely(&mut self, id: u64, message: &Message) {
         let Some(state) = self.by_id.get_mut(&id) else { return };
@@ -129,14 +110,14 @@ impl Conversations {
             .collect()
     }
 
-    /// Operators of another replica have seen the events up to `sequence` in a conversation.
+    /// Records that operators of another replica have seen the events up to `sequence` in a conversation.
     pub(super) fn seen(&mut self, id: u64, sequence: u64) {
         if let Some(state) = self.by_id.get_mut(&id) {
             state.seen(sequence);
         }
     }
 
-    /// Operators of another replica have seen these events.
+    /// Records that operators of another replica have seen the events of a confirmation.
     pub(super) fn all_seen(&mut self, seen: Seen) {
         for (_, state) in self.by_id.iter_mut().filter(|(id, _)| seen.shows(**id)) {
             state.seen(seen.sequence);
@@ -284,45 +265,9 @@ impl Conversations {
     fn remove_first_ended(&mut self) -> bool {
         let Some(first) = self.ended.pop_front() else { return false };
         if let Some(state) = self.by_id.remove(&first) {
-            let bytes = state.conversation.messages.iter().map(size).sum();
-            self.memory.remove(state.holder, first, bytes);
+            self.memory.remove(state.holder, first, state.bytes());
         }
         true
-    }
-}
-
-impl ConversationState {
-    fn new(
-        conversation: Conversation,
-        holder: Holder,
-        to_client: Option<Sender<ToClient>>,
-    ) -> ConversationState {
-        ConversationState {
-            conversation,
-            holder,
-            to_client,
-            unseen: VecDeque::new(),
-            knows_of_discards: false,
-            knows_of_loss: false,
-            total: 0,
-            is_remote: false,
-        }
-    }
-
-    /// Operators have seen the events up to `sequence`.
-    fn seen(&mut self, sequence: u64) {
-        while self.unseen.front().is_some_and(|unseen| *unseen <= sequence) {
-            self.unseen.pop_front();
-        }
-        if self.unseen.is_empty() {
-            (self.knows_of_discards, self.knows_of_loss) = (false, false);
-        }
-    }
-
-    fn notify(&self, notice: &'static str) {
-        if let Some(to_client) = &self.to_client {
-            to_client.try_send(ToClient::Notice(notice)).ok();
-        }
     }
 }
 

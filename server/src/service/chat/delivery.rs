@@ -1,4 +1,4 @@
-//! The fate of messages between clients and operators.
+//! The outcomes of messages between clients and operators.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub(super) enum ToClient {
     Bye,
 }
 
-/// The fate of a client's message.
+/// The outcome of a client's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
     /// Operators receive the message.
@@ -29,11 +29,11 @@ pub(super) enum Delivery {
 /// The operators that receive a client's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Online {
-    /// Some at this replica.
+    /// Operators at this replica.
     Here,
-    /// Only some at other replicas, which have to confirm it.
+    /// Only operators at other replicas, which have to confirm the message.
     Elsewhere,
-    /// None.
+    /// No operators.
     Nowhere,
 }
 

@@ -172,7 +172,7 @@ impl Hub {
 }
 
 impl State {
-    /// Where operators are online.
+    /// The place of the operators that receive a client's message.
     fn online(&self) -> Online {
         match &self.remote {
             _ if !self.operators.is_empty() => Online::Here,

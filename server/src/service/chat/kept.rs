@@ -1,7 +1,11 @@
-//! A conversation as its replica keeps it, for the others of a cluster.
+//! A conversation as the replica of its client keeps it, for the other replicas.
+
+use std::mem::{replace, take};
 
 use echogate_proto::chat::{Author, Conversation, Ending, Message};
 use serde::{Deserialize, Serialize};
+
+use crate::connections::replicas::PartSize;
 
 /// The most bytes of JSON that a conversation takes without its texts, and the operator that ended it.
 const CONVERSATION: usize = 320;
@@ -17,7 +21,7 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// The most bytes that it takes in JSON.
+    /// The most bytes that the conversation takes in JSON.
     pub(super) fn json_size(&self) -> usize {
         let messages = self.conversation.messages.iter();
         self.json_size_without_messages() + messages.map(json_size).sum::<usize>()
@@ -27,38 +31,35 @@ impl Kept {
         CONVERSATION + json_text(&self.conversation.peer)
     }
 
-    /// Pieces of at most `most` bytes of JSON each. The last one has the ending. Messages that are
-    /// larger are left out, as if they were not kept any more.
+    /// Splits the conversation into pieces of at most `most` bytes of JSON each. The last one has the
+    /// ending. Messages that do not fit into a piece are left out, as if they were not kept any more.
     pub(super) fn split(mut self, most: usize) -> Vec<Kept> {
-        let messages = std::mem::take(&mut self.conversation.messages);
+        let messages = take(&mut self.conversation.messages);
         let ending = self.conversation.ending.take();
-        let empty = self.json_size_without_messages();
+        let room = most.saturating_sub(self.json_size_without_messages());
         let piece = |total: u64| Kept { conversation: self.conversation.clone(), total };
         let mut last = piece(self.total.saturating_sub(messages.len() as u64));
-        let (mut pieces, mut size) = (Vec::new(), empty);
+        let (mut pieces, mut size) = (Vec::new(), PartSize::new(room));
         for message in messages {
-            let bytes = json_size(&message);
-            let total = last.total + 1;
-            if empty + bytes > most {
-                pieces.push(std::mem::replace(&mut last, piece(total)));
-                size = empty;
+            let (bytes, total) = (json_size(&message), last.total + 1);
+            if bytes > room {
+                pieces.push(replace(&mut last, piece(total)));
+                size = PartSize::new(room);
                 continue;
             }
-            if size + bytes > most {
+            if size.begins(bytes) {
                 let next = piece(last.total);
-                pieces.push(std::mem::replace(&mut last, next));
-                size = empty;
+                pieces.push(replace(&mut last, next));
             }
             last.total = total;
             last.conversation.messages.push(message);
-            size += bytes;
         }
         last.conversation.ending = ending;
         pieces.push(last);
         pieces
     }
 
-    /// The operators that it names.
+    /// The numbers of the operators that the conversation names.
     pub(super) fn operators(&self) -> impl Iterator<Item = u64> {
         let ended = match self.conversation.ending {
             Some(Ending::Operator(number)) => Some(number),
@@ -85,7 +86,7 @@ fn json_size(message: &Message) -> usize {
     MESSAGE + json_text(&message.text)
 }
 
-/// The most bytes that a text takes in JSON: it has no control characters but tabs.
+/// The most bytes that a text without control characters other than tabs takes in JSON.
 fn json_text(text: &str) -> usize {
     2 * text.len()
 }

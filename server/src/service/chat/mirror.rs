@@ -1,5 +1,5 @@
-//! The conversations of another replica as they are known here: the order in which its events
-//! arrive, and the messages that are known already. No socket and no clock.
+//! The mirror of another replica's conversations: the order of its events, and the messages that have
+//! arrived. No socket and no clock.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,76 +18,78 @@ const REQUEST_AGAIN: Duration = Duration::from_secs(3);
 /// The time after which conversations that were not shown for want of room are requested again.
 const HIDDEN_AGAIN: Duration = Duration::from_secs(5);
 
-/// The events of a replica that operators of another one have seen.
+/// A confirmation of events of a replica that operators of another one have seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Seen {
-    /// The sequence number of the last one.
+    /// The sequence number of the last of the events.
     pub(super) sequence: u64,
-    /// A snapshot is among them.
+    /// Whether a snapshot is among the events, so that all conversations are confirmed.
     pub(super) all: bool,
-    /// The last conversation that is shown: those behind it are too many.
+    /// The last conversation that is shown; later ones exceed the limit.
     pub(super) through: u64,
 }
 
 impl Seen {
-    /// Whether a conversation is among those that are shown.
+    /// Whether a conversation is shown to the operators.
     pub(super) fn shows(&self, conversation: u64) -> bool {
         conversation <= self.through
     }
 }
 
-/// The conversations of another replica as they are known here.
+/// The mirror of another replica's conversations.
 #[derive(Debug)]
 pub(super) struct Mirror {
-    /// The name of the replica.
+    /// The name of the replica, escaped.
     pub(super) name: String,
     /// The sequence number of the last event that was applied.
     sequence: u64,
-    /// The sequence number of the replica's last event by its last heartbeat but one.
+    /// The sequence number of the replica's last event, as of its last heartbeat.
     announced: u64,
-    /// The snapshot that is waited for; None while events arrive in order.
+    /// The snapshot that is awaited; `None` while events arrive in order.
     waiting: Option<Waiting>,
     /// The last event of the last complete snapshot, and the time when it was complete.
     snapshot: (u64, Option<Instant>),
-    /// The open conversations, by their numbers there.
+    /// The open conversations, by their numbers at the replica.
     open: HashMap<u64, Mirrored>,
-    /// The highest number of a conversation that was opened here. Numbers ascend: a conversation at or
-    /// below it that is not open has ended.
+    /// The highest number of a conversation that was opened here. Numbers ascend: a conversation up to
+    /// that number that is not open has ended.
     highest: u64,
-    /// Conversations above the highest one are not shown: there are too many.
+    /// Whether conversations above the highest one are not shown, because there are too many.
     pub(super) is_limited: bool,
-    /// Operators know that there are too many conversations.
+    /// Whether operators were told that there are too many conversations.
     pub(super) knows_of_limit: bool,
     /// The applied events that operators have not taken.
     untaken: Untaken,
-    /// The last event of which the replica knows that operators have taken it.
+    /// The sequence number of the last event that was confirmed.
     confirmed: u64,
 }
 
 /// An open conversation of another replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mirrored {
-    /// The number here.
+    /// The number of the conversation here.
     pub(super) local: u64,
-    /// The number of messages in it so far, those before the first known one included.
+    /// The number of its messages so far, those before the first known one included.
     pub(super) messages: u64,
 }
 
+/// A snapshot that is awaited.
 #[derive(Debug, Default)]
 struct Waiting {
     /// The time of the request, or of the last part.
     since: Option<Instant>,
-    /// The parts that have come, and the last event that they include.
+    /// The number of parts that have arrived.
     parts: u32,
+    /// The last event that the parts include.
     sequence: u64,
-    /// The conversations in them.
+    /// The conversations in the parts.
     listed: HashSet<u64>,
-    /// Kept by every event that comes from the snapshot.
+    /// The guard that every event from the snapshot keeps.
     guard: Option<Arc<UntakenGuard>>,
 }
 
 impl Mirror {
-    /// A replica of which nothing is known. `taken` is notified when operators take events.
+    /// The mirror of a replica before its first snapshot. `taken` is notified when operators take events.
     pub(super) fn new(name: &str, taken: Arc<Notify>) -> Mirror {
         Mirror {
             name: name.to_owned(),
@@ -104,8 +106,8 @@ impl Mirror {
         }
     }
 
-    /// The guard of the event with this sequence number, if it is the next one. One that is ahead
-    /// shows that others are missing: a snapshot is needed.
+    /// The guard of the event with this sequence number, if it is the next one. After a gap a snapshot
+    /// is needed.
     pub(super) fn next(&mut self, sequence: u64) -> Option<Arc<UntakenGuard>> {
         if self.waiting.is_some() || sequence <= self.sequence {
             return None;
@@ -118,7 +120,7 @@ impl Mirror {
         Some(self.untaken.guard(sequence))
     }
 
-    /// Takes the sequence number of a heartbeat. An event that was sent before the heartbeat before
+    /// Applies the sequence number in a heartbeat. An event that was sent before the previous heartbeat
     /// and has not arrived is missing.
     pub(super) fn announce(&mut self, sequence: u64) {
         if self.waiting.is_none() && self.sequence < self.announced {
@@ -127,7 +129,7 @@ impl Mirror {
         self.announced = sequence;
     }
 
-    /// Ignores events until a snapshot has come.
+    /// Ignores events until a snapshot has arrived.
     pub(super) fn resynchronize(&mut self) {
         self.waiting = Some(Waiting::default());
     }
@@ -142,15 +144,15 @@ impl Mirror {
         is_due
     }
 
-    /// Waits for the requested snapshot from `now` on: parts of it may have come and are not applied
-    /// because operators are slow.
+    /// Waits for the requested snapshot from `now` on, where parts of it are not applied because
+    /// operators are slow.
     pub(super) fn postpone(&mut self, now: Instant) {
         if let Some(Waiting { since: Some(since), .. }) = &mut self.waiting {
             *since = now;
         }
     }
 
-    /// There is room for further conversations: a snapshot shows those that are not shown.
+    /// Awaits a snapshot with the conversations that are not shown, when there is room for more.
     pub(super) fn show_hidden(&mut self, now: Instant) {
         let is_old = self.snapshot.1.is_none_or(|at| now - at >= HIDDEN_AGAIN);
         if self.is_limited && self.waiting.is_none() && is_old {
@@ -168,7 +170,7 @@ impl Mirror {
     ) -> Option<Arc<UntakenGuard>> {
         let waiting = self.waiting.as_mut()?;
         if index == 0 {
-            // It stands for all events behind the last one that was applied.
+            // The snapshot replaces all events behind the last one that was applied.
             let first = sequence.min(self.sequence.saturating_add(1));
             let guard = Some(self.untaken.guard(first));
             *waiting = Waiting { sequence, guard, ..Waiting::default() };
@@ -182,7 +184,7 @@ impl Mirror {
         waiting.guard.clone()
     }
 
-    /// Notes that a snapshot has a conversation. False if it has ended and is known.
+    /// Records that the snapshot has a conversation. Returns false if that one was shown and has ended.
     pub(super) fn list(&mut self, id: u64) -> bool {
         if let Some(waiting) = &mut self.waiting {
             waiting.listed.insert(id);
@@ -190,8 +192,8 @@ impl Mirror {
         id > self.highest || self.open.contains_key(&id)
     }
 
-    /// The last part of a snapshot as of `sequence` has come. Returns the conversations that are not
-    /// in it: they ended before.
+    /// Completes a snapshot as of `sequence`, whose last part has arrived. Returns the open conversations
+    /// that the snapshot does not have, since they have ended.
     pub(super) fn complete(&mut self, sequence: u64, now: Instant) -> Vec<u64> {
         let listed = self.waiting.take().unwrap_or_default().listed;
         self.sequence = sequence;
@@ -201,8 +203,8 @@ impl Mirror {
         missing.copied().collect()
     }
 
-    /// The events that operators have taken, if they are more than the replica knows; with
-    /// `repeats`, in any case.
+    /// The confirmation of the events that operators have taken, if there are new ones; with `repeats`,
+    /// in any case.
     pub(super) fn seen(&mut self, repeats: bool) -> Option<Seen> {
         let before_first = self.untaken.first().map(|first| first.saturating_sub(1));
         let taken = before_first.map_or(self.sequence, |before| before.min(self.sequence));
@@ -216,7 +218,7 @@ impl Mirror {
         Some(Seen { sequence, all, through: self.highest })
     }
 
-    /// Whether operators have to take events.
+    /// Whether there are events that operators have not taken.
     pub(super) fn has_untaken(&self) -> bool {
         self.untaken.first().is_some()
     }
@@ -249,9 +251,8 @@ impl Mirror {
 }
 
 impl Mirrored {
-    /// Of the last `count` of `total` messages in the conversation, the number of those that are
-    /// known already; and the number of messages before them that are missing. All are known from
-    /// then on.
+    /// The number of messages that are known already among the last `count` of `total`, and the number of
+    /// messages that are missing before these. All count as known from then on.
     pub(super) fn known(&mut self, total: u64, count: usize) -> (usize, u64) {
         let first = total.saturating_sub(count as u64);
         let known = self.messages.saturating_sub(first).min(count as u64);

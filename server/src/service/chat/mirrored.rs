@@ -1,32 +1,37 @@
-//! Events and snapshots of other replicas, applied to the conversations that operators see here.
+//! The application of events and snapshots of other replicas to the conversations that operators see
+//! here, which ends with those replicas.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use echogate_proto::chat::{Author, Conversation, Ending, Message, ToOperator};
 
 use super::{
-    hub::State,
+    hub::{Hub, State},
     kept::Kept,
     mirror::Mirror,
     operator_queues::Guard,
+    remote::{Published, Remote},
     requests::{OperatorNumbers, RemoteOperator},
+    snapshot::Part,
     untaken::UntakenGuard,
 };
-use crate::{connections::replica::ReplicaId, text::escape::escape};
+use crate::{connections::replicas::ReplicaId, text::escape::escape};
 
 /// The most open conversations of other replicas that operators see.
 pub(super) const MIRRORED: usize = 2000;
 
-/// The origin of an event or of a part of a snapshot.
-pub(super) struct Origin<'a> {
-    pub(super) me: ReplicaId,
-    pub(super) owner: ReplicaId,
-    /// The operators of other replicas that the owner names.
-    pub(super) operators: &'a [(u64, RemoteOperator)],
+/// The origin of an event or of a part of a snapshot, and the numbers of operators in it.
+struct Origin<'a> {
+    /// This replica.
+    me: ReplicaId,
+    /// The replica that sent the event or the part.
+    owner: ReplicaId,
+    /// The operators of other replicas in the event, by their numbers at the owner.
+    operators: &'a [(u64, RemoteOperator)],
     /// The numbers of operators here.
-    pub(super) numbers: &'a mut OperatorNumbers,
-    /// Kept by all that operators receive of it.
-    pub(super) guard: &'a Arc<UntakenGuard>,
+    numbers: &'a mut OperatorNumbers,
+    /// The guard that every event for operators keeps.
+    guard: &'a Arc<UntakenGuard>,
 }
 
 impl Origin<'_> {
@@ -34,6 +39,7 @@ impl Origin<'_> {
         Some(Guard::Mirrored { _guard: self.guard.clone() })
     }
 
+    /// The number here of the operator with a `number` at the owner; `new` if there is none yet.
     fn number(&mut self, number: u64, new: impl FnOnce() -> u64) -> u64 {
         let named = self.operators.iter().find(|(named, _)| *named == number);
         let of_owner = RemoteOperator { replica: self.owner, number };
@@ -45,9 +51,72 @@ impl Origin<'_> {
     }
 }
 
+impl Hub {
+    /// Applies an event of another replica, if it is the next one.
+    pub(crate) fn apply(
+        &self,
+        owner: ReplicaId,
+        (sequence, event, operators): Published<ToOperator>,
+    ) {
+        // The guard must not be dropped while the hub is locked.
+        let _guard = self.with_remote(|state, remote| {
+            let mirrored = remote.mirrored();
+            let Remote { me, mirrors, numbers, .. } = remote;
+            let mirror = mirrors.get_mut(&owner)?;
+            let guard = mirror.next(sequence)?;
+            let operators = &operators;
+            let origin = Origin { me: *me, owner, operators, numbers, guard: &guard };
+            state.apply(mirror, event, origin, mirrored);
+            Some(guard)
+        });
+    }
+
+    /// Applies a part of a snapshot of another replica, if it is the next one.
+    pub(crate) fn apply_part(&self, owner: ReplicaId, part: Part, now: Instant) {
+        let _guard = self.with_remote(|state, remote| {
+            let others = remote.mirrored() - remote.mirrors.get(&owner).map_or(0, Mirror::len);
+            let Remote { me, mirrors, numbers, .. } = remote;
+            let mirror = mirrors.get_mut(&owner)?;
+            let guard = mirror.next_part(part.index, part.sequence, now)?;
+            let operators = &part.operators;
+            for kept in part.conversations {
+                let origin = Origin { me: *me, owner, operators, numbers, guard: &guard };
+                let mirrored = others + mirror.len();
+                state.apply_kept(mirror, kept, origin, mirrored);
+            }
+            if part.is_last {
+                for id in mirror.complete(part.sequence, now) {
+                    let guard = Some(Guard::Mirrored { _guard: guard.clone() });
+                    state.end_mirrored(mirror, id, Ending::Vanished, guard);
+                }
+            }
+            Some(guard)
+        });
+    }
+
+    /// Ends the conversations of all replicas that are not in `members`.
+    pub(crate) fn remove_gone(&self, members: &[ReplicaId]) {
+        self.with_remote(|state, remote| {
+            for (_, mut mirror) in remote.mirrors.extract_if(.., |id, _| !members.contains(id)) {
+                let ids: Vec<u64> = mirror.open().map(|(_, id)| id).collect();
+                if !ids.is_empty() {
+                    let (name, count) = (&mirror.name, ids.len());
+                    let text = format!(
+                        "replica {name} is gone; {count} open conversations with its clients end here"
+                    );
+                    state.operators.report(ToOperator::Error { text }, None);
+                }
+                for id in ids {
+                    state.end_mirrored(&mut mirror, id, Ending::Vanished, None);
+                }
+            }
+        });
+    }
+}
+
 impl State {
     /// Applies the next event of another replica. `mirrored` conversations are open.
-    pub(super) fn apply(
+    fn apply(
         &mut self,
         mirror: &mut Mirror,
         event: ToOperator,
@@ -101,9 +170,8 @@ impl State {
         self.operators.report(ToOperator::Opened { conversation }, origin.guard());
     }
 
-    /// Applies what a snapshot has of a conversation of another replica. `mirrored` conversations are
-    /// open.
-    pub(super) fn apply_kept(
+    /// Applies a conversation in a snapshot of another replica. `mirrored` conversations are open.
+    fn apply_kept(
         &mut self,
         mirror: &mut Mirror,
         Kept { mut conversation, total }: Kept,
@@ -144,7 +212,7 @@ impl State {
             let number = origin.number(number, || self.operators.new_number());
             message.from = Author::Operator(number);
         }
-        // The owner has done so, too; whoever may use the broker could send anything.
+        // The owner has escaped the text, but any client of the broker could have sent this message.
         let parts: Vec<String> = message.text.split('\t').map(escape).collect();
         message.text = parts.join("\t");
         self.conversations.said_remotely(local, &message);
@@ -153,6 +221,7 @@ impl State {
         self.conversations.keep(local, message);
     }
 
+    /// An ending with the number here of its operator.
     fn ending(&mut self, ending: Ending, origin: &mut Origin<'_>) -> Ending {
         match ending {
             Ending::Operator(number) => {
@@ -163,13 +232,7 @@ impl State {
     }
 
     /// Ends a conversation of another replica.
-    pub(super) fn end_mirrored(
-        &mut self,
-        mirror: &mut Mirror,
-        id: u64,
-        ending: Ending,
-        guard: Option<Guard>,
-    ) {
+    fn end_mirrored(&mut self, mirror: &mut Mirror, id: u64, ending: Ending, guard: Option<Guard>) {
         if let Some(conversation) = mirror.end(id)
             && self.conversations.end(conversation, ending)
         {

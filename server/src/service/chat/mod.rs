@@ -9,13 +9,13 @@
 //! The [`Hub`] keeps the conversations and reports every change to every operator. Its parts, each
 //! using only those below it:
 //!
-//! - `replicas`: the operations of a cluster; `mirrored`: events of other replicas, applied here
+//! - `replicas`: the operations of a cluster; `mirrored`: the application of other replicas' events
 //! - `hub`: the operations of clients and operators
-//! - `remote`: the other replicas; `mirror`: the conversations of one of them, the order of its events
+//! - `remote`: the other replicas; `mirror`: the mirror of one of them, the order of its events
 //! - `untaken`: events of another replica that operators have not taken; `requests`: the answers to
 //!   requests of others, the numbers of their operators; `snapshot`: conversations for other replicas
 //! - `conversations`: conversations and the messages that are kept of them
-//! - `delivery`: the fate of messages; `kept`: a conversation for other replicas
+//! - `delivery`: the outcomes of messages; `kept`: a conversation for other replicas
 //! - `memory_shares`: the memory for messages, shared fairly between clients
 //! - `operator_queues`: events for operators, queued until an operator takes them
 //! - `token`: the secret that operators present

@@ -40,8 +40,7 @@ pub(super) struct Operators {
     deferred: Deferred,
 }
 
-/// Effects of a change that may end tasks which need the hub's lock: they take place after it is
-/// released.
+/// Effects of a change that may end tasks which need the hub's lock, and take place after its release.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     wake: Vec<Waker>,
@@ -172,7 +171,7 @@ impl Operators {
         }
     }
 
-    /// Removes an operator that does not keep up; it learns that from its next poll.
+    /// Removes an operator that does not keep up. Its next poll reports that.
     fn disconnect(&mut self, operator: u64) {
         if self.remove(operator) {
             tracing::warn!(operator, "operator disconnected: it does not read its events");

@@ -16,19 +16,20 @@ use super::{
     operator_queues::Event,
     requests::{OperatorNumbers, RemoteOperator},
 };
-use crate::connections::replica::ReplicaId;
+use crate::connections::replicas::ReplicaId;
 
-/// Events that wait to be published. Those that exceed it are lost, and a snapshot replaces them.
+/// The most events that wait to be published. Further ones are lost, and a snapshot replaces them.
 const PUBLISHED: usize = 1024;
 
-/// The time without any confirmation after which a client's message counts as queued. It is longer
-/// than an operator that does not read is waited for.
+/// The time without confirmations after which a client's message counts as queued: longer than the time
+/// after which an operator that does not read is disconnected.
 const UNCONFIRMED: Duration = Duration::from_secs(12);
 
-/// Messages of operators that wait to be sent to other replicas.
+/// The most messages of operators that wait to be sent to other replicas.
 const OPERATOR_MESSAGES: usize = 64;
 
-/// An event with its sequence number, and the operators of other replicas in it.
+/// The sequence number of an event, the event, and the operators of other replicas in it by their
+/// numbers here.
 pub(crate) type Published<E> = (u64, E, Vec<(u64, RemoteOperator)>);
 
 /// A message of an operator here for a client of another replica.
@@ -42,11 +43,10 @@ pub(crate) struct OperatorMessage {
     pub(crate) owner: ReplicaId,
     /// The conversation's number there.
     pub(crate) conversation: u64,
-    /// The text.
     pub(crate) text: String,
 }
 
-/// What the hub passes to the cluster.
+/// The channels by which the hub passes events and messages to the cluster.
 #[derive(Debug)]
 pub(crate) struct Feed {
     /// Events of the conversations of this replica.
@@ -61,12 +61,12 @@ pub(crate) struct Feed {
 
 /// A client's message that no operator here sees and no other replica has confirmed.
 #[derive(Debug)]
-pub(super) struct Unconfirmed {
-    pub(super) sequence: u64,
-    pub(super) conversation: u64,
-    /// The time from which on a confirmation is waited for.
+struct Unconfirmed {
+    sequence: u64,
+    conversation: u64,
+    /// The time from which on [`UNCONFIRMED`] counts.
     since: Instant,
-    /// The event, which keeps the client's permit; None if a replica does not show the conversation.
+    /// The event, which keeps the client's permit; `None` if a replica does not show the conversation.
     event: Option<Arc<Event>>,
 }
 
@@ -82,11 +82,11 @@ pub(super) struct Remote {
     sequence: u64,
     /// Events that were lost because too many waited.
     pub(super) unpublished: u64,
-    /// Other replicas want the events.
+    /// Whether events are published: other replicas have operators.
     pub(super) is_wanted: bool,
-    /// The replica is connected to the broker.
+    /// Whether there is a connection to the broker.
     pub(super) is_connected: bool,
-    /// The operators of other replicas.
+    /// The number of operators of other replicas.
     pub(super) online: usize,
     unconfirmed: VecDeque<Unconfirmed>,
     pub(super) numbers: OperatorNumbers,
@@ -94,7 +94,7 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// A cluster without other replicas, in which this one is `me`.
+    /// A cluster in which no other replica is known, and this one is `me`.
     pub(super) fn new(me: ReplicaId) -> (Remote, Feed) {
         let (events, event_receiver) = mpsc::channel(PUBLISHED);
         let (messages, message_receiver) = mpsc::channel(OPERATOR_MESSAGES);
@@ -157,14 +157,19 @@ impl Remote {
         });
     }
 
-    /// Removes the messages that another replica's operators have seen: calls `on_seen` with their
+    /// The number of messages that are not confirmed.
+    pub(super) fn unconfirmed(&self) -> usize {
+        self.unconfirmed.len()
+    }
+
+    /// Removes the messages that another replica's operators have seen, and calls `on_seen` with their
     /// conversations. Returns the events that are to be dropped.
     pub(super) fn confirm(&mut self, seen: Seen, mut on_seen: impl FnMut(u64)) -> Vec<Arc<Event>> {
         let (now, mut dropped, mut has_progress) = (Instant::now(), Vec::new(), false);
         self.unconfirmed.retain_mut(|message| {
             let is_shown = seen.shows(message.conversation);
             if message.sequence > seen.sequence {
-                // Operators read, if slowly.
+                // Operators are reading: the time for the messages behind begins anew.
                 if is_shown && has_progress {
                     message.since = now;
                 }
@@ -180,7 +185,8 @@ impl Remote {
         dropped
     }
 
-    /// Removes the messages that were not confirmed in time by `now`, or all of them.
+    /// Removes the messages that were not confirmed in time by `now`; without `now`, all of them.
+    /// Returns their conversations and events.
     pub(super) fn expire(&mut self, now: Option<Instant>) -> Vec<(u64, Option<Arc<Event>>)> {
         let is_over =
             |message: &Unconfirmed| now.is_none_or(|now| now - message.since >= UNCONFIRMED);
@@ -200,7 +206,7 @@ impl Remote {
         numbers.filter_map(|number| Some((number, self.numbers.operator(number)?))).collect()
     }
 
-    /// Sets the number of operators here, of which other replicas learn.
+    /// Sets the number of operators here, which other replicas are told.
     pub(super) fn count_operators(&self, count: usize) {
         self.operators.send_if_modified(|before| std::mem::replace(before, count) != count);
     }
@@ -231,7 +237,7 @@ impl Remote {
     }
 }
 
-/// The operators that an event names.
+/// The numbers of the operators that an event names.
 fn of_event(event: &ToOperator) -> impl Iterator<Item = u64> {
     let number = match event {
         ToOperator::Said { message, .. } => author(message),

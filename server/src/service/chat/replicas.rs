@@ -3,31 +3,30 @@
 //!
 //! A conversation has one owner, the replica of its client, whose hub decides on everything. Each event
 //! of the owner's conversations has a sequence number. A replica with operators applies the events
-//! in order; where one is missing, it asks for a snapshot, for which the owner's history is enough.
+//! in order; after a gap it requests a snapshot, which the owner builds from its history.
 
 use std::time::Instant;
 
-use echogate_proto::chat::{Ending, ToOperator};
+use echogate_proto::chat::ToOperator;
 
 use super::{
     delivery::Undelivered,
     hub::{Hub, State, check_text},
     kept::Kept,
     mirror::{Mirror, Seen},
-    mirrored::{MIRRORED, Origin},
-    operator_queues::Guard,
-    remote::{Feed, Published, Remote},
+    mirrored::MIRRORED,
+    remote::{Feed, Remote},
     requests::RemoteOperator,
     snapshot::{Part, parts},
 };
-use crate::connections::replica::ReplicaId;
+use crate::connections::replicas::ReplicaId;
 
 /// The notice to clients whose operators cannot be reached any more.
 const UNREACHABLE: &str =
     "* the operators cannot be reached at the moment; your messages are kept until they can";
 
 impl Hub {
-    /// Takes part in a cluster as `me`, from now on.
+    /// Joins a cluster as the replica `me`.
     pub(crate) fn join(&self, me: ReplicaId) -> Feed {
         let (remote, feed) = Remote::new(me);
         self.change(|state| state.remote = Some(Box::new(remote)));
@@ -44,7 +43,7 @@ impl Hub {
         self.with_remote(|_, remote| std::mem::take(&mut remote.unpublished)).unwrap_or_default()
     }
 
-    /// The connection to the broker is there, or lost. Operators and clients learn of a loss that
+    /// Sets whether there is a connection to the broker. Operators and clients are told of a loss that
     /// concerns them.
     pub(crate) fn set_connected(&self, is_connected: bool) {
         self.with_remote(|state, remote| {
@@ -60,12 +59,12 @@ impl Hub {
         });
     }
 
-    /// Sets the number of operators of other replicas. Clients learn if the last ones are `lost`.
+    /// Sets the number of operators of other replicas. Clients are told if the last ones are `lost`.
     pub(crate) fn set_online(&self, online: usize, lost: bool) {
         self.with_remote(|state, remote| set_online(state, remote, online, lost));
     }
 
-    /// Mirrors the conversations of a replica from now on, if it is not known and there are operators.
+    /// Mirrors the conversations of a replica from now on, if there are operators here.
     pub(crate) fn mirror(&self, id: ReplicaId, name: &str) {
         self.with_remote(|state, remote| {
             if !state.operators.is_empty() {
@@ -74,7 +73,7 @@ impl Hub {
         });
     }
 
-    /// Removes all mirrors: nobody here sees them.
+    /// Removes all mirrors, unless there are operators here.
     pub(crate) fn remove_mirrors(&self) {
         self.with_remote(|state, remote| {
             if state.operators.is_empty() {
@@ -84,26 +83,7 @@ impl Hub {
         });
     }
 
-    /// Ends the conversations of all replicas that are not in `members`.
-    pub(crate) fn remove_gone(&self, members: &[ReplicaId]) {
-        self.with_remote(|state, remote| {
-            for (_, mut mirror) in remote.mirrors.extract_if(.., |id, _| !members.contains(id)) {
-                let ids: Vec<u64> = mirror.open().map(|(_, id)| id).collect();
-                if !ids.is_empty() {
-                    let (name, count) = (&mirror.name, ids.len());
-                    let text = format!(
-                        "replica {name} is gone; {count} open conversations with its clients end here"
-                    );
-                    state.operators.report(ToOperator::Error { text }, None);
-                }
-                for id in ids {
-                    state.end_mirrored(&mut mirror, id, Ending::Vanished, None);
-                }
-            }
-        });
-    }
-
-    /// Takes the sequence number of a replica's heartbeat.
+    /// Applies the sequence number in a replica's heartbeat.
     pub(crate) fn announce(&self, id: ReplicaId, sequence: u64) {
         self.with_remote(|_, remote| {
             if let Some(mirror) = remote.mirrors.get_mut(&id) {
@@ -146,7 +126,7 @@ impl Hub {
         parts(sequence, kept, &operators.into_iter().collect(), most)
     }
 
-    /// Operators of another replica have seen events of this one.
+    /// Applies a confirmation: operators of another replica have seen events of this one.
     pub(crate) fn confirm(&self, seen: Seen) {
         self.with_remote(|state, remote| {
             let State { conversations, operators, .. } = state;
@@ -158,7 +138,12 @@ impl Hub {
         });
     }
 
-    /// Clients whose messages were not confirmed in time learn that they are queued.
+    /// The number of clients' messages that another replica is to confirm.
+    pub(crate) fn unconfirmed(&self) -> usize {
+        self.with_remote(|_, remote| remote.unconfirmed()).unwrap_or_default()
+    }
+
+    /// Tells clients whose messages were not confirmed in time that the messages are queued.
     pub(crate) fn expire_unconfirmed(&self, now: Instant) {
         self.with_remote(|state, remote| {
             for (conversation, event) in remote.expire(Some(now)) {
@@ -168,11 +153,11 @@ impl Hub {
         });
     }
 
-    /// The events of other replicas that operators here have seen, if they are more than before;
-    /// with `repeats`, in any case.
+    /// Confirmations of the events of other replicas that operators here have seen: of new ones, and
+    /// with `repeats` of all.
     pub(crate) fn seen(&self, repeats: bool) -> Vec<(ReplicaId, Seen)> {
         self.with_remote(|state, remote| {
-            // The events of operators that were removed are dropped, and seen by nobody.
+            // Operators that were removed have dropped events without seeing them.
             if state.operators.is_empty() {
                 return Vec::new();
             }
@@ -229,51 +214,11 @@ impl Hub {
         self.change(|state| state.operators.tell(operator, ToOperator::Error { text }));
     }
 
-    /// Applies an event of another replica, if it is the next one.
-    pub(crate) fn apply(
+    /// Changes the state together with the state of other replicas, if this replica is in a cluster.
+    pub(super) fn with_remote<T>(
         &self,
-        owner: ReplicaId,
-        (sequence, event, operators): Published<ToOperator>,
-    ) {
-        // The guard must not be dropped while the hub is locked.
-        let _guard = self.with_remote(|state, remote| {
-            let mirrored = remote.mirrored();
-            let Remote { me, mirrors, numbers, .. } = remote;
-            let mirror = mirrors.get_mut(&owner)?;
-            let guard = mirror.next(sequence)?;
-            let operators = &operators;
-            let origin = Origin { me: *me, owner, operators, numbers, guard: &guard };
-            state.apply(mirror, event, origin, mirrored);
-            Some(guard)
-        });
-    }
-
-    /// Applies a part of a snapshot of another replica, if it is the next one.
-    pub(crate) fn apply_part(&self, owner: ReplicaId, part: Part, now: Instant) {
-        let _guard = self.with_remote(|state, remote| {
-            let others = remote.mirrored() - remote.mirrors.get(&owner).map_or(0, Mirror::len);
-            let Remote { me, mirrors, numbers, .. } = remote;
-            let mirror = mirrors.get_mut(&owner)?;
-            let guard = mirror.next_part(part.index, part.sequence, now)?;
-            let operators = &part.operators;
-            for kept in part.conversations {
-                let origin = Origin { me: *me, owner, operators, numbers, guard: &guard };
-                let mirrored = others + mirror.len();
-                state.apply_kept(mirror, kept, origin, mirrored);
-            }
-            if part.is_last {
-                for id in mirror.complete(part.sequence, now) {
-                    let guard = Some(Guard::Mirrored { _guard: guard.clone() });
-                    state.end_mirrored(mirror, id, Ending::Vanished, guard);
-                }
-            }
-            Some(guard)
-        });
-    }
-
-    /// Changes the state together with what is known of other replicas, if this replica is in a
-    /// cluster.
-    fn with_remote<T>(&self, change: impl FnOnce(&mut State, &mut Remote) -> T) -> Option<T> {
+        change: impl FnOnce(&mut State, &mut Remote) -> T,
+    ) -> Option<T> {
         self.change(|state| {
             let mut remote = state.remote.take()?;
             let changed = change(state, &mut remote);
@@ -284,7 +229,7 @@ impl Hub {
 }
 
 impl State {
-    /// Drops the events that other replicas have not confirmed: operators here see all.
+    /// Drops the events that other replicas have not confirmed, since operators here see all.
     pub(super) fn drop_unconfirmed(&mut self) {
         let unconfirmed = self.remote.iter_mut().flat_map(|remote| remote.expire(None));
         for event in unconfirmed.filter_map(|(_, event)| event) {
@@ -293,7 +238,7 @@ impl State {
     }
 }
 
-/// Sets the number of operators of other replicas. Clients learn if the last ones are `lost`.
+/// Sets the number of operators of other replicas. Clients are told if the last ones are `lost`.
 fn set_online(state: &mut State, remote: &mut Remote, online: usize, lost: bool) {
     let before = std::mem::replace(&mut remote.online, online);
     remote.is_wanted = online > 0;

@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::connections::replica::ReplicaId;
+use crate::connections::replicas::ReplicaId;
 
-/// Operators of other replicas that have numbers here.
+/// The most operators of other replicas that have numbers here.
 const MAX_OPERATORS: usize = 4096;
 
 /// An operator of any replica.
@@ -26,7 +26,7 @@ pub(super) struct OperatorNumbers {
 }
 
 impl OperatorNumbers {
-    /// The number of an operator; `new` if it has none yet.
+    /// The number of an operator here; `new` for the first time.
     pub(super) fn number(&mut self, operator: RemoteOperator, new: impl FnOnce() -> u64) -> u64 {
         if let Some(number) = self.by_operator.get(&operator) {
             return *number;
@@ -46,7 +46,7 @@ impl OperatorNumbers {
     }
 }
 
-/// The answers to the last requests of other replicas: one that is repeated is not executed again.
+/// The answers to the last requests of other replicas, so that a repeated request is not executed again.
 #[derive(Debug)]
 pub(crate) struct Recent<T> {
     answers: HashMap<(ReplicaId, u64), T>,
@@ -61,7 +61,7 @@ impl<T: Clone> Recent<T> {
         Recent { answers: HashMap::new(), order: VecDeque::new() }
     }
 
-    /// The answer to request `id` of `from`, which is executed if it is new.
+    /// The answer to the request `id` of the replica `from`, which is executed if it is new.
     pub(crate) fn answer(&mut self, from: ReplicaId, id: u64, execute: impl FnOnce() -> T) -> T {
         if let Some(answer) = self.answers.get(&(from, id)) {
             return answer.clone();

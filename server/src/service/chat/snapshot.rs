@@ -1,13 +1,11 @@
 //! A snapshot of the conversations of one replica, in parts that a broker takes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem::take};
 
 use serde::{Deserialize, Serialize};
 
 use super::{kept::Kept, requests::RemoteOperator};
-
-/// The most bytes of JSON in one part, where the broker takes as many.
-const PART: usize = 256 << 10;
+use crate::connections::replicas::PartSize;
 
 /// A part of a snapshot of the conversations of one replica.
 #[derive(Debug, Serialize, Deserialize)]
@@ -16,29 +14,25 @@ pub(crate) struct Part {
     pub(super) sequence: u64,
     /// The number of the part, from 0.
     pub(super) index: u32,
-    /// There is no further part.
+    /// Whether there is no further part.
     pub(super) is_last: bool,
     pub(super) conversations: Vec<Kept>,
     pub(super) operators: Vec<(u64, RemoteOperator)>,
 }
 
-/// The parts of a snapshot as of `sequence`, of at most `most` bytes of JSON each. They name
-/// `operators` of other replicas.
+/// The parts of a snapshot as of `sequence`, of at most `most` bytes of JSON each, with those of the
+/// `operators` of other replicas that the part names.
 pub(super) fn parts(
     sequence: u64,
     kept: Vec<Kept>,
     operators: &BTreeMap<u64, RemoteOperator>,
     most: usize,
 ) -> Vec<Part> {
-    let most = most.min(PART);
-    let (mut parts, mut last, mut size) = (Vec::new(), Vec::new(), 0);
+    let (mut parts, mut last, mut size) = (Vec::new(), Vec::new(), PartSize::new(most));
     for piece in kept.into_iter().flat_map(|kept| kept.split(most)) {
-        let bytes = piece.json_size();
-        if size + bytes > most && !last.is_empty() {
-            parts.push(std::mem::take(&mut last));
-            size = 0;
+        if size.begins(piece.json_size()) {
+            parts.push(take(&mut last));
         }
-        size += bytes;
         last.push(piece);
     }
     parts.push(last);
@@ -65,7 +59,7 @@ mod tests {
     use echogate_proto::chat::{Author, Conversation, Message};
 
     use super::*;
-    use crate::connections::replica::ReplicaId;
+    use crate::connections::replicas::ReplicaId;
 
     fn kept(id: u64, messages: Vec<Message>) -> Kept {
         let total = messages.len() as u64;

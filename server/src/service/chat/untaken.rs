@@ -1,4 +1,4 @@
-//! The events of another replica that operators here have not taken yet.
+//! Events of another replica that operators here have not taken yet.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,8 @@ pub(super) struct Untaken {
     changed: Arc<Notify>,
 }
 
-/// One event, or one snapshot, until the last operator has taken or dropped all that it consists of.
+/// The guard of an event or of a snapshot, dropped when the last operator has taken or dropped all that
+/// came of it.
 #[derive(Debug)]
 pub(super) struct UntakenGuard {
     untaken: Untaken,

@@ -179,9 +179,11 @@ fn a_flood_waits_for_an_operator_at_another_replica_that_reads_late() {
     let lines: String = (0..LINES).map(|number| line(number) + "\n").collect();
     let sent = write_until_blocked(&mut client, lines.as_bytes());
     assert!(sent < lines.len(), "nothing waits for the operator");
+    assert!(a.metric("echogate_cluster_unconfirmed") > 0);
     for number in 0..sent / 4000 {
         assert_eq!(operator.receive_said().2, line(number));
     }
+    a.wait_for_metric("echogate_cluster_unconfirmed", |count| count == 0);
 }
 
 #[test]

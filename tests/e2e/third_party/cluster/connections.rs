@@ -10,8 +10,8 @@ use std::{
 use echogate_proto::api::{ClusterConnections, Connection, Event, ReplicaConnections};
 use echogate_tests::{
     http::{self, connect, exchange},
-    server::{Server, WAIT_TIMEOUT},
-    tcp::read_exactly,
+    server::{Server, WAIT_TIMEOUT, wait_until},
+    tcp::round_trip,
 };
 
 use super::{Broker, replica};
@@ -37,8 +37,7 @@ pub(super) fn list(replica: &Server) -> Vec<ReplicaConnections> {
 /// A client of a replica's `upper`, after an exchange.
 pub(super) fn client(replica: &Server) -> TcpStream {
     let mut client = connect(replica.address("upper"));
-    client.write_all(b"hello").unwrap();
-    read_exactly(&mut client, 5);
+    round_trip(&mut client, b"hello");
     client
 }
 
@@ -127,8 +126,7 @@ fn events_of_all_replicas_are_followed_at_one_and_only_its_own_are_tapped_and_cl
     assert_eq!((mine.replica, known.total), (None, 2));
     assert!(theirs.replica.is_some(), "{theirs:?}");
 
-    other.write_all(b"moved").unwrap();
-    read_exactly(&mut other, 5);
+    round_trip(&mut other, b"moved");
     known.wait(&mut subscriber, |known| (known.of(&other)?.carried.bytes_sent == 10).then_some(()));
 
     let tap = http::get(here.address("http"), &format!("/api/connections/{}/tap", theirs.id));
@@ -179,8 +177,7 @@ fn without_the_broker_the_others_are_missing_and_own_connections_are_listed() {
     known.wait(&mut subscriber, |known| (known.total == 2).then_some(()));
     broker.kill();
     known.wait(&mut subscriber, |known| (known.missing == 2 && known.total == 1).then_some(()));
-    own.write_all(b"still").unwrap();
-    read_exactly(&mut own, 5);
+    round_trip(&mut own, b"still");
     let listed = list(&here);
     assert_eq!(listed.iter().filter(|it| it.missing).count(), 2, "{listed:?}");
     broker.start_again();
@@ -222,10 +219,7 @@ fn replicas_send_their_connections_only_while_somebody_watches() {
     known.wait(&mut subscriber, |known| (known.total == 1).then_some(()));
     assert!(beats(3) > 0);
     drop(subscriber);
-    let start = Instant::now();
-    while beats(6) > 0 {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "they go on");
-    }
+    wait_until("they go on", || beats(6) == 0);
 }
 
 #[test]

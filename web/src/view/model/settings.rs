@@ -69,6 +69,23 @@ impl Model {
         storage::write(&Stored { connections, saved: self.saved.clone(), history })
     }
 
+    /// Whether a reload of the page would lose something that is neither stored nor exported.
+    pub(in crate::view) fn is_lost_by_reload(&self) -> bool {
+        let shared = browser::shared().map(|link| link.draft);
+        let history = self.history.borrow();
+        let is_kept = |draft: &Draft| {
+            let mut stored = history.messages().chain(&self.saved);
+            draft.text.is_empty()
+                || shared.as_ref() == Some(draft)
+                || draft.text.len() <= storage::MAX_TEXT && stored.any(|it| it == draft)
+        };
+        let is_lost = |connection: &Connection| {
+            let compose = &connection.compose;
+            connection.is_lost_by_reload() || compose.template.is_none() && !is_kept(&compose.draft)
+        };
+        self.operator.is_connected() || self.connections.iter().any(is_lost)
+    }
+
     /// Forgets what is stored: saved messages, the history, and the settings of connections.
     pub(in crate::view) fn forget(&mut self) {
         self.saved.clear();

@@ -4,8 +4,8 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-/// The identifier of a process in its cluster, chosen at random when it starts. Subjects and
-/// messages have it in hexadecimal digits.
+/// The identifier of a process in its cluster, chosen at random when it starts. Subjects and messages
+/// contain it as 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub(crate) struct ReplicaId(u64);

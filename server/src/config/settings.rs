@@ -1,0 +1,150 @@
+//! The settings of the server as decided from all sources.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use echogate_proto::close::CloseCode;
+use jiff::tz::TimeZone;
+
+use super::{
+    ActivatedNames, AllowedOrigin, BasePath, ClusterSettings, ForwardSpec, HandoverPath,
+    ListenAddr, ListenerSpec, LogFormat, RouteSpec, TargetSpec, endpoints::Endpoints, proxies,
+};
+use crate::{
+    net::{
+        authority::AllowedHost,
+        networks::{Network, TrustedProxy},
+        proxy::selection::Proxies,
+        tls::server::ServerTls,
+    },
+    recorder::RecorderSettings,
+    service::{Service, chat::Token},
+};
+
+/// The settings of the server, merged from all sources and validated.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Addresses that HTTP is served on: over TCP or a Unix socket, and as HTTPS over TLS.
+    pub(crate) http: Vec<Bind<ListenAddr>>,
+    /// The path below which a proxy publishes the server; empty for none.
+    pub(crate) base_path: BasePath,
+    /// Services on endpoints of their own.
+    pub(crate) listeners: Vec<Bind<ListenerSpec>>,
+    /// The WebSocket paths.
+    pub(crate) routes: Vec<RouteSpec>,
+    /// The sockets whose connections are passed to an upstream.
+    pub(crate) forwards: Vec<ForwardSpec>,
+    /// The listen backlog.
+    pub(crate) backlog: u32,
+    /// The time zone of the service `time`.
+    pub(crate) timezone: TimeZone,
+    /// The format of the log.
+    pub(crate) log_format: LogFormat,
+    /// The token of chat's operators; None generates one.
+    pub(crate) operator_token: Option<Token>,
+    /// The certificate and key of HTTPS and of the TLS listeners.
+    pub(crate) tls: Option<Arc<ServerTls>>,
+    /// The directory of the page; None serves the built-in page.
+    pub(crate) web_root: Option<PathBuf>,
+    /// Origins whose pages may connect, besides the server's own.
+    pub(crate) allow_origin: Vec<AllowedOrigin>,
+    /// Accepted `Host` names, besides IP addresses and localhost.
+    pub(crate) allow_host: Vec<AllowedHost>,
+    /// Networks whose connections begin with a PROXY header.
+    pub(crate) proxy_protocol_from: Vec<Network>,
+    /// Proxies whose `X-Forwarded-*` and `Forwarded` headers are trusted.
+    pub(crate) forwarded_from: Vec<TrustedProxy>,
+    /// The proxies through which upstreams are connected to.
+    pub(crate) proxies: Proxies,
+    /// The recorder; None records nothing.
+    pub(crate) record: Option<RecorderSettings>,
+    /// The time limit of a shutdown, from the signal.
+    pub(crate) drain: Duration,
+    /// The time at the beginning of a shutdown for which connections are still accepted.
+    pub(crate) drain_delay: Duration,
+    /// The close code of a shutdown.
+    pub(crate) drain_code: CloseCode,
+    /// The socket of the handover; None hands over nothing.
+    pub(crate) handover: Option<HandoverPath>,
+    /// The broker of the replicas; `None` joins no cluster.
+    pub(crate) cluster: Option<ClusterSettings>,
+    /// The largest accepted WebSocket message, in bytes.
+    pub(crate) max_message: u64,
+    /// The most simultaneous connections.
+    pub(crate) max_connections: u32,
+    /// The most connections of one IPv4 address or IPv6 /64 network; None is the default, which
+    /// exempts loopback.
+    pub(crate) max_per_address: Option<u32>,
+    /// Whether `/api/*` is answered.
+    pub(crate) api: bool,
+    /// Whether connections may be tapped.
+    pub(crate) tap: bool,
+    /// Whether the API ends connections and the server.
+    pub(crate) control: bool,
+    /// The time limit of a request head, a TLS handshake or a PROXY header.
+    pub(crate) header_timeout: Duration,
+    /// The time for which an HTTP client may accept no byte of a response.
+    pub(crate) write_timeout: Duration,
+    /// The time for which an HTTP connection may be idle between requests.
+    pub(crate) keep_alive_timeout: Duration,
+    /// The time limit of connecting to an upstream.
+    pub(crate) dial_timeout: Duration,
+    /// The time for which a connection may be idle; None disables the limit.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// The time for which a WebSocket client may be silent before a Ping.
+    pub(crate) ping_interval: Duration,
+    /// The time for which a WebSocket client may be silent after a Ping.
+    pub(crate) ping_timeout: Duration,
+}
+
+/// A socket to bind.
+#[derive(Clone, Debug)]
+pub(crate) struct Bind<T> {
+    /// The purpose and the address.
+    pub(crate) spec: T,
+    /// False for a default that is left out if the machine has no IPv6.
+    pub(crate) required: bool,
+}
+
+impl<T> Bind<T> {
+    pub(super) fn map<U>(self, with: impl FnOnce(T) -> U) -> Bind<U> {
+        Bind { spec: with(self.spec), required: self.required }
+    }
+}
+
+impl Settings {
+    /// One line for each upstream that is connected to through a proxy, for the recorder, and for
+    /// the broker.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = proxies::lines(&self.proxies, targets(&self.routes, &self.forwards));
+        lines.extend(self.record.iter().map(|record| format!("record     {record}")));
+        lines.extend(
+            self.cluster.iter().map(|ClusterSettings { url, .. }| {
+                format!("cluster    {} through {url}", url.name)
+            }),
+        );
+        lines
+    }
+
+    /// Checks that a listener, a route or a passed socket uses `service`, which a flag is for.
+    ///
+    /// # Errors
+    ///
+    /// Half a sentence, to be preceded by the flag: why it has no effect.
+    pub(crate) fn check_served(
+        &self,
+        service: Service,
+        activated: &ActivatedNames,
+    ) -> Result<(), String> {
+        let targets = targets(&self.routes, &self.forwards);
+        Endpoints::check_served(&self.listeners, targets, service, activated)
+    }
+}
+
+/// The targets of all routes and forwards.
+pub(super) fn targets<'a>(
+    routes: &'a [RouteSpec],
+    forwards: &'a [ForwardSpec],
+) -> impl Iterator<Item = &'a TargetSpec> {
+    let routes = routes.iter().map(|route| &route.target);
+    routes.chain(forwards.iter().map(|forward| &forward.target))
+}
