@@ -6,7 +6,7 @@ use echogate_proto::recording::Direction;
 
 use super::{
     block::Packets,
-    packet::{self, ACK, FIN, MAX_PAYLOAD, PSH, RST, SYN, Segment},
+    packet::{self, ACK, FIN, MAX_DATAGRAM, MAX_PAYLOAD, PSH, RST, SYN, Segment},
 };
 
 /// The most unacknowledged bytes of a direction: below a window that is not scaled.
@@ -108,7 +108,7 @@ impl Flow {
     fn datagram(&mut self, from: usize, bytes: &[u8], to: &mut Packets<'_>) {
         let mut rest = bytes;
         loop {
-            let (payload, more) = rest.split_at(rest.len().min(MAX_PAYLOAD));
+            let (payload, more) = rest.split_at(rest.len().min(MAX_DATAGRAM));
             if payload.len() < bytes.len() && rest.len() == bytes.len() {
                 let text = format!("a datagram of {} bytes, in several packets", bytes.len());
                 super::add_comment(to.comment, &text);

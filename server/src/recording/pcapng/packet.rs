@@ -9,8 +9,11 @@ pub(super) const RST: u8 = 0x04;
 pub(super) const PSH: u8 = 0x08;
 pub(super) const ACK: u8 = 0x10;
 
-/// The most payload of a packet, in bytes: its headers have room below 64 KiB.
+/// The most payload of a segment, in bytes: its headers have room below 64 KiB.
 pub(super) const MAX_PAYLOAD: usize = 60 * 1024;
+
+/// The most payload of a datagram over UDP and IPv4, in bytes: 65,535 less both headers.
+pub(super) const MAX_DATAGRAM: usize = 65_507;
 
 /// The options of SYN segments: a maximum segment size of 65,495 bytes (as of the loopback
 /// interface), and windows in units of 16 KiB.

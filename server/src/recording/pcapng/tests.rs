@@ -186,6 +186,20 @@ fn the_sides_of_a_relay_are_two_connections_and_unknown_addresses_are_synthetic(
 }
 
 #[test]
+fn the_largest_datagram_of_udp_is_one_packet() {
+    let upstream = Place { side: Side::Upstream, direction: Direction::ToServer };
+    for (length, expected) in [(65_507, 1), (65_508, 2)] {
+        let datagram = WireEvent::Datagram(upstream, Bytes::from(vec![b'x'; length]));
+        let opened = Opened { upstream: Some("udp://127.0.0.1:7".to_owned()), ..Opened::default() };
+        let packets = packets(&file(opened, vec![datagram, closed()]));
+        let datagrams = packets.iter().filter(|packet| packet.segment.is_none());
+        let lengths: Vec<_> = datagrams.map(|packet| packet.payload.len()).collect();
+        assert_eq!(lengths.len(), expected, "{lengths:?}");
+        assert_eq!(lengths.iter().sum::<usize>(), length);
+    }
+}
+
+#[test]
 fn frames_follow_an_opening_handshake() {
     let request = "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket";
     let response = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket";
