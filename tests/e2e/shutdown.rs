@@ -210,16 +210,16 @@ fn a_busy_client_is_ended_between_two_messages() {
     let mut server = Server::start(ECHOGATE, &["--drain", "1m"]);
     let mut client = RawWs::connect(&server, "/ws");
     let mut writer = client.stream.try_clone().unwrap();
-    let (sent, progress) = mpsc::channel();
+    // Megabytes of replies under way would take this client longer to read than the shutdown.
+    let (sent, answered) = mpsc::sync_channel(64);
     let sending = std::thread::spawn(move || {
         let frame = ws::frame(first::TEXT, b"never quiet");
-        while writer.write_all(&frame).is_ok() {
-            sent.send(()).ok();
-        }
+        while sent.send(()).is_ok() && writer.write_all(&frame).is_ok() {}
     });
-    progress.recv().unwrap();
+    assert_eq!(client.read().payload, b"NEVER QUIET");
     server.signal("TERM");
     loop {
+        answered.recv().unwrap();
         let frame = client.read();
         if frame.first == first::CLOSE {
             assert_eq!(frame.close(), (Some(1001), GOODBYE));
@@ -227,6 +227,7 @@ fn a_busy_client_is_ended_between_two_messages() {
         }
         assert_eq!(frame.payload, b"NEVER QUIET");
     }
+    drop(answered);
     client.stream.shutdown(std::net::Shutdown::Both).unwrap();
     sending.join().unwrap();
     assert_eq!(server.wait().code(), Some(0));
