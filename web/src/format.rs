@@ -105,20 +105,25 @@ pub fn clock(at: Millis, minutes_ahead: i32) -> String {
 /// other bytes as hexadecimal digits. It begins at the character or byte `from`, and is cut after
 /// `most`.
 pub fn preview(payload: &Payload, from: usize, most: usize) -> String {
-    let start = if from > 0 { "… " } else { "" };
     if let Some(text) = payload.as_text() {
-        let mut characters = text.chars().skip(from);
-        let mut line = start.to_owned();
-        line.extend(characters.by_ref().take(most).map(visible));
-        if characters.next().is_some() {
-            line.push('…');
-        }
-        return line;
+        return text_preview(text, from, most);
     }
+    let start = if from > 0 { "… " } else { "" };
     let bytes = payload.bytes().get(from..).unwrap_or_default();
     let mut line = format!("{start}{}", hex::encode(&bytes[..bytes.len().min(most)]));
     if bytes.len() > most {
         line.push_str(" …");
+    }
+    line
+}
+
+/// The same for a text.
+pub fn text_preview(text: &str, from: usize, most: usize) -> String {
+    let mut line = if from > 0 { "… ".to_owned() } else { String::new() };
+    let mut characters = text.chars().skip(from);
+    line.extend(characters.by_ref().take(most).map(visible));
+    if characters.next().is_some() {
+        line.push('…');
     }
     line
 }

@@ -156,14 +156,16 @@ impl Operator {
         self.waiting().chain(answered).chain(ended)
     }
 
+    /// The number of conversations that wait for an answer.
+    pub fn waiting_count(&self) -> usize {
+        self.conversations.iter().filter(|it| is_waiting(it)).count()
+    }
+
     /// The conversations that wait for an answer, the longest first.
-    pub fn waiting(&self) -> impl Iterator<Item = &Conversation> {
+    fn waiting(&self) -> impl Iterator<Item = &Conversation> {
         let since = |conversation: &&Conversation| conversation.waiting_since;
-        let mut waiting: Vec<&Conversation> = self
-            .conversations
-            .iter()
-            .filter(|it| it.ending.is_none() && since(it).is_some())
-            .collect();
+        let mut waiting: Vec<&Conversation> =
+            self.conversations.iter().filter(|it| is_waiting(it)).collect();
         waiting.sort_unstable_by(|one, other| {
             since(one).partial_cmp(&since(other)).unwrap_or(std::cmp::Ordering::Equal)
         });
@@ -181,6 +183,10 @@ impl Operator {
             self.unread.retain(|&unread| unread != gone.id);
         }
     }
+}
+
+fn is_waiting(conversation: &Conversation) -> bool {
+    conversation.ending.is_none() && conversation.waiting_since.is_some()
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ impl Target {
         }
     }
 
-    /// What passes on a connection to the target.
+    /// The kind of data that a connection to the target carries.
     pub(super) fn traffic(&self) -> Traffic {
         match self {
             Target::Tcp(_) | Target::Tls(..) | Target::Unix(_) => Traffic::Bytes,

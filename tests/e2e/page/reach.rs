@@ -7,7 +7,7 @@ use echogate_tests::{
     server::Server,
 };
 
-use super::{LATEST, choose, connected, open, page, say};
+use super::{LATEST, choose, connected, open, page, page_at, say};
 use crate::ECHOGATE;
 
 #[test]
@@ -57,6 +57,31 @@ fn the_page_works_below_a_base_path() {
     say(&mut page, "below");
     page.wait_for_text(LATEST, "BELOW");
     page.wait_for("document.querySelector('#endpoints option').value === '/ws'");
+}
+
+#[test]
+fn a_control_click_on_a_route_is_the_browsers() {
+    let Some((_server, mut page)) = page_at("/?path=nope&autoconnect") else { return };
+    page.expect_error("");
+    page.wait_for_text("#routes", "/ws/echo");
+    // In place of the browser, which would open the link in a new tab.
+    page.eval(
+        "addEventListener('click', (click) => {
+            window.handled = click.defaultPrevented;
+            click.preventDefault();
+        })",
+    );
+    let click = |page: &mut Page, control: bool| {
+        page.eval(&format!(
+            "document.querySelector('#routes a').dispatchEvent(new MouseEvent('click',
+                {{ bubbles: true, cancelable: true, ctrlKey: {control} }}))"
+        ));
+        page.eval("window.handled")
+    };
+    assert_eq!(click(&mut page, true), false);
+    page.wait_for_text("#state-headline", "No such route");
+    assert_eq!(click(&mut page, false), true);
+    page.wait_for_text("#state-headline", "Connected");
 }
 
 #[test]

@@ -161,12 +161,10 @@ impl App {
             timer: None,
             _listeners: Listeners::new(
                 |event| with_app(|app| app.on_user_event(event)),
+                || with_app(|app| app.model.store()),
                 || {
                     let mut is_lost = false;
-                    with_app(|app| {
-                        app.model.store();
-                        is_lost = app.model.is_lost_by_reload();
-                    });
+                    with_app_undrawn(|app| is_lost = app.model.is_lost_by_reload());
                     is_lost
                 },
             ),

@@ -46,19 +46,12 @@ impl Header {
     }
 
     /// Draws. The operator's view is offered where the server has a route to it.
-    pub(super) fn draw(&mut self, at_operator: bool, model: &Model) {
+    /// `waiting` is shown behind its name.
+    pub(super) fn draw(&mut self, at_operator: bool, model: &Model, waiting: &str) {
         self.chat.show(model.has_operator() || at_operator);
-        self.chat.set_text(&format!("{}{}", model.texts.operator, waiting(model)));
+        self.chat.set_text(&format!("{}{waiting}", model.texts.operator));
         self.workbench.set_if("aria-current", "page", !at_operator);
         self.chat.set_if("aria-current", "page", at_operator);
-    }
-}
-
-/// The number of conversations that wait for an answer, in parentheses; nothing if none does.
-pub(super) fn waiting(model: &Model) -> String {
-    match model.operator.operator.waiting().count() {
-        0 => String::new(),
-        number => format!(" ({number})"),
     }
 }
 

@@ -19,9 +19,12 @@ use crate::{
     time::Millis,
 };
 
+/// The most characters of a conversation's last message that the list shows: more than fit.
+const MAX_PREVIEW: usize = 100;
+
 pub(super) struct OperatorPanel {
     pub(super) root: El,
-    /// What is needed before signing in only.
+    /// The elements that are shown until the server has accepted the token.
     token_parts: [El; 3],
     token: El,
     sign_in: El,
@@ -166,7 +169,9 @@ impl OperatorPanel {
                 item.append(&text("span", texts.op_unread).class("mine"));
             }
             if let Some(message) = conversation.messages.last() {
-                let preview = text("bdi", &message.text).class("preview").attr("dir", "auto");
+                let preview = text("bdi", &format::text_preview(&message.text, 0, MAX_PREVIEW))
+                    .class("preview")
+                    .attr("dir", "auto");
                 item.append(&preview);
             }
             self.list.append(&el("li").child(&item));

@@ -6,7 +6,7 @@ use super::{
     composer::Composer,
     connection_list::ConnectionList,
     dom::{El, document, el, expect_ok},
-    header::{self, Header},
+    header::Header,
     ladder_panel::LadderPanel,
     latency_panel::LatencyPanel,
     model::Model,
@@ -76,12 +76,13 @@ impl Screen {
     /// Draws what has changed; returns the time of the next drawing without an event.
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
         let at_operator = browser::fragment() == OPERATOR;
-        let title = title(model, at_operator);
+        let waiting = waiting(model);
+        let title = title(model, at_operator, &waiting);
         if title != self.title {
             document().set_title(&title);
             self.title = title;
         }
-        self.header.draw(at_operator, model);
+        self.header.draw(at_operator, model, &waiting);
         self.workbench.show(!at_operator);
         self.operator.root.show(at_operator);
         let panels = if at_operator {
@@ -124,11 +125,18 @@ impl Screen {
     }
 }
 
-/// The state and the endpoint of the chosen connection, and the number of chats that wait, for the
-/// browser's tab.
-fn title(model: &mut Model, at_operator: bool) -> String {
+/// The number of conversations that wait for an answer, in parentheses; nothing if none does.
+fn waiting(model: &Model) -> String {
+    match model.operator.operator.waiting_count() {
+        0 => String::new(),
+        number => format!(" ({number})"),
+    }
+}
+
+/// The title of the browser's tab: the state and the endpoint of the chosen connection, and the
+/// number of conversations that wait.
+fn title(model: &mut Model, at_operator: bool, waiting: &str) -> String {
     let texts = model.texts;
-    let waiting = header::waiting(model);
     if at_operator {
         return format!("{}{waiting} · echogate", texts.operator);
     }

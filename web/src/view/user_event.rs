@@ -2,7 +2,7 @@
 //! element in `data-action`, and its argument in `data-argument`.
 
 use wasm_bindgen::{JsCast as _, closure::Closure};
-use web_sys::{DragEvent, Element, Event, EventTarget, File, KeyboardEvent};
+use web_sys::{DragEvent, Element, Event, EventTarget, File, KeyboardEvent, MouseEvent};
 
 use super::{action::Action, dom};
 
@@ -16,38 +16,46 @@ pub(super) struct UserEvent {
 
 /// The page's listeners, which have to live as long as the page.
 pub(super) struct Listeners {
-    _callbacks: [Closure<dyn FnMut(Event)>; 2],
+    _callbacks: [Listener; 3],
 }
+
+/// A listener may be called while it runs: a field that loses the focus reports its change at once.
+type Listener = Closure<dyn Fn(Event)>;
 
 /// The events of the document, listened to in the capturing phase, in which scroll events pass.
 const EVENTS: [&str; 9] =
     ["click", "input", "change", "submit", "keydown", "scroll", "dragover", "dragleave", "drop"];
 
-/// The events of the window after which the page is drawn again, and its settings are stored; before
-/// the page is left, the browser asks the user if something would be lost.
-const WINDOW_EVENTS: [&str; 4] = ["hashchange", "resize", "pagehide", BEFORE_UNLOAD];
-const BEFORE_UNLOAD: &str = "beforeunload";
+/// The events of the window after which the page is drawn again, and its settings are stored.
+const WINDOW_EVENTS: [&str; 3] = ["hashchange", "resize", "pagehide"];
 
 impl Listeners {
-    /// `on_window` returns whether leaving the page would lose something.
-    pub(super) fn new(on_user: fn(&UserEvent), on_window: fn() -> bool) -> Listeners {
+    /// The browser asks the user before the page is left if that would lose something.
+    pub(super) fn new(
+        on_user: fn(&UserEvent),
+        on_window: fn(),
+        is_lost_by_leaving: fn() -> bool,
+    ) -> Listeners {
         let user = Closure::new(move |event: Event| {
             if let Some(event) = UserEvent::of(event) {
                 on_user(&event);
             }
         });
-        let window = Closure::new(move |event: Event| {
-            if on_window() && event.type_() == BEFORE_UNLOAD {
+        let window = Closure::new(move |_: Event| on_window());
+        let leaving = Closure::new(move |event: Event| {
+            if is_lost_by_leaving() {
                 event.prevent_default();
             }
         });
         listen(&dom::document().into(), &EVENTS, &user);
-        listen(&web_sys::window().expect("a page has a window").into(), &WINDOW_EVENTS, &window);
-        Listeners { _callbacks: [user, window] }
+        let target = web_sys::window().expect("a page has a window").into();
+        listen(&target, &WINDOW_EVENTS, &window);
+        listen(&target, &["beforeunload"], &leaving);
+        Listeners { _callbacks: [user, window, leaving] }
     }
 }
 
-fn listen(target: &EventTarget, events: &[&str], callback: &Closure<dyn FnMut(Event)>) {
+fn listen(target: &EventTarget, events: &[&str], callback: &Listener) {
     for event in events {
         let function = callback.as_ref().unchecked_ref();
         target.add_event_listener_with_callback_and_bool(event, function, true).ok();
@@ -61,6 +69,9 @@ impl UserEvent {
         let target = event.target()?.dyn_into::<Element>().ok()?;
         if kind == "click" {
             dom::close_menus_outside(&target);
+            if opens_elsewhere(&event, &target) {
+                return None;
+            }
         }
         let is_drag = kind.starts_with("dr");
         let selector = if is_drag { "[data-drop]" } else { "[data-action]" };
@@ -115,6 +126,14 @@ impl UserEvent {
     pub(super) fn file(&self) -> Option<File> {
         data_transfer(&self.event)?.files()?.get(0)
     }
+}
+
+/// Whether the browser opens the clicked link in a new tab or window.
+fn opens_elsewhere(event: &Event, target: &Element) -> bool {
+    let has_modifier = event
+        .dyn_ref::<MouseEvent>()
+        .is_some_and(|click| click.ctrl_key() || click.meta_key() || click.shift_key());
+    has_modifier && target.closest("a[href]").is_ok_and(|link| link.is_some())
 }
 
 fn has_file(event: &Event) -> bool {
