@@ -245,8 +245,28 @@ fn apply_events(session: &Session<'_>, first: Message, events: &mut Option<Inbox
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::connections::replicas::ReplicaId;
+    use std::sync::Arc;
+
+    use super::{super::session::PART, *};
+    use crate::{
+        connections::{registry::Peer, replicas::ReplicaId},
+        service::chat::{Client, Hub, MAX_LINE, Token},
+    };
+
+    #[test]
+    fn a_snapshot_has_the_longest_message_of_an_operator() {
+        let hub = Arc::new(Hub::new(Token::random().unwrap()));
+        let _feed = hub.join(ReplicaId::of(1));
+        let _client = Client::new(&hub, &Peer::Path("\"".repeat(500).into()));
+        let (operator, conversations) = hub.add_operator();
+        let text = "\"".repeat(MAX_LINE);
+        hub.operator_says(operator, conversations[0].id, &text).unwrap();
+        let parts = hub.snapshot(PART);
+        let parts: Vec<_> = parts.iter().map(|part| serde_json::to_string(part).unwrap()).collect();
+        let text = serde_json::to_string(&text).unwrap();
+        assert!(parts.iter().all(|part| part.len() < PART));
+        assert!(parts.iter().any(|part| part.contains(&text)));
+    }
 
     #[test]
     fn snapshots_that_are_requested_at_the_same_time_are_one() {

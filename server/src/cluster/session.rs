@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     connections::replicas::{Identity, ReplicaId},
+    service::chat::MAX_LINE,
     text::escape::escape,
 };
 
@@ -37,10 +38,11 @@ pub(super) const VERSION: u32 = 1;
 /// The interval of heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// The most bytes of JSON in one part of a long message, where the broker takes as many.
-pub(super) const PART: usize = 128 << 10;
+/// The most bytes of JSON in one part of a long message, where the broker takes as many: a message of
+/// chat of [`MAX_LINE`] quotation marks, which are two bytes each, and its conversation.
+pub(super) const PART: usize = 2 * MAX_LINE + 4 * REST;
 
-/// The most bytes of JSON that the rest of such a message takes: sender, numbers, names of fields.
+/// The most bytes of JSON that the rest of a part takes: sender, numbers, names of fields.
 pub(super) const REST: usize = 512;
 
 /// The most senders of invalid messages that are remembered, so that each is logged once.

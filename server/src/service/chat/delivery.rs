@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The limit of an operator's line, in bytes. No message of an operator is longer.
+pub(crate) const MAX_LINE: usize = 64 * 1024;
+
 /// A message to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ToClient {
@@ -47,7 +50,7 @@ pub(crate) enum Undelivered {
     Ended,
     /// The client does not read.
     Unread,
-    /// The text is not one line, or has control characters.
+    /// The text is not one line, is longer than [`MAX_LINE`], or has control characters.
     Invalid,
 }
 
@@ -58,9 +61,9 @@ impl Undelivered {
             Undelivered::Unknown => format!("conversation {id} does not exist"),
             Undelivered::Ended => format!("conversation {id} has ended"),
             Undelivered::Unread => format!("not sent: client {id} does not read its messages"),
-            Undelivered::Invalid => {
-                "a message must be a single line without control characters".to_owned()
-            }
+            Undelivered::Invalid => format!(
+                "a message must be a single line of at most {MAX_LINE} bytes without control characters"
+            ),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{
 
 use super::{
     conversations::{Conversations, unix_time},
-    delivery::{Delivery, Online, ToClient, Undelivered},
+    delivery::{Delivery, MAX_LINE, Online, ToClient, Undelivered},
     operator_queues::{Event, Guard, IN_FLIGHT, InFlightPermit, Operators},
     remote::Remote,
     token::Token,
@@ -228,6 +228,9 @@ pub(super) fn check_text(text: &str) -> Result<(), String> {
     if text.contains(['\n', '\r']) {
         return Err("a message must be a single line".to_owned());
     }
+    if text.len() > MAX_LINE {
+        return Err(format!("message too long (limit: {MAX_LINE} bytes)"));
+    }
     // Clients and the console may be terminals, which act on control characters.
     if text.split('\t').any(|part| escape::escape(part) != part) {
         return Err("a message must not contain control characters".to_owned());
@@ -270,5 +273,14 @@ mod tests {
         }
         hub.operator_says(1, id, "a\ttab, 世界").unwrap();
         assert_eq!(receiver.try_recv(), Ok(ToClient::Line("a\ttab, 世界".to_owned())));
+    }
+
+    #[test]
+    fn an_operator_at_the_console_sends_at_most_as_much_as_one_over_a_connection() {
+        let hub = hub();
+        let (id, _receiver) = hub.open_conversation(&Peer::Unknown);
+        hub.operator_says(1, id, &"x".repeat(MAX_LINE)).unwrap();
+        let refused = hub.operator_says(1, id, &"x".repeat(MAX_LINE + 1));
+        assert_eq!(refused.unwrap_err(), "message too long (limit: 65536 bytes)");
     }
 }

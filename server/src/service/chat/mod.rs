@@ -44,7 +44,7 @@ mod untaken;
 pub(crate) use self::{
     client::Client,
     conversations::unix_time,
-    delivery::Undelivered,
+    delivery::{MAX_LINE, Undelivered},
     hub::Hub,
     mirror::Seen,
     operator::Operator,

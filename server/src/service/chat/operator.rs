@@ -8,7 +8,7 @@ use std::{
 
 use echogate_proto::chat::{FromOperator, ToOperator};
 
-use super::hub::Hub;
+use super::{delivery::MAX_LINE, hub::Hub};
 use crate::{
     connections::registry::Peer,
     service::{
@@ -17,9 +17,6 @@ use crate::{
         lines::{Flow, LineService},
     },
 };
-
-/// The limit of a line, in bytes.
-const MAX_LINE: usize = 64 * 1024;
 
 /// One operator's connection.
 #[derive(Debug)]
