@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use async_nats::Message;
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -34,7 +35,9 @@ impl Inbox {
         let waiting = Arc::<AtomicUsize>::default();
         let bytes = waiting.clone();
         let task = tokio::spawn(async move {
-            while let Some(message) = subscription.next().await {
+            while let Some(mut message) = subscription.next().await {
+                // The payload is a slice of a block of the client, which it would keep allocated.
+                message.payload = Bytes::copy_from_slice(&message.payload);
                 let size = size(&message);
                 if bytes.fetch_add(size, Ordering::Relaxed) + size > MAX_WAITING {
                     bytes.fetch_sub(size, Ordering::Relaxed);
@@ -74,6 +77,16 @@ mod tests {
         let (subject, payload) = ("echogate.1.a.events".into(), vec![0; length].into());
         let (reply, headers, status, description) = (None, None, None, None);
         Message { subject, reply, payload, headers, status, description, length }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_waits_does_not_keep_the_block_that_it_was_read_into() {
+        let block = Bytes::from(vec![0; 64 << 10]);
+        let waiting = Message { payload: block.slice(..300), ..message(300) };
+        let mut inbox = Inbox::new(stream::iter([waiting]), || {});
+        (&mut inbox._task).await.unwrap();
+        assert!(block.is_unique());
+        assert_eq!(inbox.next().await.unwrap().payload, block.slice(..300));
     }
 
     #[tokio::test]
