@@ -125,8 +125,8 @@ impl Counters {
         self.invalid.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The numbers of messages that were sent, received, lost because a queue was full, and ignored
-    /// because they are of another version or invalid.
+    /// The numbers of messages that were sent, received, lost because a queue was full or the broker's
+    /// `max_payload` exceeded, and ignored because they are of another version or invalid.
     pub(crate) fn get(&self) -> [u64; 4] {
         let counters = [&self.sent, &self.received, &self.dropped, &self.invalid];
         counters.map(|counter| counter.load(Ordering::Relaxed))
