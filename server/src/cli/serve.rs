@@ -144,9 +144,9 @@ async fn serve(
     let Signals { stop, mut reload } =
         signals::handle().map_err(|e| format!("cannot handle signals: {e}"))?;
     server.take_over().await?;
-    stdout::print(server.announcement().as_bytes());
+    stdout::queue(server.announcement().as_bytes());
     // The console owns the terminal from here on: later announcements go through it.
-    let announce: fn(&[u8]) = if console_log.is_some() { logging::show } else { stdout::print };
+    let announce: fn(&[u8]) = if console_log.is_some() { logging::show } else { stdout::queue };
     let operator = match console_log {
         Some(log) => {
             stdout::flush();

@@ -4,10 +4,10 @@ use std::{io, os::fd::AsFd, sync::OnceLock};
 
 use super::output::{FLUSH_TIMEOUT, Output, duplicate, write_all};
 
-/// The queue of [`print`], once it is started.
+/// The queue of [`queue`], once it is started.
 static STDOUT: OnceLock<Output> = OnceLock::new();
 
-/// Starts the thread that writes what [`print`] queues.
+/// Starts the thread that writes the output of [`queue`].
 ///
 /// # Errors
 ///
@@ -22,7 +22,7 @@ pub(super) fn start() -> Result<(), String> {
 }
 
 /// Queues text for standard output; never waits for its reader.
-pub(super) fn print(text: &[u8]) {
+pub(super) fn queue(text: &[u8]) {
     if let Some(stdout) = STDOUT.get() {
         stdout.push(text);
     }
