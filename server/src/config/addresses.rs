@@ -9,7 +9,7 @@ use super::{
     Bind, ForwardSpec,
     ListenAddr::{self, Tcp, Tls, Udp, Unix, UnixGram},
     ListenerSpec, Sources,
-    sources::Setting,
+    sources::{EndpointList, Setting},
 };
 
 /// A socket to be bound.
@@ -59,19 +59,19 @@ pub(super) fn sockets<'a>(
     forwards: &'a [ForwardSpec],
     http: &'a [Bind<ListenAddr>],
 ) -> Vec<Socket<'a>> {
-    let listen = sources.list_setting("listen");
+    let listen = sources.list_setting(EndpointList::Listen);
     let listeners = listeners.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
         at: &spec.at,
         setting: listen.map(|setting| setting.element(i)),
         description: spec.to_string(),
     });
-    let forward = sources.list_setting("forward");
+    let forward = sources.list_setting(EndpointList::Forward);
     let forwards = forwards.iter().enumerate().map(|(i, spec)| Socket {
         at: &spec.at,
         setting: forward.map(|setting| setting.element(i)),
         description: spec.at.to_string(),
     });
-    let http_setting = sources.list_setting("http");
+    let http_setting = sources.list_setting(EndpointList::Http);
     let http = http.iter().enumerate().map(|(i, Bind { spec, .. })| Socket {
         at: spec,
         setting: http_setting.map(|setting| setting.element(i)),

@@ -9,7 +9,7 @@ use super::{
     listener::{default_listeners, loopback},
     loops::{Position, Targets},
     route::default_routes,
-    sources::list,
+    sources::{EndpointList, list},
     upstream::TargetSpec,
 };
 use crate::{connections::tap::Sides, service::Service};
@@ -26,10 +26,10 @@ pub(super) struct Endpoints {
 
 impl Endpoints {
     pub(super) fn new(sources: &Sources, activated: &ActivatedNames) -> Result<Endpoints, String> {
-        let (routes, route) = sources.find("route", |layer| list(&layer.route)).unzip();
-        let listeners = sources.value(|layer| list(&layer.listen));
-        let (forwards, forward) = sources.find("forward", |layer| list(&layer.forward)).unzip();
         let http = sources.value(|layer| list(&layer.http));
+        let listeners = sources.value(|layer| list(&layer.listen));
+        let routes = sources.value(|layer| list(&layer.route));
+        let forwards = sources.value(|layer| list(&layer.forward));
 
         // A server with routes or forwards of its own is a gateway: it has no default service ports,
         // and with forwards no default routes.
@@ -59,6 +59,8 @@ impl Endpoints {
             listeners.iter().any(|bind| bind.spec.service == service && is_plain(bind))
         };
         let routes = routes.unwrap_or_else(|| default_routes(has_plain));
+        let route = sources.list_setting(EndpointList::Route);
+        let forward = sources.list_setting(EndpointList::Forward);
         for (i, RouteSpec { path, .. }) in routes.iter().enumerate() {
             if let Some(setting) = route
                 && routes[..i].iter().any(|before| before.path == *path)

@@ -19,6 +19,15 @@ pub(super) enum Source {
     File(file::Lines),
 }
 
+/// A list of endpoints.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum EndpointList {
+    Http,
+    Listen,
+    Route,
+    Forward,
+}
+
 /// A setting that was given, displayed as its source names it: `--drain`, `ECHOGATE_DRAIN` or
 /// `echogate.toml:3: drain`.
 #[derive(Clone, Copy, Debug)]
@@ -73,10 +82,13 @@ impl Sources {
         self.reject(
             "gateway",
             &[
-                ("http", "its first argument is the address to listen on"),
-                ("listen", "only serve runs services"),
-                ("route", "its second argument is the upstream; only serve takes routes"),
-                ("forward", "only serve takes routes and forwards"),
+                (EndpointList::Http, "its first argument is the address to listen on"),
+                (EndpointList::Listen, "only serve runs services"),
+                (
+                    EndpointList::Route,
+                    "its second argument is the upstream; only serve takes routes",
+                ),
+                (EndpointList::Forward, "only serve takes routes and forwards"),
             ],
         )?;
         let [(_, flags), ..] = &mut self.0;
@@ -94,9 +106,9 @@ impl Sources {
         self.reject(
             "forward",
             &[
-                ("listen", "only serve runs services"),
-                ("route", "only serve takes routes and forwards"),
-                ("forward", "its arguments are the forward; serve takes more than one"),
+                (EndpointList::Listen, "only serve runs services"),
+                (EndpointList::Route, "only serve takes routes and forwards"),
+                (EndpointList::Forward, "its arguments are the forward; serve takes more than one"),
             ],
         )?;
         let [(_, flags), ..] = &mut self.0;
@@ -111,23 +123,22 @@ impl Sources {
     }
 
     /// Rejects the lists that the command `command` replaces; each has its reason.
-    fn reject(&self, command: &str, lists: &[(&'static str, &str)]) -> Result<(), String> {
-        for (flag, reason) in lists {
-            if let Some(name) = self.list_setting(flag) {
+    fn reject(&self, command: &str, lists: &[(EndpointList, &str)]) -> Result<(), String> {
+        for (list, reason) in lists {
+            if let Some(name) = self.list_setting(*list) {
                 return Err(format!("{name} cannot be used with {command}: {reason}"));
             }
         }
         Ok(())
     }
 
-    /// The name of a list of endpoints (`http`, `listen`, `route` or `forward`) in the first source
-    /// that gives it.
-    pub(super) fn list_setting(&self, flag: &'static str) -> Option<Setting<'_>> {
-        let is_empty = |layer: &ConfigLayer| match flag {
-            "http" => layer.http.is_empty(),
-            "listen" => layer.listen.is_empty(),
-            "route" => layer.route.is_empty(),
-            _ => layer.forward.is_empty(),
+    /// The name of a list of endpoints in the first source that gives it.
+    pub(super) fn list_setting(&self, list: EndpointList) -> Option<Setting<'_>> {
+        let (flag, is_empty): (_, fn(&ConfigLayer) -> bool) = match list {
+            EndpointList::Http => ("http", |layer| layer.http.is_empty()),
+            EndpointList::Listen => ("listen", |layer| layer.listen.is_empty()),
+            EndpointList::Route => ("route", |layer| layer.route.is_empty()),
+            EndpointList::Forward => ("forward", |layer| layer.forward.is_empty()),
         };
         self.find(flag, |layer| (!is_empty(layer)).then_some(())).map(|((), setting)| setting)
     }
