@@ -52,7 +52,7 @@ fn describe(settings: &Settings) -> String {
     for forward in &settings.forwards {
         lines.push(format!("forward    {forward}"));
     }
-    lines.extend(settings.lines());
+    lines.extend(settings.summary_lines());
     lines.into_iter().map(|line| line + "\n").collect()
 }
 

@@ -114,7 +114,7 @@ impl<T> Bind<T> {
 impl Settings {
     /// One line for each upstream that is connected to through a proxy, for the recorder, and for
     /// the broker.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    pub(crate) fn summary_lines(&self) -> Vec<String> {
         let mut lines = proxies::lines(&self.proxies, targets(&self.routes, &self.forwards));
         lines.extend(self.record.iter().map(|record| format!("record     {record}")));
         lines.extend(

@@ -158,7 +158,7 @@ impl Snapshot {
         let own_datagram_sockets =
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
         let mut lines = lines(sockets, &endpoints, &settings.base_path)?;
-        lines.extend(settings.lines());
+        lines.extend(settings.summary_lines());
         lines.extend(reach_hint(sockets, &settings).map(str::to_owned));
         let context = Arc::new(before.with_settings(settings, endpoints, targets));
         let site = Arc::new(Site::new(&context, &routes));
