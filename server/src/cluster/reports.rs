@@ -18,7 +18,7 @@ use super::{
 };
 use crate::connections::{
     registry::reporter::Reporter,
-    replicas::{PartSize, ReplicaId, Replicas, Report},
+    replicas::{Added, PartSize, ReplicaId, Replicas, Report},
 };
 
 /// The subject of requests.
@@ -175,7 +175,7 @@ impl Parts {
     /// The lists to which an element is to be added.
     fn with_room_for(&mut self, element: &impl Serialize) -> &mut Lists {
         let bytes = serde_json::to_vec(element).map_or(0, |json| json.len() + 1);
-        if self.size.begins(bytes) {
+        if self.size.add(bytes) == Added::ToNewPart {
             self.full.push(mem::take(&mut self.last));
         }
         &mut self.last

@@ -24,7 +24,7 @@ use tokio::sync::{broadcast, watch as watch_channel};
 pub(crate) use self::{
     id::ReplicaId,
     others::ANSWER_TIMEOUT,
-    parts::PartSize,
+    parts::{Added, PartSize},
     replica::{Change, Report},
     watch::Watch,
 };

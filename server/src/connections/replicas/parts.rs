@@ -1,5 +1,13 @@
 //! The division of long lists into messages that a broker takes.
 
+/// The part that an element was added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    ToLastPart,
+    /// The last part had no room.
+    ToNewPart,
+}
+
 /// The size of the last one of several parts.
 #[derive(Debug)]
 pub(crate) struct PartSize {
@@ -13,11 +21,13 @@ impl PartSize {
         PartSize { limit, size: 0 }
     }
 
-    /// Adds an element of `bytes`. Returns whether the element begins a new part, because the last
-    /// part has no room for it.
-    pub(crate) fn begins(&mut self, bytes: usize) -> bool {
-        let begins = self.size > 0 && self.size + bytes > self.limit;
-        self.size = if begins { bytes } else { self.size + bytes };
-        begins
+    /// Adds an element of `bytes` to the last part, or to a new one, which is then the last.
+    pub(crate) fn add(&mut self, bytes: usize) -> Added {
+        if self.size > 0 && self.size + bytes > self.limit {
+            self.size = bytes;
+            return Added::ToNewPart;
+        }
+        self.size += bytes;
+        Added::ToLastPart
     }
 }

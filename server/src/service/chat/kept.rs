@@ -5,7 +5,7 @@ use std::mem::{replace, take};
 use echogate_proto::chat::{Author, Conversation, Ending, Message};
 use serde::{Deserialize, Serialize};
 
-use crate::connections::replicas::PartSize;
+use crate::connections::replicas::{Added, PartSize};
 
 /// The most bytes of JSON that a conversation takes without its texts, and the operator that ended it.
 const CONVERSATION: usize = 320;
@@ -47,7 +47,7 @@ impl Kept {
                 size = PartSize::new(room);
                 continue;
             }
-            if size.begins(bytes) {
+            if size.add(bytes) == Added::ToNewPart {
                 let next = piece(last.total);
                 pieces.push(replace(&mut last, next));
             }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, mem::take};
 use serde::{Deserialize, Serialize};
 
 use super::{kept::Kept, requests::RemoteOperator};
-use crate::connections::replicas::PartSize;
+use crate::connections::replicas::{Added, PartSize};
 
 /// A part of a snapshot of the conversations of one replica.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub(super) fn parts(
 ) -> Vec<Part> {
     let (mut parts, mut last, mut size) = (Vec::new(), Vec::new(), PartSize::new(most));
     for piece in kept.into_iter().flat_map(|kept| kept.split(most)) {
-        if size.begins(piece.json_size()) {
+        if size.add(piece.json_size()) == Added::ToNewPart {
             parts.push(take(&mut last));
         }
         last.push(piece);
