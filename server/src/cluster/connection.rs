@@ -45,7 +45,7 @@ pub(super) async fn connect(
     at: &HostPort,
 ) -> Result<Connection, String> {
     let lost = CancellationToken::new();
-    let (reports_to, is_lost) = (shared.clone(), lost.clone());
+    let (shared, is_lost) = (shared.clone(), lost.clone());
     let mut options = ConnectOptions::new()
         .name(format!("echogate {}", shared.name))
         .no_echo()
@@ -60,9 +60,9 @@ pub(super) async fn connect(
         .event_callback(move |event| {
             match event {
                 Event::Disconnected | Event::Closed => is_lost.cancel(),
-                Event::SlowConsumer(_) => reports_to.counters.dropped(1),
+                Event::SlowConsumer(_) => shared.counters.dropped(1),
                 Event::ServerError(error) => {
-                    reports_to.warn(&format!("the broker reports: {}", server_error(&error)));
+                    shared.log_problem(&format!("the broker reports: {}", server_error(&error)));
                 }
                 _ => {}
             }

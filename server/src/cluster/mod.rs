@@ -170,13 +170,13 @@ impl Shared {
         }
     }
 
-    /// Reports a problem of the connection. Returns whether it is another one than before.
+    /// Sets the problem of the connection. Returns whether it is another one than before.
     fn set_problem(&self, problem: &str) -> bool {
-        self.state.send_if_modified(|state| state.report(problem))
+        self.state.send_if_modified(|state| state.set_problem(problem))
     }
 
-    /// Reports a problem of the connection, and logs it if it is another one than before.
-    fn warn(&self, problem: &str) {
+    /// Sets the problem of the connection, and logs it if it is another one than before.
+    fn log_problem(&self, problem: &str) {
         if self.set_problem(problem) {
             tracing::warn!("cluster: {problem}");
         }

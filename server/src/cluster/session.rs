@@ -109,7 +109,7 @@ impl Session<'_> {
     /// Counts and reports a message that is too large for the broker.
     fn too_large(&self, topic: &str, size: usize) {
         self.shared.counters.dropped(1);
-        self.shared.warn(&format!(
+        self.shared.log_problem(&format!(
             "a message of {size} bytes for {topic} is not sent: the broker takes at most {} (max_payload)",
             self.client.max_payload()
         ));

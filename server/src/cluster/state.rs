@@ -72,9 +72,9 @@ impl ClusterState {
         }
     }
 
-    /// Adds a problem to a connection, in place of the one before. Returns false if there is no
+    /// Sets the problem of a connection, in place of the one before. Returns false if there is no
     /// connection, or if the problem is the same.
-    pub(super) fn report(&mut self, new: &str) -> bool {
+    pub(super) fn set_problem(&mut self, new: &str) -> bool {
         let ClusterState::Connected { problem, .. } = self else { return false };
         let before = problem.replace((new.to_owned(), Instant::now()));
         before.is_none_or(|(before, _)| before != new)
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(state.to_string(), "connecting to nats://h:4222 for 0 s: refused");
         state.connect(&"h:4222".parse().unwrap());
         assert_eq!(state.to_string(), "connected to h:4222");
-        assert!(state.report("no") && !state.report("no"));
+        assert!(state.set_problem("no") && !state.set_problem("no"));
         assert_eq!(state.to_string(), "connected to h:4222; no");
         assert!(state.disconnect("lost") && !state.is_connected());
     }
@@ -153,11 +153,11 @@ mod tests {
     fn a_problem_is_shown_until_it_has_not_occurred_for_a_while() {
         let mut state = ClusterState::connecting(&"nats://h".parse().unwrap());
         state.connect(&"h:4222".parse().unwrap());
-        state.report("no");
+        state.set_problem("no");
         let ClusterState::Connected { problem: Some((_, at)), .. } = &mut state else { panic!() };
         *at = at.checked_sub(PROBLEM_SHOWN).unwrap();
         assert_eq!(state.to_string(), "connected to h:4222");
-        state.report("no");
+        state.set_problem("no");
         assert_eq!(state.to_string(), "connected to h:4222; no");
     }
 }
