@@ -2,6 +2,7 @@
 
 use echogate_proto::{
     close::CloseCode,
+    recording::Direction,
     ws::{OpCode, scanner::RawHeader},
 };
 
@@ -23,10 +24,10 @@ pub(super) struct Trace {
 
 impl Trace {
     pub(super) fn new(peer_role: PeerRole) -> Trace {
-        let [client, server] = [PeerRole::Client, PeerRole::Server].map(Tracer::new);
+        let [to_server, to_client] = [Direction::ToServer, Direction::ToClient].map(Tracer::new);
         match peer_role {
-            PeerRole::Server => Trace { sent: client, received: server },
-            PeerRole::Client => Trace { sent: server, received: client },
+            PeerRole::Server => Trace { sent: to_server, received: to_client },
+            PeerRole::Client => Trace { sent: to_client, received: to_server },
         }
     }
 }
@@ -44,7 +45,7 @@ impl StreamObserver for Trace {
 /// The tracer of one direction.
 #[derive(Debug)]
 struct Tracer {
-    sender: PeerRole,
+    direction: Direction,
     state: State,
 }
 
@@ -61,8 +62,8 @@ enum State {
 }
 
 impl Tracer {
-    fn new(sender: PeerRole) -> Tracer {
-        Tracer { sender, state: State::Head(Vec::new()) }
+    fn new(direction: Direction) -> Tracer {
+        Tracer { direction, state: State::Head(Vec::new()) }
     }
 
     /// Passes bytes, and calls `show` with a line for each line of a head and for each frame.
@@ -83,7 +84,7 @@ impl Tracer {
                     bytes = &bytes[1..];
                     if head.ends_with(b"\r\n\r\n") {
                         head_lines(head).for_each(|line| show(&line));
-                        self.state = after(self.sender, head);
+                        self.state = after(self.direction, head);
                     } else if head.len() > MAX_HEAD {
                         self.state = State::Body;
                     }
@@ -104,10 +105,10 @@ impl Tracer {
 }
 
 /// The state after a head.
-fn after(sender: PeerRole, head: &[u8]) -> State {
+fn after(direction: Direction, head: &[u8]) -> State {
     let status = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-    match (sender, status) {
-        (PeerRole::Client, _) | (_, b"101") => State::Frame(Vec::new()),
+    match (direction, status) {
+        (Direction::ToServer, _) | (_, b"101") => State::Frame(Vec::new()),
         (_, [b'1', ..]) => State::Head(Vec::new()),
         _ => State::Body,
     }
@@ -196,8 +197,8 @@ mod tests {
 
     use super::*;
 
-    fn lines(sender: PeerRole, pieces: &[&[u8]]) -> Vec<String> {
-        let (mut tracer, mut lines) = (Tracer::new(sender), Vec::new());
+    fn lines(direction: Direction, pieces: &[&[u8]]) -> Vec<String> {
+        let (mut tracer, mut lines) = (Tracer::new(direction), Vec::new());
         pieces.iter().for_each(|piece| tracer.pass(piece, |line| lines.push(line.to_owned())));
         lines
     }
@@ -221,9 +222,9 @@ mod tests {
             "Ping FIN, 6 bytes: \"there?\"",
             "Close FIN, 9 bytes: 4321 (a code private to the application) \"enough\\x07\"",
         ];
-        assert_eq!(lines(PeerRole::Client, &[&bytes]), expected);
+        assert_eq!(lines(Direction::ToServer, &[&bytes]), expected);
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
-        assert_eq!(lines(PeerRole::Client, &single), expected);
+        assert_eq!(lines(Direction::ToServer, &single), expected);
     }
 
     #[test]
@@ -232,7 +233,7 @@ mod tests {
         let accepted = b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x02\x01a\xc0\x00\x88\x00";
         let refused = b"HTTP/1.1 404 Not Found\r\nSet-Cookie: x\r\n\r\nno such route\r\n\r\n";
         assert_eq!(
-            lines(PeerRole::Server, &[interim, accepted]),
+            lines(Direction::ToClient, &[interim, accepted]),
             [
                 "HTTP/1.1 103 Early Hints",
                 "HTTP/1.1 101 Switching Protocols",
@@ -242,7 +243,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            lines(PeerRole::Server, &[refused]),
+            lines(Direction::ToClient, &[refused]),
             ["HTTP/1.1 404 Not Found", "Set-Cookie: ***"]
         );
     }
@@ -253,7 +254,7 @@ mod tests {
         let long = [&b"\x82\x7e\x01\x2c"[..], &[b'x'; 300], b"\x81\x7f\0\0\0\0\0\x01\0\0"].concat();
         let rest = [&[b'x'; 65536][..], b"\x8a\0"].concat();
         assert_eq!(
-            lines(PeerRole::Server, &[head, &long, &rest])[1..],
+            lines(Direction::ToClient, &[head, &long, &rest])[1..],
             ["binary FIN, 300 bytes", "text FIN, 65536 bytes", "Pong FIN, 0 bytes"]
         );
     }
@@ -262,7 +263,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             let head = &b"HTTP/1.1 101 \r\n\r\n"[..];
-            lines(PeerRole::Server, &[head, &bytes]);
+            lines(Direction::ToClient, &[head, &bytes]);
         }
     }
 }
