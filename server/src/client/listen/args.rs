@@ -121,7 +121,7 @@ impl ListenArgs {
         let tls = self.tls(matches!(address, Address::Tls(_) | Address::Wss(..)))?;
         let (at, path) = listen_address(address)?;
         let traffic = traffic_of(address);
-        let rules = (traffic == Traffic::Messages).then(|| Rules {
+        let rules = path.map(|path| Rules {
             path,
             allowed_origins: self.allow_origin.clone(),
             binary: self.session.binary,

@@ -124,16 +124,18 @@ impl Listener {
     }
 }
 
-/// The address to listen on, and the path of WebSocket clients.
-pub(in crate::client) fn listen_address(address: &Address) -> Result<(ListenAddr, String), String> {
+/// The address to listen on, and the path of WebSocket clients; `None` for other endpoints.
+pub(in crate::client) fn listen_address(
+    address: &Address,
+) -> Result<(ListenAddr, Option<String>), String> {
     let path = |path: &_| SocketPath { path: Clone::clone(path), mode: None };
     Ok(match address {
-        Address::Tcp(at) | Address::Tls(at) => (ListenAddr::Tcp(at.clone()), String::new()),
-        Address::Unix(at) => (ListenAddr::Unix(path(at)), String::new()),
-        Address::Udp(at) => (ListenAddr::Udp(at.clone()), String::new()),
-        Address::UnixGram(at) => (ListenAddr::UnixGram(path(at)), String::new()),
+        Address::Tcp(at) | Address::Tls(at) => (ListenAddr::Tcp(at.clone()), None),
+        Address::Unix(at) => (ListenAddr::Unix(path(at)), None),
+        Address::Udp(at) => (ListenAddr::Udp(at.clone()), None),
+        Address::UnixGram(at) => (ListenAddr::UnixGram(path(at)), None),
         Address::Ws(at, path) | Address::Wss(at, path) => {
-            (ListenAddr::Tcp(at.clone()), path.clone())
+            (ListenAddr::Tcp(at.clone()), Some(path.clone()))
         }
         Address::Service(_) => {
             return Err("a service: URL is valid as the upstream of a route only".to_owned());
@@ -212,14 +214,14 @@ async fn open(settings: Rc<ListenerSettings>, stream: Stream, peer: Peer) -> Inc
         Peer::Unknown => "a client".to_owned(),
         peer => peer.to_string(),
     };
-    let connection = in_time(handshakes(&settings, stream)).await;
+    let connection = within_handshake_timeout(handshakes(&settings, stream)).await;
     let connection =
         connection.map(|connection| Connection { peer: Some(name.clone()), ..connection });
     Incoming { peer: name, connection }
 }
 
 /// The result of `handshakes`, unless they take longer than [`HANDSHAKE_TIMEOUT`].
-pub(in crate::client) async fn in_time<T>(
+pub(in crate::client) async fn within_handshake_timeout<T>(
     handshakes: impl Future<Output = Result<T, String>>,
 ) -> Result<T, String> {
     timeout(HANDSHAKE_TIMEOUT, handshakes).await.unwrap_or_else(|_| {

@@ -17,7 +17,7 @@ use super::{
     args::{Pace, ReplayArgs},
     live::Live,
     script::{Progress, Script, Step},
-    wire::{Sink, Source, reset},
+    wire::{Sink, Source, halves, reset},
 };
 use crate::{
     client::dial::Opened,
@@ -86,7 +86,7 @@ impl Player {
     ///
     /// One line about a peer that has not sent what it had in the recording.
     pub(super) async fn play(&self, wire: Opened) -> Result<(), String> {
-        let (mut source, mut sink) = wire.split(&self.live);
+        let (mut source, mut sink) = halves(wire, &self.live);
         let played = tokio::select! {
             played = self.write_all(&mut sink) => played,
             never = source.read_all(&self.live, self.script.total_bytes + MAX_EXCESS) => match never {},

@@ -21,7 +21,10 @@ use crate::{
         dial::Opened,
         listen::{
             datagrams,
-            listener::{Accepted, accept, bind, bound, in_time, listen_address, tls_handshake},
+            listener::{
+                Accepted, accept, bind, bound, listen_address, tls_handshake,
+                within_handshake_timeout,
+            },
             websocket::{self, Rules},
         },
         target::traffic_of,
@@ -41,7 +44,8 @@ struct MockServer<'a> {
     args: &'a ReplayArgs,
     connections: &'a [RecordedConnection],
     tls: Option<ServerTls>,
-    rules: Rules,
+    /// The WebSocket clients that are accepted; none for other endpoints.
+    rules: Option<Rules>,
     /// The number of clients so far.
     clients: Cell<usize>,
     /// Cancelled by a signal: what clients have not sent by then is reported as missing.
@@ -84,7 +88,8 @@ pub(super) async fn run(
     }
     let (at, path) = listen_address(&endpoint.address).map_err(usage)?;
     let protocol = recording.connections[0].opened.protocol.clone();
-    let rules = Rules { path, allowed_origins: args.allow_origin.clone(), binary: false, protocol };
+    let allowed_origins = args.allow_origin.clone();
+    let rules = path.map(|path| Rules { path, allowed_origins, binary: false, protocol });
     let sockets = bind(&at).await.map_err(failed)?;
     let url = bound(&endpoint.address, &sockets).to_string();
     let server = MockServer {
@@ -159,7 +164,7 @@ impl MockServer<'_> {
 
     async fn serve_stream(&self, stream: Stream, client: String) -> Served {
         let opened = tokio::select! {
-            opened = in_time(self.handshakes(stream)) => opened,
+            opened = within_handshake_timeout(self.handshakes(stream)) => opened,
             () = self.stopped.cancelled() => Err("stopped within the handshake".to_owned()),
         };
         match opened {
@@ -169,12 +174,9 @@ impl MockServer<'_> {
     }
 
     async fn handshakes(&self, stream: Stream) -> Result<Opened, String> {
-        let is_websocket = self.connections[0].traffic == Traffic::Messages;
-        let stream = tls_handshake(self.tls.as_ref(), is_websocket, stream).await?;
-        if !is_websocket {
-            return Ok(Opened::Stream(stream, Vec::new()));
-        }
-        let accepted = websocket::accept(stream, self.tls.is_some(), &self.rules).await?;
+        let stream = tls_handshake(self.tls.as_ref(), self.rules.is_some(), stream).await?;
+        let Some(rules) = &self.rules else { return Ok(Opened::Stream(stream, Vec::new())) };
+        let accepted = websocket::accept(stream, self.tls.is_some(), rules).await?;
         Ok(Opened::Stream(accepted.stream, accepted.early))
     }
 

@@ -46,22 +46,20 @@ pub(super) enum Sink {
     Datagrams(Rc<ConnectedSocket>),
 }
 
-impl Opened {
-    /// The halves. What was read with the opening handshake is noted as received.
-    pub(super) fn split(self, live: &Live) -> (Source, Sink) {
-        match self {
-            Opened::Stream(stream, early) => {
-                if !early.is_empty() {
-                    live.received(early.into());
-                }
-                let (source, sink) = split(stream);
-                (Source::Stream(source, vec![0; CHUNK].into()), Sink::Stream(sink))
+/// The halves of `connection`. Adds the bytes that were read with the opening handshake to `live`.
+pub(super) fn halves(connection: Opened, live: &Live) -> (Source, Sink) {
+    match connection {
+        Opened::Stream(stream, early) => {
+            if !early.is_empty() {
+                live.received(early.into());
             }
-            Opened::Datagrams(socket) => {
-                let socket = Rc::new(socket);
-                let buffer = vec![0; MAX_DATAGRAM].into();
-                (Source::Datagrams(socket.clone(), buffer), Sink::Datagrams(socket))
-            }
+            let (source, sink) = split(stream);
+            (Source::Stream(source, vec![0; CHUNK].into()), Sink::Stream(sink))
+        }
+        Opened::Datagrams(socket) => {
+            let socket = Rc::new(socket);
+            let buffer = vec![0; MAX_DATAGRAM].into();
+            (Source::Datagrams(socket.clone(), buffer), Sink::Datagrams(socket))
         }
     }
 }
