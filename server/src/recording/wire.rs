@@ -45,6 +45,7 @@ pub(crate) enum WireEvent {
 
 /// The present time, in nanoseconds since 1970.
 pub(crate) fn now() -> u64 {
+    // clock_gettime directly: SystemTime adds checked arithmetic in 128 bits for each event.
     let now = ClockId::CLOCK_REALTIME.now();
     let nanoseconds = now.map(|now| now.tv_sec() * 1_000_000_000 + now.tv_nsec());
     nanoseconds.map_or(0, |now| u64::try_from(now).unwrap_or_default())
