@@ -187,7 +187,7 @@ impl Exchange {
     }
 }
 
-/// The next message of a subscription, for which a call without a subscription waits for ever.
+/// The next message of the subscription. Without a subscription the future is never ready.
 async fn next(inbox: &mut Option<Inbox>) -> Result<Message, String> {
     match inbox {
         Some(inbox) => inbox.next().await,

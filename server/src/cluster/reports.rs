@@ -21,10 +21,10 @@ use crate::connections::{
     replicas::{Added, PartSize, ReplicaId, Replicas, Report},
 };
 
-/// The subject of requests.
+/// The topic of requests.
 const REQUESTS: &str = "watch";
 
-/// The subject of reports.
+/// The topic of reports.
 const REPORTS: &str = "connections";
 
 /// The interval of requests.

@@ -18,7 +18,7 @@ pub(super) const VANISHED_SHOWN: Duration = Duration::from_secs(60);
 /// The most replicas that are named as missing because they have vanished: the latest.
 pub(super) const MAX_VANISHED: usize = 256;
 
-/// The other replicas, and what they are told of this one.
+/// The other replicas, and the data about this one in its reports.
 #[derive(Debug, Default)]
 pub(super) struct Others {
     /// The name of this replica; none outside of a cluster.

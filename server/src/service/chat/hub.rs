@@ -172,7 +172,7 @@ impl Hub {
 }
 
 impl State {
-    /// The place of the operators that receive a client's message.
+    /// Whether operators are online at this replica, only at other replicas, or nowhere.
     fn online(&self) -> Online {
         match &self.remote {
             _ if !self.operators.is_empty() => Online::Here,

@@ -56,7 +56,7 @@ pub(super) struct Mirror {
     highest: u64,
     /// Whether conversations above the highest one are not shown, because there are too many.
     pub(super) is_limited: bool,
-    /// Whether operators were told that there are too many conversations.
+    /// Whether operators were notified that there are too many conversations.
     pub(super) knows_of_limit: bool,
     /// The applied events that operators have not taken.
     untaken: Untaken,
@@ -251,8 +251,8 @@ impl Mirror {
 }
 
 impl Mirrored {
-    /// The number of messages that are known already among the last `count` of `total`, and the number of
-    /// messages that are missing before these. All count as known from then on.
+    /// Counts all `total` messages as known. Returns how many of the last `count` were known already, and
+    /// how many messages in front of those are missing.
     pub(super) fn known(&mut self, total: u64, count: usize) -> (usize, u64) {
         let first = total.saturating_sub(count as u64);
         let known = self.messages.saturating_sub(first).min(count as u64);

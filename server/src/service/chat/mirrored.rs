@@ -1,5 +1,5 @@
-//! The application of events and snapshots of other replicas to the conversations that operators see
-//! here, which ends with those replicas.
+//! Applies events and snapshots of other replicas to the conversations that operators see here, and
+//! ends those conversations when a replica is gone.
 
 use std::{sync::Arc, time::Instant};
 

@@ -206,7 +206,7 @@ impl Remote {
         numbers.filter_map(|number| Some((number, self.numbers.operator(number)?))).collect()
     }
 
-    /// Sets the number of operators here, which other replicas are told.
+    /// Sets the number of operators here, of which other replicas are notified.
     pub(super) fn count_operators(&self, count: usize) {
         self.operators.send_if_modified(|before| std::mem::replace(before, count) != count);
     }

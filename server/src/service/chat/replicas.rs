@@ -43,8 +43,8 @@ impl Hub {
         self.with_remote(|_, remote| std::mem::take(&mut remote.unpublished)).unwrap_or_default()
     }
 
-    /// Sets whether there is a connection to the broker. Operators and clients are told of a loss that
-    /// concerns them.
+    /// Sets whether there is a connection to the broker. Operators and clients are notified of a loss
+    /// that concerns them.
     pub(crate) fn set_connected(&self, is_connected: bool) {
         self.with_remote(|state, remote| {
             if !is_connected && remote.mirrors.values().any(|mirror| mirror.len() > 0) {
@@ -59,7 +59,7 @@ impl Hub {
         });
     }
 
-    /// Sets the number of operators of other replicas. Clients are told if the last ones are `lost`.
+    /// Sets the number of operators of other replicas. Clients are notified if the last ones are `lost`.
     pub(crate) fn set_online(&self, online: usize, lost: bool) {
         self.with_remote(|state, remote| set_online(state, remote, online, lost));
     }
@@ -238,7 +238,7 @@ impl State {
     }
 }
 
-/// Sets the number of operators of other replicas. Clients are told if the last ones are `lost`.
+/// Sets the number of operators of other replicas. Clients are notified if the last ones are `lost`.
 fn set_online(state: &mut State, remote: &mut Remote, online: usize, lost: bool) {
     let before = std::mem::replace(&mut remote.online, online);
     remote.is_wanted = online > 0;

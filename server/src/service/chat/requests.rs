@@ -26,7 +26,7 @@ pub(super) struct OperatorNumbers {
 }
 
 impl OperatorNumbers {
-    /// The number of an operator here; `new` for the first time.
+    /// Returns the number of `operator` at this replica; on first use assigns the one that `new` returns.
     pub(super) fn number(&mut self, operator: RemoteOperator, new: impl FnOnce() -> u64) -> u64 {
         if let Some(number) = self.by_operator.get(&operator) {
             return *number;

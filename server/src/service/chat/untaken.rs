@@ -15,8 +15,8 @@ pub(super) struct Untaken {
     changed: Arc<Notify>,
 }
 
-/// The guard of an event or of a snapshot, dropped when the last operator has taken or dropped all that
-/// came of it.
+/// The guard of an event or of a snapshot, dropped when every operator has taken or dropped the events
+/// that hold it.
 #[derive(Debug)]
 pub(super) struct UntakenGuard {
     untaken: Untaken,

@@ -17,9 +17,9 @@ pub(super) struct ConversationState {
     pub(super) to_client: Option<Sender<ToClient>>,
     /// The sequence numbers, in a cluster, of the last messages, which no operator has seen.
     pub(super) unseen: VecDeque<u64>,
-    /// Whether the client was told that unseen messages were discarded.
+    /// Whether the client was notified that unseen messages were discarded.
     pub(super) knows_of_discards: bool,
-    /// Whether the client was told that operators cannot be reached.
+    /// Whether the client was notified that operators cannot be reached.
     pub(super) knows_of_loss: bool,
     /// The number of all messages so far.
     pub(super) total: u64,
