@@ -1,4 +1,4 @@
-//! The decision of the settings from all sources and the defaults.
+//! Merges the layers of all sources with the defaults into [`Settings`].
 
 use std::{path::PathBuf, time::Duration};
 

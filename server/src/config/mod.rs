@@ -1,11 +1,11 @@
 //! The settings of the server: flags override the environment, which overrides the file, which
 //! overrides the defaults.
 //!
-//! - `settings`: the decided values; `load`: their decision from all sources
+//! - `settings`: the merged, validated values; `load`: merges the layers of all sources into them
 //! - `layer`: the settings of one source; `environment` and `file` read theirs
 //! - `sources`: all layers, and the name under which each setting was given
-//! - `endpoints`: HTTP addresses, listeners, routes and forwards; `addresses`: no address twice;
-//!   `loops`: no route or forward leads to itself
+//! - `endpoints`: HTTP addresses, listeners, routes and forwards; `addresses`: the sockets to be bound;
+//!   none twice, none with TLS without a certificate; `loops`: no route or forward leads to itself
 //! - `listener`, `route`, `forward`: their specifications; `upstream`: the URL of the last two, with
 //!   `framing` and `headers` as its options, and `side` the kinds of its clients
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,

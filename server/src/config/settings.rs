@@ -1,4 +1,4 @@
-//! The settings of the server as decided from all sources.
+//! The settings of the server: the merged, validated values.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
