@@ -121,8 +121,8 @@ pub fn main() -> ExitCode {
     result.map_or_else(fail, |()| ExitCode::SUCCESS)
 }
 
-fn fail(failure: Error) -> ExitCode {
-    let (line, status) = match failure {
+fn fail(error: Error) -> ExitCode {
+    let (line, status) = match error {
         Error::Usage(line) => (line, 2),
         Error::Failed(line) => (line, 1),
     };

@@ -54,8 +54,9 @@ pub(crate) enum Stopped {
     Output(io::Error),
 }
 
-/// Starts the editor, with the history in the file `history`. `fatal` signals terminate the
-/// process after the terminal has been restored; a program that handles them itself closes the screen.
+/// Starts the editor, with the history in the file `history`. The signals in `fatal` terminate the
+/// process after the terminal has been restored. A program with handlers of its own passes none, and
+/// closes the screen itself.
 pub(crate) fn start(history: Option<PathBuf>, fatal: &[i32]) -> io::Result<(Typed, Arc<Screen>)> {
     let mut config = Config::builder()
         .behavior(Behavior::Stdio)

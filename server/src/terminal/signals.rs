@@ -12,7 +12,7 @@ use signal_hook::{
 use super::Screen;
 
 /// The signals that terminate a process by default.
-pub(crate) const FATAL: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+pub(crate) const FATAL_SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 /// Starts the thread that handles the signals. Those in `fatal` terminate the process after the
 /// terminal has been restored.

@@ -215,8 +215,9 @@ impl FrameScanner {
     }
 }
 
-/// The length of a frame by the second byte of its header: 0 if it has 126 bytes of payload or more.
-const SHORT_FRAMES: [u8; 256] = {
+/// Lengths of frames in bytes, by the second byte of the header; 0 where an extended payload length
+/// follows.
+const SHORT_FRAME_LENGTHS: [u8; 256] = {
     let mut lengths = [0; 256];
     let mut payload = 0;
     while payload < 126 {
@@ -233,7 +234,7 @@ fn whole_short_frames(bytes: &[u8]) -> usize {
     let (mut whole, mut end) = (0, 0);
     while let Some(second) = bytes.get(end + 1) {
         whole = end;
-        match SHORT_FRAMES[usize::from(*second)] {
+        match SHORT_FRAME_LENGTHS[usize::from(*second)] {
             0 => return whole,
             length => end += usize::from(length),
         }

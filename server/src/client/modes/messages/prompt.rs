@@ -27,7 +27,7 @@ impl Prompt {
         if let Some(greeting) = greeting {
             writeln!(io::stderr(), "{greeting}").ok();
         }
-        terminal::start(self.history.then(history::file).flatten(), &terminal::FATAL)
+        terminal::start(self.history.then(history::file).flatten(), &terminal::FATAL_SIGNALS)
     }
 }
 
