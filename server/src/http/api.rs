@@ -111,9 +111,9 @@ async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, Stri
     }
 }
 
-/// Readiness: 503 from the signal that ends the server. A broker that cannot be reached does not change
-/// the status, since the replica serves its own clients; only clients of this machine and operators
-/// are told the broker and the reason.
+/// Readiness: 503 from the beginning of a shutdown, by a signal or by the API. A broker that cannot be
+/// reached does not change the status, since the replica serves its own clients; only answers to
+/// clients of this machine and to operators name the broker and the reason.
 async fn ready(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,

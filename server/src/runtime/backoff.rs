@@ -10,7 +10,7 @@ use echogate_proto::backoff;
 /// The delay before reconnection attempt `attempt`, counted from 1 ([`backoff::delay`] with a random
 /// jitter).
 pub(crate) fn delay(attempt: u32) -> Duration {
-    // The standard library seeds each hasher at random.
+    // Each `RandomState` has other keys, so that the hash of `()` is a random number.
     let random = RandomState::new().hash_one(()) as u32;
     backoff::delay(attempt, f64::from(random) / f64::from(u32::MAX))
 }

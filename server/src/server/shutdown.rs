@@ -80,7 +80,8 @@ impl Phases {
         Phases { start, end: start + drain, unchanged: UNCHANGED }
     }
 
-    /// The end of a phase that ends after this part of the time following a signal.
+    /// The end of a phase. `part` is the fraction of `--drain`, or of what `--drain-delay` leaves of it,
+    /// at which that phase ends after a signal.
     fn at(&self, part: f64) -> Instant {
         self.start + self.time().mul_f64(self.unchanged + part * (1.0 - self.unchanged))
     }

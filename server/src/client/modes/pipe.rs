@@ -30,7 +30,7 @@ pub(in crate::client) struct Pipe {
     input: Stdin,
     /// The limit of the wait for replies when the input has ended.
     wait: Wait,
-    /// Show nothing but what is received.
+    /// Whether notices are suppressed (`--quiet`).
     quiet: bool,
 }
 

@@ -72,9 +72,9 @@ pub(crate) struct GatewayInfo {
     pub(super) tags: Option<Box<Tags>>,
 }
 
-/// The terms under which a connection is found in lists and traces.
+/// The label and the trace of a connection.
 #[derive(Debug)]
-pub(crate) struct Tags {
+pub(super) struct Tags {
     /// The name that the client gave itself (`?label=`).
     pub(super) label: Option<Box<str>>,
     /// The trace that the connection is a part of.

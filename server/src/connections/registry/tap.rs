@@ -168,8 +168,8 @@ impl Entry {
         self.set_tap(&mut observed, observers);
     }
 
-    /// Sets the observers of the connection, which are dropped if there are none, with the box that
-    /// nobody needs then.
+    /// Sets the observers of the connection. Without observers, removes them, and the [`Observed`] box
+    /// unless it has latencies.
     fn set_tap(&self, observed: &mut Option<Box<Observed>>, observers: Box<Observers>) {
         let flag = |flag, is_set| if is_set { flag } else { 0 };
         let flags = flag(CLIENT_TAPPED, observers.contains(Side::Client))

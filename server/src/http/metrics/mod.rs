@@ -51,7 +51,7 @@ pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> Respon
     let ServerContext { loop_lag, http, shutting_down, started, .. } = &*context;
     loop_lag.keep_measuring(&http.tracker, shutting_down);
     let started = *started;
-    // Many open files, and many routes, take some milliseconds.
+    // Encoding takes some milliseconds with many open files or routes, so it runs on a blocking thread.
     match spawn_blocking(move || encode(context, started)).await {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{e}\n")).into_response(),
