@@ -23,26 +23,25 @@ use crate::text::io_error::describe;
 /// same limit of its own.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An open connection.
-pub(super) enum Opened {
-    /// A stream, and the bytes that were read together with the opening handshake.
-    Stream(Stream, Vec<u8>),
+/// A connected socket.
+pub(super) enum Dialled {
+    Stream(Stream),
     Datagrams(ConnectedSocket),
 }
 
 /// Connects to `target`, without the opening handshake of a WebSocket.
-pub(super) async fn dial(target: &Target) -> io::Result<Opened> {
+pub(super) async fn dial(target: &Target) -> io::Result<Dialled> {
     let stream = match target {
         Target::Tcp(to) => host(to, None).await?,
         Target::Tls(to, trust) => host(to, Some(trust)).await?,
         Target::WebSocket(upgrade) => host(&upgrade.to, upgrade.trust.as_ref()).await?,
         Target::Unix(path) => unix(path).await?.into(),
         Target::Udp(at, options) => {
-            return Ok(Opened::Datagrams(ConnectedSocket::Udp(udp(at, *options).await?)));
+            return Ok(Dialled::Datagrams(ConnectedSocket::Udp(udp(at, *options).await?)));
         }
-        Target::UnixGram(path) => return ConnectedSocket::unix(path).map(Opened::Datagrams),
+        Target::UnixGram(path) => return ConnectedSocket::unix(path).map(Dialled::Datagrams),
     };
-    Ok(Opened::Stream(stream, Vec::new()))
+    Ok(Dialled::Stream(stream))
 }
 
 /// Connects to the first address of a host that accepts, or through the proxy.

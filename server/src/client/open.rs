@@ -3,16 +3,28 @@
 use std::io;
 
 use super::{
-    dial::{Opened, dial},
+    dial::{Dialled, dial},
     target::Target,
     transport::handshake,
 };
+use crate::net::{connected_datagrams::ConnectedSocket, stream::Stream};
+
+/// An open connection.
+pub(super) enum Opened {
+    /// A stream, and the bytes that were read together with the opening handshake.
+    Stream(Stream, Vec<u8>),
+    Datagrams(ConnectedSocket),
+}
 
 /// Connects to `target`, and performs the opening handshake of a WebSocket.
 pub(super) async fn open(target: &Target) -> io::Result<Opened> {
-    let mut opened = dial(target).await?;
-    if let (Opened::Stream(stream, early), Target::WebSocket(upgrade)) = (&mut opened, target) {
-        *early = handshake::open(stream, upgrade).await?.early;
-    }
-    Ok(opened)
+    let mut stream = match dial(target).await? {
+        Dialled::Stream(stream) => stream,
+        Dialled::Datagrams(socket) => return Ok(Opened::Datagrams(socket)),
+    };
+    let early = match target {
+        Target::WebSocket(upgrade) => handshake::open(&mut stream, upgrade).await?.early,
+        _ => Vec::new(),
+    };
+    Ok(Opened::Stream(stream, early))
 }

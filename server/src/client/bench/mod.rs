@@ -43,7 +43,13 @@ use self::{
     stats::ShardedStats,
     stream_worker::StreamWorker,
 };
-use super::{Error, dial::Opened, open, shown_url, target::Target, target_args::TargetArgs};
+use super::{
+    Error,
+    open::{self, Opened},
+    shown_url,
+    target::Target,
+    target_args::TargetArgs,
+};
 use crate::{
     config::parse_duration, net::connected_datagrams::MAX_UDP, recording::model::Traffic,
     text::io_error::describe,

@@ -20,7 +20,7 @@ use super::{
     wire::{Sink, Source, halves, reset},
 };
 use crate::{
-    client::dial::Opened,
+    client::open::Opened,
     gateway::masking_key,
     recording::{
         model::{Action, RecordedConnection, Traffic},

@@ -18,7 +18,6 @@ use crate::{
     client::{
         Error,
         compare::{Comparison, of_clients},
-        dial::Opened,
         listen::{
             datagrams,
             listener::{
@@ -27,6 +26,7 @@ use crate::{
             },
             websocket::{self, Rules},
         },
+        open::Opened,
         target::traffic_of,
     },
     net::{listener::belongs_to_connection, stream::Stream, tls::server::ServerTls},

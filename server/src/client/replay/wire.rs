@@ -16,7 +16,7 @@ use tokio::{
 
 use super::live::Live;
 use crate::{
-    client::{dial::Opened, transport::CHUNK},
+    client::{open::Opened, transport::CHUNK},
     net::{
         connected_datagrams::ConnectedSocket,
         stream::{Stream, Transport, is_end},

@@ -37,7 +37,7 @@ use self::{
     websocket::{WebSocketReceiver, WebSocketSender},
 };
 use super::{
-    dial::{Opened, dial},
+    dial::{Dialled, dial},
     recording::{RecordedConnection, Recording},
     target::{Target, Upgrade},
 };
@@ -169,13 +169,13 @@ impl Connection {
         options: &TransportOptions,
     ) -> io::Result<Connection> {
         match (dial(target).await?, target) {
-            (Opened::Stream(stream, _), Target::WebSocket(upgrade)) => {
+            (Dialled::Stream(stream), Target::WebSocket(upgrade)) => {
                 Connection::open_websocket(stream, upgrade, options).await
             }
-            (Opened::Stream(stream, _), _) => {
+            (Dialled::Stream(stream), _) => {
                 Ok(Connection::of_stream(stream, PeerRole::Server, options))
             }
-            (Opened::Datagrams(socket), _) => {
+            (Dialled::Datagrams(socket), _) => {
                 Ok(Connection::of_datagrams(socket, PeerRole::Server, options))
             }
         }
