@@ -10,7 +10,7 @@ use echogate_tests::{
     http::connect,
     program::signal,
     pty::Terminal,
-    server::{Server, wait_until},
+    server::Server,
     tcp::{
         connect_with_small_buffer, noise, read_to_end, reset, wait_until_read, wait_until_refused,
         write_until_blocked,
@@ -592,10 +592,7 @@ fn an_operator_at_the_servers_terminal_answers_each_client() {
 /// Types Ctrl-C; asserts that the server ends with success and restores the terminal.
 fn interrupt_server(terminal: Terminal) {
     terminal.type_in("\x03");
-    let given_back = ["echo", "icanon", "isig"];
-    wait_until("never given back", || {
-        given_back.iter().all(|name| terminal.settings().iter().any(|it| it == name))
-    });
+    terminal.wait_for_canonical_mode(true);
     let (status, shown) = terminal.wait();
     assert_eq!(status.code(), Some(0), "{shown}");
     assert!(!shown.contains("panicked"), "{shown}");
@@ -618,15 +615,14 @@ fn a_console_gives_the_terminal_back_at_the_second_signal() {
     let terminal = Terminal::start(ECHOGATE, &arguments);
     terminal.wait_for("listening  upper  tcp://");
     let address = terminal.wait_for("\n").trim().to_owned();
-    let found = |it: &Terminal| it.settings().iter().any(|name| name == "echo");
-    wait_until("the console never took it", || !found(&terminal));
+    terminal.wait_for_canonical_mode(false);
     // A client that delays the server's exit.
     let mut deaf = connect_with_small_buffer(&address);
     write_until_blocked(&mut deaf, &noise(64 << 20));
     signal(terminal.pid(), "TERM");
     wait_until_refused(&address);
     signal(terminal.pid(), "TERM");
-    wait_until("never given back", || found(&terminal));
+    terminal.wait_for_canonical_mode(true);
     assert_eq!(terminal.wait().0.code(), Some(1));
 }
 

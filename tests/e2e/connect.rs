@@ -29,7 +29,7 @@ use std::{
     thread,
 };
 
-use echogate_tests::server::WAIT_TIMEOUT;
+use echogate_tests::{program::signal, server::WAIT_TIMEOUT};
 
 use crate::ECHOGATE;
 
@@ -77,12 +77,12 @@ pub(crate) fn run(arguments: &[&str], input: &[u8]) -> Output {
 
 /// Waits for the process to end. An open standard input stays open.
 fn finish(mut client: Child) -> Output {
-    let pid = client.id().to_string();
+    let pid = client.id();
     let input = client.stdin.take();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(client.wait_with_output().unwrap()));
     let output = receiver.recv_timeout(WAIT_TIMEOUT).unwrap_or_else(|_| {
-        Command::new("kill").args(["-KILL", &pid]).status().ok();
+        signal(pid, "KILL");
         panic!("the client does not end")
     });
     drop(input);

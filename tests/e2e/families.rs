@@ -287,8 +287,7 @@ fn a_socket_file_is_there_while_the_server_is_and_no_longer() {
     for file in &files {
         assert!(fs::symlink_metadata(file).unwrap().file_type().is_socket());
     }
-    families.server.signal("TERM");
-    assert_eq!(families.server.wait().code(), Some(0));
+    assert_eq!(families.server.terminate(), Some(0));
     assert!(!files.iter().any(|file| file.exists()));
 }
 

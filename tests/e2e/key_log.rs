@@ -18,10 +18,6 @@ use echogate_tests::{
 
 use crate::ECHOGATE;
 
-fn authority() -> Authority {
-    Authority::with_certificate(&["127.0.0.1"])
-}
-
 fn server(file: &Path, arguments: &[String]) -> Server {
     let mut command = Command::new(ECHOGATE);
     command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
@@ -41,7 +37,7 @@ fn warnings(log: &[String]) -> usize {
 
 #[test]
 fn a_server_writes_the_secrets_of_its_clients_for_its_owner_alone_and_warns_once() {
-    let authority = authority();
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let file = authority.file("keys.log");
     let server = server(&file, &authority.flags());
     let warning = server.wait_for_log(&["WARN", "SSLKEYLOGFILE", file.to_str().unwrap()]);
@@ -60,7 +56,7 @@ fn a_server_writes_the_secrets_of_its_clients_for_its_owner_alone_and_warns_once
 
 #[test]
 fn an_upstream_and_the_native_client_append_their_secrets_to_a_file_that_exists() {
-    let authority = authority();
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let mut arguments = authority.flags().to_vec();
     arguments.extend(["--listen", "echo=tls://127.0.0.1:0"].map(str::to_owned));
     let tls = Server::start(ECHOGATE, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
@@ -96,7 +92,7 @@ fn connect(arguments: &[&str], file: &Path) -> Output {
 
 #[test]
 fn a_file_of_secrets_that_cannot_be_written_is_named_and_stops_nothing() {
-    let authority = authority();
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let server = server(Path::new("/nowhere/keys.log"), &authority.flags());
     let parts = ["WARN", "SSLKEYLOGFILE", "not written", "/nowhere/keys.log", "no such file"];
     server.wait_for_log(&parts);

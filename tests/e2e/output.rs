@@ -151,18 +151,18 @@ fn a_standard_output_that_is_not_read_blocks_nothing() {
     let mut running = Running(command.spawn().unwrap());
     drop(command);
     let address = format!("127.0.0.1:{port}");
-    wait_until("it never listens", || TcpStream::connect(&address).is_ok());
+    wait_until(&format!("nothing listens at {address}"), || TcpStream::connect(&address).is_ok());
     let mut client = connect(&address);
     assert!(is_served(&mut client));
     // A generated token has to be printed; that must not block the reload.
     settings("");
     signal(running.0.id(), "HUP");
     let logged = || std::fs::read_to_string(log.path()).unwrap();
-    wait_until("no reload", || logged().contains("configuration reloaded"));
+    wait_until("the configuration is not reloaded", || logged().contains("configuration reloaded"));
     assert!(is_served(&mut client));
     drop(client);
     signal(running.0.id(), "TERM");
-    let status = exit_status(&mut running.0, WAIT_TIMEOUT).expect("it ends");
+    let status = exit_status(&mut running.0, WAIT_TIMEOUT).expect("the server ends");
     assert_eq!(status.code(), Some(0));
     drop(reader);
 }

@@ -447,7 +447,7 @@ fn shown(terminal: &mut BufReader<File>, text: &str) {
 fn exit_code(child: &mut Child) -> Option<i32> {
     let status = exit_status(child, WAIT_TIMEOUT);
     child.kill().unwrap();
-    status.expect("it ends").code()
+    status.expect("the process ends").code()
 }
 
 #[test]

@@ -66,6 +66,13 @@ impl Page {
         self.expected_errors.push(part.to_owned());
     }
 
+    /// Permits the browser's console errors about connections and requests that fail or are refused.
+    pub fn expect_connection_errors(&mut self) {
+        for part in ["WebSocket connection to ", "Failed to load resource: "] {
+            self.expect_error(part);
+        }
+    }
+
     /// Sets the size of the window and the colour scheme.
     pub fn set_viewport(&mut self, width: u32, height: u32, scheme: Scheme) {
         let size =

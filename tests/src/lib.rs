@@ -12,8 +12,8 @@
 //! - [`tcp`]: resets, source addresses, small buffers, blocked writes and queue sizes of TCP
 //!   sockets
 //!
-//! A function whose step of the test fails panics, which fails the test: a broken connection, an
-//! unexpected response, a wait longer than [`server::WAIT_TIMEOUT`].
+//! The functions panic, and so fail the test, when a step fails: a broken connection, an unexpected
+//! response, a wait longer than [`server::WAIT_TIMEOUT`].
 
 pub mod browser;
 pub mod http;

@@ -14,7 +14,7 @@ use pty_process::{
     blocking::{Command, Pty, open},
 };
 
-use crate::server::WAIT_TIMEOUT;
+use crate::server::{WAIT_TIMEOUT, wait_until};
 
 /// The height of the terminals.
 pub const ROWS: NonZero<u16> = NonZero::new(24).expect("24 is not 0");
@@ -117,6 +117,16 @@ impl Terminal {
     /// The output so far, control sequences included.
     pub fn raw(&self) -> String {
         self.screen.shown.lock().expect("no holder panics").raw.clone()
+    }
+
+    /// Waits until the terminal is in canonical mode (`cooked`), or is not.
+    #[track_caller]
+    pub fn wait_for_canonical_mode(&self, cooked: bool) {
+        let wanted: &[&str] =
+            if cooked { &["echo", "icanon", "isig"] } else { &["-echo", "-icanon"] };
+        wait_until(&format!("the terminal's settings {wanted:?} are not there"), || {
+            wanted.iter().all(|name| self.settings().iter().any(|setting| setting == name))
+        });
     }
 
     /// The terminal's settings as in the output of `stty -a`, where `-` precedes a disabled one.

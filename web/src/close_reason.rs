@@ -49,6 +49,13 @@ impl CloseReason {
         self.reason.strip_prefix(NO_ROUTE).filter(|_| refused)
     }
 
+    /// Whether it is the Close frame of a server that refuses a client: pages are refused after the
+    /// opening handshake, since they cannot read a status.
+    pub fn may_be_refusal(&self) -> bool {
+        let codes = [CloseCode::POLICY, CloseCode::INTERNAL_ERROR, CloseCode::TRY_AGAIN_LATER];
+        self.outcome == Outcome::ClosedByPeer && codes.contains(&self.code)
+    }
+
     /// A heading of a few words.
     pub fn headline(&self, texts: &Texts) -> &'static str {
         match self.outcome {

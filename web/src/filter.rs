@@ -143,8 +143,10 @@ mod tests {
 
     fn filled() -> Transcript {
         let mut transcript = Transcript::new();
-        transcript
-            .push(0.0, EntryKind::Opened { url: "ws://h/ws".into(), protocol: String::new() });
+        transcript.push(
+            0.0,
+            EntryKind::Opened { url: "ws://h/ws".into(), protocol: String::new(), refused: false },
+        );
         transcript.push(0.0, EntryKind::Sent("Hello".into(), Delivery::Sent));
         transcript.push(0.0, EntryKind::Received("world".into(), None));
         transcript.push(0.0, EntryKind::Received(vec![0, 0x61, 0xff].into(), None));

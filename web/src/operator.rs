@@ -95,8 +95,10 @@ impl Operator {
                 if let Some(conversation) = self.find_mut(id) {
                     conversation.ending = Some(ending);
                     conversation.waiting_since = None;
+                    if conversation.messages.is_empty() {
+                        self.unread.retain(|&unread| unread != id);
+                    }
                 }
-                self.unread.retain(|&unread| unread != id);
             }
             ToOperator::Error { text } => self.error = Some(text),
         }
@@ -156,9 +158,12 @@ impl Operator {
         self.waiting().chain(answered).chain(ended)
     }
 
-    /// The number of conversations that wait for an answer.
+    /// The number of conversations that wait for an answer of this operator; 0 without a connection.
     pub fn waiting_count(&self) -> usize {
-        self.conversations.iter().filter(|it| is_waiting(it)).count()
+        match self.is_signed_in() {
+            true => self.conversations.iter().filter(|it| is_waiting(it)).count(),
+            false => 0,
+        }
     }
 
     /// The conversations that wait for an answer, the longest first.

@@ -6,6 +6,7 @@
 //!                         │  └────Disconnect──────────────────▶      │
 //!                       Ended                Ended                 Ended
 //!                         └────────▶ Closed ◀──┴─────────────────────┘   ──Connect──▶ …
+//!                                      └──Dismiss──▶ Idle
 //! ```
 //!
 //! With reconnection enabled, a lost connection is not `Closed` but `Waiting`, and then `Connecting`
@@ -47,7 +48,7 @@ pub struct Session {
     reconnect: bool,
     /// A random number from 0 to 1, which spreads the attempts of several pages.
     jitter: f64,
-    /// Failed or lost connections in a row.
+    /// Failed, refused or lost connections in a row.
     failures: u32,
     /// Whether the current connection has been open.
     was_open: bool,
@@ -57,6 +58,8 @@ pub struct Session {
     pairs: Pairs,
     /// The first row to which a new rule for pairing is not applied yet; `None` if it is to all.
     unpaired_from: Option<u64>,
+    /// Whether the rule has changed since the transcript was cleared.
+    cleared_is_unpaired: bool,
     /// Messages handed to the socket that it has not reported as sent.
     handed: VecDeque<Handed>,
     /// Messages not yet handed to the socket.
@@ -72,9 +75,6 @@ pub struct Session {
 }
 
 impl Session {
-    /// A connection that ends within this time of its opening, without a message, was refused: pages
-    /// are refused by a Close frame after the opening handshake.
-    const REFUSED_WITHIN: Millis = 1000.0;
     /// The browser is given no more while it holds this many unsent bytes.
     pub const MAX_BUFFERED: usize = 1 << 20;
     /// The most bytes in the queue. A single message of any size is accepted.
@@ -95,6 +95,7 @@ impl Session {
             closed_with: None,
             pairs: Pairs::default(),
             unpaired_from: None,
+            cleared_is_unpaired: false,
             handed: VecDeque::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -154,7 +155,7 @@ impl Session {
         &self.transcript
     }
 
-    /// The transcript, to pin and clear rows.
+    /// The transcript, to pin rows.
     pub fn transcript_mut(&mut self) -> &mut Transcript {
         &mut self.transcript
     }
@@ -276,11 +277,11 @@ impl Session {
     fn opened(&mut self, protocol: String, now: Millis) -> Vec<Effect> {
         if self.state == State::Connecting {
             self.was_open = true;
-            self.failures = 0;
             self.stats = Stats::default();
             (self.position, self.exchanges) = (Position::default(), Exchanges::default());
             let (url, protocol_agreed) = (self.url.clone(), protocol.clone());
-            self.transcript.push(now, EntryKind::Opened { url, protocol: protocol_agreed });
+            self.transcript
+                .push(now, EntryKind::Opened { url, protocol: protocol_agreed, refused: false });
             self.state = State::Open { protocol, ended: Halves::default() };
         }
         Vec::new()
@@ -324,11 +325,10 @@ impl Session {
         let (code, reason) = ours.unwrap_or((code, reason));
         let url = self.url.clone();
         let cause = CloseReason { outcome, url, code, reason, unsent, unanswered };
-        let refusals = [CloseCode::POLICY, CloseCode::INTERNAL_ERROR, CloseCode::TRY_AGAIN_LATER];
-        if outcome == Outcome::ClosedByPeer && refusals.contains(&cause.code) {
-            self.transcript.retract_opening(now - Self::REFUSED_WITHIN);
-        }
         self.transcript.push(now, EntryKind::Ended(cause.clone()));
+        if self.was_open && !self.transcript.ends_with_refusal() {
+            self.failures = 0;
+        }
         if !self.reconnect || !backoff::is_worthwhile(&cause) {
             self.state = State::Closed(cause);
             return vec![Effect::DropSocket];

@@ -27,7 +27,7 @@ pub struct Transcript {
     next_id: u64,
     bytes: usize,
     dropped: Dropped,
-    /// The rows that were cleared, as long as they fit into the bounds beside the rows since.
+    /// The rows removed by [`Self::clear`], as long as they and the newer rows fit into the bounds.
     cleared: Option<Box<Transcript>>,
 }
 
@@ -38,6 +38,10 @@ impl Transcript {
     pub const MAX_BYTES: usize = 32 << 20;
     /// The most pinned rows. A pinned row is not dropped.
     pub const MAX_PINS: usize = 100;
+
+    /// A connection that the peer closes within this time of its opening, with a code of refusals and
+    /// without a message, was refused.
+    const REFUSED_WITHIN: Millis = 1000.0;
 
     /// An empty transcript.
     pub fn new() -> Self {
@@ -52,8 +56,14 @@ impl Transcript {
         }
     }
 
-    /// Adds a row; returns its number.
+    /// Adds a row; returns its number. The refusal of a connection is recorded in the row before.
     pub fn push(&mut self, at: Millis, kind: EntryKind) -> u64 {
+        if matches!(&kind, EntryKind::Ended(cause) if cause.may_be_refusal())
+            && let Some(Entry { at: opened_at, kind: EntryKind::Opened { refused, .. }, .. }) =
+                self.rows.back_mut()
+        {
+            *refused = at - *opened_at <= Self::REFUSED_WITHIN;
+        }
         let id = self.next_id;
         self.next_id += 1;
         self.bytes += kind.bytes();
@@ -66,6 +76,8 @@ impl Transcript {
     pub fn set_time(&mut self, id: u64, at: Millis) {
         if let Some(index) = self.index(id) {
             self.rows[index].at = at;
+        } else if let Some(cleared) = &mut self.cleared {
+            cleared.set_time(id, at);
         }
     }
 
@@ -174,23 +186,21 @@ impl Transcript {
         self.dropped
     }
 
-    /// Removes the latest row if a connection was opened by it at this time or later.
-    pub fn retract_opening(&mut self, from: Millis) {
-        let is_opening =
-            |row: &mut Entry| matches!(row.kind, EntryKind::Opened { .. }) && row.at >= from;
-        if let Some(row) = self.rows.pop_back_if(is_opening) {
-            self.bytes -= row.kind.bytes();
-            self.pins.retain(|&id| id != row.id);
-            self.next_id = row.id;
-        }
+    /// Whether the last row is the end of a connection that was refused.
+    pub fn ends_with_refusal(&self) -> bool {
+        let before = self.rows.iter().nth_back(1);
+        before.is_some_and(|row| matches!(row.kind, EntryKind::Opened { refused: true, .. }))
     }
 
     /// Removes all rows, and resets the count of dropped ones, until [`Self::restore`].
     pub fn clear(&mut self) {
+        if self.is_empty() {
+            return;
+        }
         self.cleared = None;
         let next_id = self.next_id;
         let cleared = std::mem::replace(self, Transcript { next_id, ..Transcript::new() });
-        self.cleared = (!cleared.is_empty()).then(|| Box::new(cleared));
+        self.cleared = Some(Box::new(cleared));
     }
 
     /// Whether the rows that were cleared can be restored.

@@ -10,7 +10,7 @@ use std::{
 use echogate_tests::{
     program::signal,
     pty::Terminal,
-    server::{WAIT_TIMEOUT, wait_until},
+    server::WAIT_TIMEOUT,
 };
 use tokio_tungstenite::tungstenite::{Message, accept};
 
@@ -294,23 +294,14 @@ fn over_a_websocket_each_line_is_a_text_message_and_ctrl_d_closes() {
     assert_eq!(terminal.wait().0.code(), Some(0));
 }
 
-/// Waits until the terminal is in canonical mode (`cooked`), or is not.
-#[track_caller]
-fn wait_for_canonical_mode(terminal: &Terminal, cooked: bool) {
-    let wanted: &[&str] = if cooked { &["echo", "icanon", "isig"] } else { &["-echo", "-icanon"] };
-    wait_until(&format!("{wanted:?} are not set"), || {
-        wanted.iter().all(|name| terminal.settings().iter().any(|setting| setting == name))
-    });
-}
-
 #[test]
 fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() {
     for (name, number) in [("HUP", 1), ("INT", 2), ("QUIT", 3), ("TERM", 15)] {
         let terminal = at_the_prompt(&serve(upper), &[]);
         terminal.exchange("unfinished", "unfinished");
-        wait_for_canonical_mode(&terminal, false);
+        terminal.wait_for_canonical_mode(false);
         signal(terminal.pid(), name);
-        wait_for_canonical_mode(&terminal, true);
+        terminal.wait_for_canonical_mode(true);
         assert_eq!(terminal.wait().0.signal(), Some(number), "{name}");
     }
 }
@@ -321,9 +312,9 @@ fn a_process_that_is_stopped_gives_the_terminal_back_and_takes_it_again() {
     terminal.exchange("abc", "abc");
     for _ in 0..3 {
         signal(terminal.pid(), "TSTP");
-        wait_for_canonical_mode(&terminal, true);
+        terminal.wait_for_canonical_mode(true);
         signal(terminal.pid(), "CONT");
-        wait_for_canonical_mode(&terminal, false);
+        terminal.wait_for_canonical_mode(false);
         terminal.wait_for("> abc");
     }
     terminal.exchange("\x7fx\r", "ABX\n> ");
@@ -341,9 +332,9 @@ fn ctrl_z_and_fg_bring_the_prompt_back_with_the_line_in_it() {
         terminal.exchange("abc", "abc");
         terminal.exchange("\x1a", "Stopped");
         terminal.wait_for("$ ");
-        wait_for_canonical_mode(&terminal, true);
+        terminal.wait_for_canonical_mode(true);
         terminal.exchange("fg\n", "> abc");
-        wait_for_canonical_mode(&terminal, false);
+        terminal.wait_for_canonical_mode(false);
         terminal.exchange("\x7f\x7fxyz\r", "AXYZ\n> ");
     }
     terminal.exchange("\x04", "$ ");

@@ -97,8 +97,8 @@ fn a_side_that_does_not_read_holds_the_other_back_and_loses_nothing() {
 
 #[test]
 fn unix_sockets_and_tls_are_sides_of_forwards() {
-    let (folder, authority) = (TempDir::new().unwrap(), Authority::new());
-    authority.install(&authority.issue(&["localhost"]));
+    let (folder, authority) =
+        (TempDir::new().unwrap(), Authority::with_certificate(&["localhost"]));
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let listener = UnixListener::bind(path("upstream")).unwrap();
     let there = std::thread::spawn(move || {

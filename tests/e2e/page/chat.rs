@@ -58,6 +58,26 @@ fn a_client_and_an_operator_talk_until_one_says_bye() {
 }
 
 #[test]
+fn the_title_of_a_hidden_page_counts_the_conversations_that_wait() {
+    let mut server = server();
+    let Some(mut page) = open(&server, "/#operator") else { return };
+    page.expect_connection_errors();
+    sign_in(&mut page, TOKEN);
+    page.wait_for_text("#operator-status.details", "You are operator 1.");
+    // The page of a tab in the background is not drawn.
+    page.eval(
+        "Object.defineProperty(document, 'hidden', { get: () => true });
+        requestAnimationFrame = () => 0;",
+    );
+    let mut client = TcpStream::connect(server.address("chat")).unwrap();
+    client.write_all(b"hello?\n").unwrap();
+    page.wait_for("document.title === 'Chat desk (1) · echogate'");
+    server.signal("KILL");
+    server.wait();
+    page.wait_for("document.title === 'Chat desk · echogate'");
+}
+
+#[test]
 fn an_operator_ends_a_conversation() {
     let server = server();
     let Some(mut client) = open(&server, "/?path=ws/chat&autoconnect") else { return };

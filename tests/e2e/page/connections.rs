@@ -197,12 +197,31 @@ fn an_endpoint_that_is_none_is_not_tried() {
 fn an_endpoint_that_is_none_does_not_stand_beside_an_earlier_failure() {
     let Some((_server, mut page)) = page_at("/?path=nope&autoconnect") else { return };
     page.wait_for("document.querySelector('#state').dataset.normal === 'false'");
+    page.wait_for_text(".rows .note", "Opening handshake with ws://");
     fill(&mut page, "#endpoint", "tcp://localhost:7007");
     page.press("Enter");
     page.wait_for_text("#endpoint-problem", "Raw sockets need a route (--route).");
     page.wait_for_text("#state-headline", "Not connected");
     assert_eq!(count(&mut page, "[data-state][data-normal=false]"), 0);
     assert_eq!(page.text(".state-line"), "");
+}
+
+#[test]
+fn the_focus_returns_to_the_button_after_a_refusal_and_stays_after_other_ends() {
+    let upstream = Upstream::new();
+    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/upstream", "bytes")]);
+    let Some(mut page) = open(&server, "/?path=upstream") else { return };
+    page.click("#toggle");
+    let stream = upstream.accept();
+    page.wait_for("document.activeElement.id === 'message'");
+    drop(stream);
+    page.wait_for_text("#state-headline", "Closed by the server");
+    page.wait_for("document.querySelector('#toggle').innerText === 'Connect again'");
+    assert_eq!(page.eval("document.activeElement.id"), "message");
+    fill(&mut page, "#endpoint", "/nope");
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "No such route");
+    page.wait_for("document.activeElement.id === 'toggle'");
 }
 
 #[test]

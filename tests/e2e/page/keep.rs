@@ -18,10 +18,7 @@ fn value(page: &mut Page, id: &str) -> String {
 }
 
 pub(super) fn reload(page: &mut Page) {
-    if page.asks_before_reload() {
-        page.answer(true);
-    }
-    page.wait_for_reload();
+    page.reload();
     page.wait_for("document.querySelector('.card')");
 }
 
@@ -173,23 +170,23 @@ fn a_reload_asks_first_where_something_would_be_lost_and_only_there() {
     let folder = tempfile::tempdir().unwrap();
     page.download_to(folder.path());
     page.click("#message");
-    assert!(!page.asks_before_reload(), "nothing has been done");
+    assert!(!page.begin_reload(), "nothing has been done");
     page.wait_for_reload();
     page.click("#message");
     page.type_text("a draft");
-    assert!(page.asks_before_reload(), "the draft would be lost");
+    assert!(page.begin_reload(), "the draft would be lost");
     page.answer(false);
     page.press("Enter");
     page.wait_for_text(LATEST, "A DRAFT");
-    assert!(page.asks_before_reload(), "the connection would be lost");
+    assert!(page.begin_reload(), "the connection would be lost");
     page.answer(false);
     page.click("#toggle");
     page.wait_for_text("#state-headline", "Disconnected");
-    assert!(page.asks_before_reload(), "the messages would be lost");
+    assert!(page.begin_reload(), "the messages would be lost");
     page.answer(false);
     page.click("#transcript-menu");
     page.click("#export-jsonl");
     page.downloaded(folder.path());
-    assert!(!page.asks_before_reload(), "the messages were exported, the settings are stored");
+    assert!(!page.begin_reload(), "the messages were exported, the settings are stored");
     page.wait_for_reload();
 }

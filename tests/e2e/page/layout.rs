@@ -7,7 +7,7 @@ use echogate_tests::{
 };
 
 use super::{
-    LATEST, choose, connected, fill, say,
+    LATEST, connected, fill, say,
     states::{self, Look},
 };
 
@@ -40,10 +40,7 @@ fn inspect(page: &mut Page, state: &str, script: &str, found: &mut Vec<String>) 
         found.extend(defects.iter().map(|defect| format!("{state}, {at}, {size:?}: {defect}")));
     };
     for language in ["zh-Hans", "en"] {
-        // A field that is being edited reports its change when it is removed.
-        page.eval("document.querySelector('#language').focus()");
-        choose(page, "#language", language);
-        page.wait_for(&format!("document.documentElement.lang === '{language}'"));
+        states::set_language(page, language);
         for size in SIZES {
             look(page, size, Scheme::Light, language, DEFECTS);
         }
@@ -61,12 +58,17 @@ fn expect_no_defects(tour: fn(&mut Look<'_>)) {
 }
 
 macro_rules! tours {
-    ($($test:ident: $tour:path;)*) => { $(
+    ($($test:ident: $tour:path;)*) => {
+        /// All tours.
+        pub(super) const TOURS: &[fn(&mut Look<'_>)] = &[$($tour),*];
+
+        $(
         #[test]
         fn $test() {
             expect_no_defects($tour);
         }
-    )* };
+        )*
+    };
 }
 
 tours! {

@@ -9,7 +9,7 @@ use super::{count, open, page, reach, subscribers};
 use crate::ECHOGATE;
 
 /// A page that plays the lesson, at its first step.
-fn playing() -> Option<(Server, Page)> {
+pub(super) fn playing() -> Option<(Server, Page)> {
     let (server, mut page) = page()?;
     page.wait_for("!document.querySelector('#play-first').hidden");
     page.click("#play-first");
@@ -18,7 +18,7 @@ fn playing() -> Option<(Server, Page)> {
 }
 
 /// Waits for the completion of a step.
-fn is_done(page: &mut Page, step: usize) {
+pub(super) fn is_done(page: &mut Page, step: usize) {
     page.wait_for_text("#lesson-title", &format!("Step {step} of 6"));
     page.wait_for_text("#lesson-state", "Done");
 }
@@ -104,7 +104,7 @@ fn the_six_steps_are_played_by_keyboard_alone() {
 #[test]
 fn a_connection_that_is_lost_ends_the_step_with_a_reason() {
     let Some((mut server, mut page)) = playing() else { return };
-    page.expect_error("");
+    page.expect_connection_errors();
     server.signal("KILL");
     server.wait();
     page.wait_for_text("#state-headline", "Connection ended");

@@ -94,7 +94,7 @@ fn pictures_of_the_main_states() {
     choose(&mut page, "#language", "en");
     page.click("label[for=mode-file]");
     shoot(&mut page, folder, "file", wide, Scheme::Light);
-    page.expect_error("");
+    page.expect_connection_errors();
     server.signal("TERM");
     page.wait_for_text("#state-headline", "Closed by the server");
     shoot(&mut page, folder, "closed", wide, Scheme::Light);
@@ -248,9 +248,7 @@ fn pictures_of_every_state() {
     let folder = Path::new(&folder);
     let mut look = |page: &mut Page, state: &str, script: &str| {
         for (language, scheme) in [("zh-Hans", Scheme::Dark), ("en", Scheme::Light)] {
-            page.eval("document.querySelector('#language').focus()");
-            choose(page, "#language", language);
-            page.wait_for(&format!("document.documentElement.lang === '{language}'"));
+            states::set_language(page, language);
             for size in layout::SIZES {
                 page.set_viewport(size.0, size.1, scheme);
                 page.wait_for(&format!("innerWidth === {}", size.0));
@@ -261,7 +259,7 @@ fn pictures_of_every_state() {
         }
         page.set_viewport(1440, 900, Scheme::Light);
     };
-    for tour in states::TOURS {
+    for tour in layout::TOURS {
         tour(&mut look);
     }
 }

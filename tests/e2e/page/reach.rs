@@ -62,7 +62,7 @@ fn the_page_works_below_a_base_path() {
 #[test]
 fn a_control_click_on_a_route_is_the_browsers() {
     let Some((_server, mut page)) = page_at("/?path=nope&autoconnect") else { return };
-    page.expect_error("");
+    page.expect_connection_errors();
     page.wait_for_text("#routes", "/ws/echo");
     // In place of the browser, which would open the link in a new tab.
     page.eval(

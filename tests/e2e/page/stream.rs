@@ -92,7 +92,7 @@ fn the_server_says_why_a_client_is_not_followed() {
     page.click(".client button");
     page.wait_for_text("#state-headline", "Cannot follow");
     page.wait_for_text("#state-details", "--no-tap");
-    page.expect_error("");
+    page.expect_connection_errors();
 }
 
 #[test]

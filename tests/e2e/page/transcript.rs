@@ -302,8 +302,18 @@ fn text_is_selected_in_a_row_and_stays_selected_while_rows_come() {
     }
     page.wait_for_text("#row-count", "101 rows");
     page.wait_for_text(LATEST, "select this text 99");
-    // The rows of the last frames may still be drawn.
-    page.eval("new Promise((drawn) => setTimeout(() => requestAnimationFrame(drawn), 100))");
+    // The row of the beginning, 100 messages, and the heading.
+    page.wait_for("document.querySelector('.rows > .line:last-child').ariaRowIndex === '102'");
+    page.eval(
+        "(async () => {
+            const list = document.querySelector('#transcript');
+            for (let top; top !== list.scrollTop;) {
+                top = list.scrollTop;
+                await new Promise(requestAnimationFrame);
+                await new Promise(requestAnimationFrame);
+            }
+        })()",
+    );
     let row = ".rows > .received:last-child .payload";
     page.eval(&format!("document.querySelector('{row}').id = 'selected'"));
     page.press_mouse("#selected", 0.001);
@@ -320,14 +330,14 @@ fn text_is_selected_in_a_row_and_stays_selected_while_rows_come() {
     assert_eq!(count(&mut page, ".detail:not([hidden])"), 0, "no row was opened");
 }
 
-/// The rows that are in view, and those that would fill it.
-const ROWS_IN_VIEW: &str = "(() => {
+/// Whether the list has a height and is filled with rows.
+const LIST_IS_FILLED: &str = "(() => {
     const list = document.querySelector('#transcript').getBoundingClientRect();
     const seen = [...document.querySelectorAll('.rows > .line')]
         .map((row) => row.getBoundingClientRect())
         .filter((row) => row.bottom > list.top && row.top < list.bottom);
     const height = seen[0]?.height ?? 32;
-    return seen.length >= Math.floor((list.height - 30) / height) - 1;
+    return list.height > 0 && seen.length >= Math.floor((list.height - 30) / height) - 1;
 })()";
 
 #[test]
@@ -345,7 +355,7 @@ fn older_rows_are_there_in_the_first_frames_after_the_chat_desk() {
         "(async () => {{
             location.hash = '';
             for (let frame = 0; frame < 6; frame++) await new Promise(requestAnimationFrame);
-            return {ROWS_IN_VIEW};
+            return {LIST_IS_FILLED};
         }})()"
     );
     assert_eq!(page.eval(&frames), true);

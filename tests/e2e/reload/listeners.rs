@@ -328,6 +328,5 @@ fn a_listener_with_a_stream_of_new_clients_can_be_removed() {
     let clients = keep_coming(&gone);
     reloaded.accept(&http_and("drain = \"2s\""));
     clients.into_iter().for_each(|client| client.join().unwrap());
-    reloaded.server.signal("TERM");
-    assert_eq!(reloaded.server.wait().code(), Some(0));
+    assert_eq!(reloaded.server.terminate(), Some(0));
 }

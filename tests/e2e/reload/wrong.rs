@@ -120,6 +120,5 @@ fn settings_that_cannot_be_read_to_their_end_do_not_delay_a_signal() {
     // Opening a FIFO for writing waits until the server has opened it for reading.
     let _writer = fs::OpenOptions::new().write(true).open(&file).unwrap();
     assert_eq!(round_trip(&mut connect(reloaded.server.address("upper")), b"one"), b"ONE");
-    reloaded.server.signal("TERM");
-    assert_eq!(reloaded.server.wait().code(), Some(0));
+    assert_eq!(reloaded.server.terminate(), Some(0));
 }

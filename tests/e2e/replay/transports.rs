@@ -47,10 +47,6 @@ fn datagrams() -> Recording {
     })
 }
 
-fn authority() -> Authority {
-    Authority::with_certificate(&["127.0.0.1"])
-}
-
 /// A mock server with a certificate.
 fn tls_mock(recording: &Recording, authority: &Authority, url: &str) -> Mock {
     let [cert, key] = ["cert.pem", "key.pem"].map(|name| authority.file(name));
@@ -67,7 +63,7 @@ fn assert_as_recorded(mock: Mock) {
 #[test]
 fn curl_gets_the_recorded_response_over_tls_and_over_a_unix_socket() {
     let Some([program]) = programs(["curl"]) else { return };
-    let (recording, authority) = (request(), authority());
+    let (recording, authority) = (request(), Authority::with_certificate(&["127.0.0.1"]));
     let mock = tls_mock(&recording, &authority, "tls://127.0.0.1:0");
     let url = format!("https://{}/x", mock.address());
     let output = curl(&program, &["--cacert", &authority.ca(), &url]);
@@ -85,7 +81,7 @@ fn curl_gets_the_recorded_response_over_tls_and_over_a_unix_socket() {
 #[test]
 fn clients_that_end_tls_with_and_without_close_notify_are_as_recorded() {
     let Some([openssl, ncat]) = programs(["openssl", "ncat"]) else { return };
-    let (recording, authority) = (hello(), authority());
+    let (recording, authority) = (hello(), Authority::with_certificate(&["127.0.0.1"]));
     for has_close_notify in [true, false] {
         let mock = tls_mock(&recording, &authority, "tls://127.0.0.1:0");
         let (host, port) = mock.address().split_once(':').unwrap();
@@ -111,7 +107,7 @@ fn clients_that_end_tls_with_and_without_close_notify_are_as_recorded() {
 
 #[test]
 fn over_tls_a_reset_is_not_an_end() {
-    let authority = authority();
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     for (recorded_reset, resets) in [(false, false), (false, true), (true, false), (true, true)] {
         let recording = Recording::new().tcp(1).bytes(1, UP, "hello").bytes(1, DOWN, "HELLO");
         let end = if recorded_reset { Event::Reset(UP) } else { Event::EndOfInput(UP) };
@@ -132,7 +128,7 @@ fn over_tls_a_reset_is_not_an_end() {
 
 #[test]
 fn a_client_that_only_sends_ends_tls_without_a_reset() {
-    let authority = authority();
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let recording = Recording::new().tcp(1).bytes(1, UP, "hello").add(1, Event::EndOfInput(UP));
     let mock = tls_mock(&recording, &authority, "tls://127.0.0.1:0");
     authority.connect(mock.address()).write_all(b"hello").unwrap();
@@ -141,7 +137,7 @@ fn a_client_that_only_sends_ends_tls_without_a_reset() {
 
 #[test]
 fn a_client_whose_tls_handshake_fails_has_none_of_the_recorded_connections() {
-    let (recording, authority) = (hello(), authority());
+    let (recording, authority) = (hello(), Authority::with_certificate(&["127.0.0.1"]));
     let mock = tls_mock(&recording, &authority, "tls://127.0.0.1:0");
     let mut plain = TcpStream::connect(mock.address()).unwrap();
     plain.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
@@ -155,7 +151,7 @@ fn a_client_whose_tls_handshake_fails_has_none_of_the_recorded_connections() {
 
 #[test]
 fn the_clients_side_replays_against_the_servers_side_over_every_transport() {
-    let authority = authority();
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
     let websocket = Recording::new().websocket(1).text(1, UP, "hello").text(1, DOWN, "HELLO");
     let websocket = websocket.close(1, DOWN, 1000, "").close(1, UP, 1000, "");
     let (stream, datagrams) = (hello(), datagrams());

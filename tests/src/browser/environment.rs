@@ -15,15 +15,20 @@ impl Page {
         let agent = self.eval("navigator.userAgent");
         let it = json!({ "userAgent": agent, "acceptLanguage": language });
         self.call("Emulation.setUserAgentOverride", it);
-        if self.asks_before_reload() {
+        self.reload();
+    }
+
+    /// Reloads the page, whatever would be lost.
+    pub fn reload(&mut self) {
+        if self.begin_reload() {
             self.answer(true);
         }
         self.wait_for_reload();
     }
 
-    /// Reloads the page; returns whether the browser asks the user first. Then [`Self::answer`] is
-    /// due.
-    pub fn asks_before_reload(&mut self) -> bool {
+    /// Begins to reload the page; returns whether the browser asks the user first. Then
+    /// [`Self::answer`] is due.
+    pub fn begin_reload(&mut self) -> bool {
         self.eval("window.is_old = true");
         let is_end = |event: &Value| {
             let loaded = event["params"]["name"] == "load";
@@ -52,12 +57,12 @@ impl Page {
         self.mouse("mouseMoved", selector, part, held);
     }
 
-    /// Presses the mouse button at such a point.
+    /// Presses the mouse button at a point of an element (see [`Self::move_mouse`]).
     pub fn press_mouse(&mut self, selector: &str, part: f64) {
         self.mouse("mousePressed", selector, part, true);
     }
 
-    /// Releases the mouse button at such a point.
+    /// Releases the mouse button at a point of an element (see [`Self::move_mouse`]).
     pub fn release_mouse(&mut self, selector: &str, part: f64) {
         self.mouse("mouseReleased", selector, part, true);
     }

@@ -96,7 +96,8 @@ mod tests {
     fn each_connection_is_an_entry_with_its_messages() {
         let mut transcript = Transcript::new();
         for url in ["ws://h/a", "ws://h/b\""] {
-            let opened = EntryKind::Opened { url: url.to_owned(), protocol: String::new() };
+            let opened =
+                EntryKind::Opened { url: url.to_owned(), protocol: String::new(), refused: false };
             transcript.push(1000.0, opened);
             transcript.push(1250.5, EntryKind::Sent("a\"".into(), Delivery::Sent));
             transcript.push(1250.5, EntryKind::Sent("lost".into(), Delivery::NotSent));
@@ -116,24 +117,33 @@ mod tests {
         );
     }
 
+    fn ended(outcome: Outcome, code: CloseCode) -> EntryKind {
+        let (url, reason) = ("ws://h/none".to_owned(), String::new());
+        EntryKind::Ended(CloseReason { outcome, url, code, reason, unsent: 0, unanswered: 0 })
+    }
+
     #[test]
     fn an_attempt_that_failed_is_an_entry_without_a_response() {
         let mut transcript = Transcript::new();
-        transcript.push(
-            1.0,
-            EntryKind::Ended(CloseReason {
-                outcome: Outcome::NotOpened,
-                url: "ws://h/none".to_owned(),
-                code: CloseCode::ABNORMAL,
-                reason: String::new(),
-                unsent: 0,
-                unanswered: 0,
-            }),
-        );
+        transcript.push(1.0, ended(Outcome::NotOpened, CloseCode::ABNORMAL));
         let har = read(&transcript);
         let entry = &har["log"]["entries"][0];
         assert_eq!(entry["request"]["url"], "ws://h/none");
         assert_eq!(entry["response"]["status"], 0);
+    }
+
+    #[test]
+    fn a_refusal_by_a_close_frame_is_an_entry_with_the_response_to_the_handshake() {
+        let mut transcript = Transcript::new();
+        let (url, protocol) = ("ws://h/nope".to_owned(), String::new());
+        transcript.push(1.0, EntryKind::Opened { url, protocol, refused: false });
+        transcript.push(2.0, ended(Outcome::ClosedByPeer, CloseCode::POLICY));
+        assert!(transcript.ends_with_refusal());
+        let har = read(&transcript);
+        let entries = har["log"]["entries"].as_array().unwrap();
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0]["request"]["url"], "ws://h/nope");
+        assert_eq!(entries[0]["response"]["status"], 101);
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn write_entry(connection: u64, entry: &Entry, pairing: &Pairing, text: &mut Str
         text.push_str(&format!(",\"connection\":{connection},\"event\":\"{event}\""));
     };
     match &entry.kind {
-        EntryKind::Opened { url, protocol } => {
+        EntryKind::Opened { url, protocol, .. } => {
             begin("opened", text);
             member("kind", "websocket", text);
             member("target", url, text);
@@ -202,12 +202,17 @@ mod tests {
         prop_oneof![
             payload.clone().prop_map(|payload| EntryKind::Received(payload, None)),
             payload.prop_map(|payload| EntryKind::Sent(payload, Delivery::Sent)),
-            (text(), text()).prop_map(|(url, protocol)| EntryKind::Opened { url, protocol }),
+            (text(), text()).prop_map(|(url, protocol)| EntryKind::Opened {
+                url,
+                protocol,
+                refused: false
+            }),
         ]
     }
 
     fn any_end() -> impl Strategy<Value = EntryKind> {
-        (prop::sample::select(&OUTCOMES[..]), any::<u16>(), "\\PC{0,9}").prop_map(
+        let code = prop_oneof![Just(CloseCode::POLICY.0), any::<u16>()];
+        (prop::sample::select(&OUTCOMES[..]), code, "\\PC{0,9}").prop_map(
             |((outcome, _), code, reason)| {
                 let code = CloseCode(code);
                 let url = String::new();
@@ -260,7 +265,8 @@ mod tests {
     #[test]
     fn a_row_is_an_event_of_a_recording() {
         let mut transcript = Transcript::new();
-        let opened = EntryKind::Opened { url: "ws://h/".into(), protocol: String::new() };
+        let opened =
+            EntryKind::Opened { url: "ws://h/".into(), protocol: String::new(), refused: false };
         transcript.push(1250.0, opened);
         transcript.push(1500.0, EntryKind::Sent("a".into(), Delivery::Answered(2)));
         transcript.push(2000.0, EntryKind::Received(vec![0, 255].into(), None));
@@ -310,7 +316,7 @@ mod tests {
         assert_eq!(
             kinds,
             [
-                EntryKind::Opened { url: "/ws".into(), protocol: String::new() },
+                EntryKind::Opened { url: "/ws".into(), protocol: String::new(), refused: false },
                 EntryKind::Observed(Observed::Ping(Direction::Received, vec![].into())),
                 EntryKind::Sent("hello".into(), Delivery::Sent),
                 EntryKind::Observed(Observed::Close(Direction::Received, None, String::new())),

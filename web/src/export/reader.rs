@@ -88,7 +88,8 @@ impl Reader {
         if let Some(before) = event.whole("bytes_before").filter(|bytes| *bytes > 0) {
             return Some(EntryKind::Observed(Observed::Before(before)));
         }
-        Some(EntryKind::Opened { url: self.url.clone(), protocol: self.protocol.clone() })
+        let (url, protocol) = (self.url.clone(), self.protocol.clone());
+        Some(EntryKind::Opened { url, protocol, refused: false })
     }
 
     /// The message that an event completes.

@@ -150,6 +150,7 @@ table! {
     waiting_close_frame: "waiting for the server’s Close frame", "等待服务器的关闭帧";
     attempt_in: "Attempt {0} in {1} s.", "第 {0} 次尝试，{1} 秒后。";
     connected_to: "Connected to {0}", "已连接到 {0}";
+    handshake_completed: "Opening handshake with {0} completed.", "与 {0} 的打开握手已完成。";
     connected_protocol: "Connected to {0}, subprotocol {1}", "已连接到 {0}，子协议 {1}";
     we_half_closed: "You finished sending; still receiving.", "你已结束发送；仍在接收。";
     they_half_closed: "The server has finished sending; you can still send.", "服务器已结束发送；你仍可发送。";
@@ -270,7 +271,7 @@ table! {
     advice_1003: "Send the other type: text instead of binary, or binary instead of text.", "换一种类型发送：文本改二进制，或二进制改文本。";
     advice_1006: "Check the network and that the server is running, then connect again.", "请检查网络，并确认服务器在运行，然后重新连接。";
     advice_1007: "Bytes that are not UTF-8 came through a text route: use a route with framing=bytes.", "非 UTF-8 字节经过了文本路由：请使用 framing=bytes 的路由。";
-    advice_1008: "The reason says what the server does not allow; a page of another origin needs --allow-origin.", "原因说明了服务器不允许什么；其他来源的页面需要 --allow-origin。";
+    advice_1008: "The server does not allow this by its policy. A page from another origin needs --allow-origin.", "服务器的策略不允许此连接。来自其他源的页面需要 --allow-origin。";
     advice_no_route: "Check the path, or add the route to the server (--route).", "请检查路径，或在服务器上添加该路由（--route）。";
     advice_1009: "Send smaller messages, or raise --max-message.", "发送较小的消息，或调高 --max-message。";
     advice_1011: "Check that the upstream is running and that its address is right.", "请检查上游是否在运行，地址是否正确。";
@@ -391,7 +392,7 @@ table! {
     share: "Share", "分享";
     copy_link: "Copy link to this endpoint and message", "复制包含端点与消息的链接";
     copy_as: "Copy as {0}", "复制为 {0}";
-    not_stored: "This message is recalled (↑) until the page is reloaded: longer ones than {0} are not stored.", "重新加载页面之前可以调回（↑）此消息：超过 {0} 的消息不会保存。";
+    not_stored: "Messages longer than {0} are not stored: this one is kept only until the page is reloaded.", "超过 {0} 的消息不会保存：此消息只保留到重新加载页面为止。";
     forget: "Forget saved settings", "清除保存的设置";
     forgotten: "Saved messages, history and settings were removed from this browser.", "已从此浏览器清除保存的消息、历史和设置。";
     refreshed: "Current Unix time, refreshed with each send.", "当前 Unix 时间，每次发送时更新。";

@@ -55,7 +55,9 @@ fn unseen_messages_are_marked_until_their_conversation_is_selected() {
     operator.apply(ToOperator::Opened { conversation: conversation(5, None) });
     assert_eq!([1, 2, 5].map(|id| operator.is_unread(id)), [false, true, true]);
     operator.apply(ToOperator::Ended { conversation: 5, ending: Ending::Left });
-    assert!(!operator.is_unread(5), "nobody waits for an answer there");
+    assert!(!operator.is_unread(5), "no message is there");
+    operator.apply(ToOperator::Ended { conversation: 2, ending: Ending::Left });
+    assert!(operator.is_unread(2), "its message was not seen");
     operator.choose(2);
     assert!(!operator.is_unread(2));
     operator.choose(99);

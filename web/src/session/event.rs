@@ -27,7 +27,8 @@ pub enum Event {
     HalfClose,
     /// The user switches reconnection on or off.
     Reconnect(bool),
-    /// The end of the last connection is not the state any more, because the user tried something else.
+    /// The user tried an endpoint that is not valid: the reason why the last connection closed is no
+    /// longer shown.
     Dismiss,
     /// The timer of [`Effect::StartTimer`] has expired.
     TimerExpired,

@@ -150,14 +150,35 @@ impl Session {
     /// Sets the rule for pairing replies. [`Self::pair_anew`] applies it to the messages of the
     /// transcript.
     pub fn set_pairing(&mut self, rule: Pairing) {
-        if *self.pairs.rule() == rule {
-            return;
+        if *self.pairs.rule() != rule {
+            self.cleared_is_unpaired = true;
+            self.begin_pairing(rule);
         }
+    }
+
+    fn begin_pairing(&mut self, rule: Pairing) {
         self.pairs = Pairs::new(rule);
         self.stats.forget_replies();
         self.exchanges = Exchanges::default();
         let first = self.transcript.first_id();
         self.unpaired_from = (first < self.transcript.next_id()).then_some(first);
+    }
+
+    /// Clears the transcript, until [`Self::restore`].
+    pub fn clear(&mut self) {
+        if !self.transcript.is_empty() {
+            self.cleared_is_unpaired = false;
+            self.transcript.clear();
+        }
+    }
+
+    /// Restores the rows that were cleared. [`Self::pair_anew`] pairs their messages if the rule has
+    /// changed.
+    pub fn restore(&mut self) {
+        self.transcript.restore();
+        if std::mem::take(&mut self.cleared_is_unpaired) {
+            self.begin_pairing(self.pairs.rule().clone());
+        }
     }
 
     /// Applies a new rule to the next rows of the transcript, at most this many; returns whether

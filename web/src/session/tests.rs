@@ -496,15 +496,54 @@ proptest! {
 }
 
 #[test]
-fn a_refusal_after_the_handshake_was_no_connection() {
-    for (code, at, rows) in [(1008, 5.0, 1), (1011, 5.0, 1), (1011, 5000.0, 2), (1001, 5.0, 2)] {
+fn a_close_with_a_code_of_refusals_right_after_the_handshake_is_a_refusal() {
+    let cases = [(1008, 5.0, true), (1011, 5.0, true), (1011, 5000.0, false), (1001, 5.0, false)];
+    for (code, at, refused) in cases {
         let mut session = after([connect(), opened()]);
         session.handle(ended(code, true), at);
-        assert_eq!(session.transcript().len(), rows, "{code} after {at} ms");
+        assert_eq!(session.transcript().ends_with_refusal(), refused, "{code} after {at} ms");
     }
     let mut session = after([connect(), opened(), received("a")]);
     session.handle(ended(1011, true), 5.0);
-    assert_eq!(session.transcript().len(), 3, "a message had passed");
+    assert!(!session.transcript().ends_with_refusal(), "a message had passed");
+}
+
+#[test]
+fn the_wait_grows_with_each_refusal_and_starts_anew_after_a_connection() {
+    let mut session = Session::new();
+    session.handle(Event::Reconnect(true), 0.0);
+    session.handle(connect(), 0.0);
+    let mut attempt_after = |code, lasted: Millis| {
+        session.handle(opened(), 0.0);
+        session.handle(ended(code, true), lasted);
+        let State::Waiting { attempt, until, .. } = *session.state() else {
+            panic!("{:?}", session.state())
+        };
+        session.handle(Event::TimerExpired, until);
+        attempt
+    };
+    assert_eq!([1013, 1013, 1013].map(|code| attempt_after(code, 0.0)), [1, 2, 3]);
+    assert_eq!(attempt_after(1013, 5000.0), 1);
+}
+
+#[test]
+fn restored_messages_are_paired_by_the_rule_that_was_chosen_meanwhile() {
+    let mut session = after([connect(), opened()]);
+    session.set_pairing(Pairing::Order);
+    session.pair_anew(u64::MAX);
+    for event in [Event::Send("a".into()), Event::Sent { buffered: 0 }, received("A")] {
+        session.handle(event, 1.0);
+    }
+    let is_paired =
+        |session: &Session| session.transcript().rows().any(|row| row.kind.partner().is_some());
+    assert!(is_paired(&session));
+    session.clear();
+    session.set_pairing(Pairing::None);
+    session.clear();
+    session.restore();
+    session.pair_anew(u64::MAX);
+    assert_eq!(session.transcript().len(), 3);
+    assert!(!is_paired(&session));
 }
 
 #[test]

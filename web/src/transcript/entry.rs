@@ -32,6 +32,9 @@ pub enum EntryKind {
         url: String,
         /// The subprotocol, empty for none.
         protocol: String,
+        /// Whether the peer refused the client by a Close frame right after the opening handshake.
+        /// [`Transcript::push`](super::Transcript::push) determines it.
+        refused: bool,
     },
     /// One side has finished sending and goes on receiving.
     HalfClosed {
@@ -147,10 +150,13 @@ impl EntryKind {
     /// The text of a row about the connection; `None` for messages.
     pub fn sentence(&self, texts: &Texts) -> Option<String> {
         match self {
-            EntryKind::Opened { url, protocol } if protocol.is_empty() => {
+            EntryKind::Opened { url, refused: true, .. } => {
+                Some(fill(texts.handshake_completed, &[url]))
+            }
+            EntryKind::Opened { url, protocol, .. } if protocol.is_empty() => {
                 Some(fill(texts.connected_to, &[url]))
             }
-            EntryKind::Opened { url, protocol } => {
+            EntryKind::Opened { url, protocol, .. } => {
                 Some(fill(texts.connected_protocol, &[url, protocol]))
             }
             EntryKind::HalfClosed { by_us: true } => Some(texts.we_half_closed.to_owned()),

@@ -13,7 +13,7 @@ use super::{
     command::Command,
     composer,
     dispatch::{self, Message},
-    dom::id,
+    dom::{document, id},
     draft_settings, file_panel, first_run, header, ladder_panel, lesson_panel,
     model::Model,
     operator_panel,
@@ -115,11 +115,14 @@ fn begin(language: Language) {
     });
 }
 
-/// Changes the page, and draws it before the next frame.
+/// Changes the page, and draws it before the next frame. A hidden page has no frames.
 fn with_app(change: impl FnOnce(&mut App)) {
     with_app_undrawn(|app| {
         change(app);
         app.request_frame();
+        if document().hidden() {
+            app.screen.draw_title(&mut app.model);
+        }
     });
 }
 

@@ -159,12 +159,6 @@ impl Connection {
         }
     }
 
-    /// Whether the user has typed no message, and none has passed since the connection opened.
-    pub(super) fn is_untouched(&self) -> bool {
-        let stats = self.session.stats();
-        stats.sent.messages + stats.received.messages == 0 && self.compose.draft.text.is_empty()
-    }
-
     /// Whether a reload of the page would lose something: an open connection, pins, or messages that
     /// were not exported.
     pub(super) fn is_lost_by_reload(&self) -> bool {
@@ -210,16 +204,20 @@ impl Connection {
         let draft = compose.draft.clone();
         let sent = self.send_message(&draft, texts);
         if sent {
-            if draft.text.len() > storage::MAX_TEXT {
-                let longest = format::size(storage::MAX_TEXT as u64);
-                self.view.note = fill(texts.not_stored, &[&longest]);
-            }
+            self.note_unless_stored(&draft, texts);
             self.compose.history.borrow_mut().push(draft);
             if self.compose.template.is_none() {
                 self.compose.draft.text.clear();
             }
         }
         sent
+    }
+
+    /// Notes that the message is too long to be stored, if it is.
+    pub(super) fn note_unless_stored(&mut self, draft: &Draft, texts: &Texts) {
+        if draft.text.len() > storage::MAX_TEXT {
+            self.view.note = fill(texts.not_stored, &[&format::size(storage::MAX_TEXT as u64)]);
+        }
     }
 
     /// Sends a message; a refusal is shown in the composer.

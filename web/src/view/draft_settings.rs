@@ -158,6 +158,8 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
         }
         Action::SaveMessage => {
             let draft = compose.draft.clone();
+            let texts = model.texts;
+            model.connection().note_unless_stored(&draft, texts);
             if !model.saved.contains(&draft) {
                 model.saved.push(draft);
             }

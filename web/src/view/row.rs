@@ -47,6 +47,7 @@ struct Drawn {
     id: u64,
     delivery: Option<Delivery>,
     partner: Option<u64>,
+    is_refused: bool,
     filter_version: u32,
 }
 
@@ -74,7 +75,8 @@ impl Row {
             _ => None,
         };
         let partner = entry.kind.partner();
-        let drawn = Some(Drawn { id: entry.id, delivery, partner, filter_version });
+        let is_refused = matches!(entry.kind, EntryKind::Opened { refused: true, .. });
+        let drawn = Some(Drawn { id: entry.id, delivery, partner, is_refused, filter_version });
         if self.drawn == drawn {
             return;
         }

@@ -76,13 +76,8 @@ impl Screen {
     /// Draws what has changed; returns the time of the next drawing without an event.
     pub(super) fn draw(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
         let at_operator = browser::fragment() == OPERATOR;
-        let waiting = waiting(model);
-        let title = title(model, at_operator, &waiting);
-        if title != self.title {
-            document().set_title(&title);
-            self.title = title;
-        }
-        self.header.draw(at_operator, model, &waiting);
+        self.draw_title(model);
+        self.header.draw(at_operator, model, &waiting(model));
         self.workbench.show(!at_operator);
         self.operator.root.show(at_operator);
         let panels = if at_operator {
@@ -91,6 +86,15 @@ impl Screen {
             self.draw_workbench(model, now)
         };
         earliest([panels, self.announce(model, now)])
+    }
+
+    /// Draws the title of the browser's tab, which is all that the user sees of a hidden page.
+    pub(super) fn draw_title(&mut self, model: &mut Model) {
+        let title = title(model);
+        if title != self.title {
+            document().set_title(&title);
+            self.title = title;
+        }
     }
 
     fn draw_workbench(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
@@ -135,9 +139,9 @@ fn waiting(model: &Model) -> String {
 
 /// The title of the browser's tab: the state and the endpoint of the chosen connection, and the
 /// number of conversations that wait.
-fn title(model: &mut Model, at_operator: bool, waiting: &str) -> String {
-    let texts = model.texts;
-    if at_operator {
+fn title(model: &mut Model) -> String {
+    let (texts, waiting) = (model.texts, waiting(model));
+    if browser::fragment() == OPERATOR {
         return format!("{}{waiting} · echogate", texts.operator);
     }
     let connection = model.connection();

@@ -57,12 +57,12 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
         Action::EditPairingField => connection.choose_pairing(Pairing::Field(event.value())),
         Action::ClearTranscript => {
             dom::close_menu(&event.node);
-            session.transcript_mut().clear();
+            session.clear();
             (view.selected, view.note, view.follow) = (None, String::new(), true);
             view.refresh_filter();
         }
         Action::UndoClear => {
-            session.transcript_mut().restore();
+            session.restore();
             view.filter_changed();
             return Some(Command::Focus(id::TRANSCRIPT));
         }

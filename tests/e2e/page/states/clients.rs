@@ -8,7 +8,7 @@ use std::{
 use echogate_tests::server::Server;
 
 use super::{
-    super::{LATEST, chat, connected, fill, open, page, say},
+    super::{LATEST, chat, connected, fill, lesson, open, say},
     Look,
 };
 use crate::ECHOGATE;
@@ -63,7 +63,7 @@ pub(in super::super) fn clients(look: &mut Look<'_>) {
 fn refused(look: &mut Look<'_>) {
     let server = Server::start(ECHOGATE, &["--no-tap"]);
     let Some(mut page) = open(&server, "/") else { return };
-    page.expect_error("");
+    page.expect_connection_errors();
     let _client = TcpStream::connect(server.address("upper")).unwrap();
     page.click(".client button");
     page.wait_for_text("#state-headline", "Cannot follow");
@@ -71,12 +71,9 @@ fn refused(look: &mut Look<'_>) {
 }
 
 pub(in super::super) fn lesson(look: &mut Look<'_>) {
-    let Some((_server, mut page)) = page() else { return };
-    page.wait_for("!document.querySelector('#play-first').hidden");
-    page.click("#play-first");
+    let Some((_server, mut page)) = lesson::playing() else { return };
     for step in 1..=6 {
-        page.wait_for_text("#lesson-title", &format!("Step {step} of 6"));
-        page.wait_for_text("#lesson-state", "Done");
+        lesson::is_done(&mut page, step);
         look(&mut page, &format!("lesson, step {step}"), "");
         if step < 6 {
             page.click("#lesson-next");

@@ -9,21 +9,17 @@ use echogate_tests::browser::Page;
 
 use super::{choose, fill};
 
-/// Looks at the page of a tour in a state of this name. The script opens what a change of the language closes.
+/// Looks at the page of a tour in a state of this name. The script opens what a change of the language
+/// closes.
 pub(super) type Look<'a> = dyn FnMut(&mut Page, &str, &str) + 'a;
 
-/// All tours.
-pub(super) const TOURS: [fn(&mut Look<'_>); 9] = [
-    sockets::endpoints,
-    sockets::endings,
-    sockets::routes,
-    messages::messages,
-    messages::composer,
-    messages::files,
-    clients::clients,
-    clients::lesson,
-    clients::operator,
-];
+/// Chooses the language of the page.
+pub(super) fn set_language(page: &mut Page, language: &str) {
+    // A field that is being edited reports its change when it is removed.
+    page.eval("document.querySelector('#language').focus()");
+    choose(page, "#language", language);
+    page.wait_for(&format!("document.documentElement.lang === '{language}'"));
+}
 
 /// A script that opens a `details` element.
 fn open_details(selector: &str) -> String {

@@ -53,7 +53,7 @@ pub(in super::super) fn endings(look: &mut Look<'_>) {
     let route = upstream.route("/half", "bytes");
     let mut server = Server::start(ECHOGATE, &["--route", &route]);
     let Some(mut page) = open(&server, "/?path=half&protocol=half-close") else { return };
-    page.expect_error("");
+    page.expect_connection_errors();
     page.click("#toggle");
     let stream = upstream.accept();
     page.wait_for_text("#state-details", "subprotocol half-close");
@@ -93,13 +93,13 @@ pub(in super::super) fn routes(look: &mut Look<'_>) {
     let server = Server::start(ECHOGATE, &["--route", &named, "--route", &long]);
     let others = subscribers(&server);
     let Some(mut page) = open(&server, "/") else { return };
-    page.expect_error("");
+    page.expect_connection_errors();
     page.wait_for_text("#clients-note", "trying again");
     page.wait_for("document.querySelectorAll('.card').length >= 2");
     look(&mut page, "cards of routes with long names", "");
     drop((server, others));
     let Some((mut server, mut page)) = connected() else { return };
-    page.expect_error("");
+    page.expect_connection_errors();
     say(&mut page, "hello");
     page.wait_for_text(LATEST, "HELLO");
     look(&mut page, "an exchange", "");

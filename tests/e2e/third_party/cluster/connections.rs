@@ -219,7 +219,7 @@ fn replicas_send_their_connections_only_while_somebody_watches() {
     known.wait(&mut subscriber, |known| (known.total == 1).then_some(()));
     assert!(beats(3) > 0);
     drop(subscriber);
-    wait_until("they go on", || beats(6) == 0);
+    wait_until("replicas still send their connections", || beats(6) == 0);
 }
 
 #[test]

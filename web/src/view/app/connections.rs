@@ -48,21 +48,22 @@ impl App {
         let state = connection.session.state();
         if state.name() != before {
             announcer.set_state(connection.announcement(texts));
-            // A user who has just connected writes a message next, unless the connection ends at once.
+            // A user who has just connected writes a message next, unless the server refuses.
             let focused = browser::focused();
             let in_bar = [id::TOGGLE, id::ENDPOINT, id::PROTOCOL].contains(&&*focused);
             let left = connection.focus_left.take();
-            if opened && at == *chosen && in_bar {
+            if at != *chosen {
+                // The focus is in the parts of another connection.
+            } else if opened && in_bar {
                 browser::focus(id::MESSAGE);
                 connection.focus_left = Some(focused);
             } else if let Some(left) = left
                 && focused == id::MESSAGE
-                && connection.is_untouched()
+                && connection.compose.draft.text.is_empty()
+                && connection.session.transcript().ends_with_refusal()
             {
                 browser::focus(&left);
             }
-            // The row of the opening may have been retracted.
-            connection.view.refresh_filter();
             self.tick();
         }
     }

@@ -83,7 +83,9 @@ impl Model {
             let compose = &connection.compose;
             connection.is_lost_by_reload() || compose.template.is_none() && !is_kept(&compose.draft)
         };
-        self.operator.is_connected() || self.connections.iter().any(is_lost)
+        self.operator.is_connected()
+            || self.saved.iter().any(|draft| draft.text.len() > storage::MAX_TEXT)
+            || self.connections.iter().any(is_lost)
     }
 
     /// Forgets what is stored: saved messages, the history, and the settings of connections.
