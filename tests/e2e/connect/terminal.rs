@@ -7,11 +7,7 @@ use std::{
     sync::mpsc,
 };
 
-use echogate_tests::{
-    program::signal,
-    pty::Terminal,
-    server::WAIT_TIMEOUT,
-};
+use echogate_tests::{program::signal, pty::Terminal, server::WAIT_TIMEOUT};
 use tokio_tungstenite::tungstenite::{Message, accept};
 
 use super::{serve, upper};

@@ -2,7 +2,7 @@
 
 use echogate_tests::{server::Server, tcp, upstream::Upstream};
 
-use super::{LATEST, count, open, page};
+use super::{LATEST, open, page};
 use crate::ECHOGATE;
 
 #[test]
