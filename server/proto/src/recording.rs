@@ -222,6 +222,16 @@ pub enum Payload {
 }
 
 impl Payload {
+    /// `bytes` as the text that they are written as; none if they are written in hexadecimal.
+    pub fn text(bytes: &[u8]) -> Option<&str> {
+        let is_shown = |c: char| !c.is_control() || matches!(c, '\t' | '\r' | '\n');
+        // ASCII without an early exit: the compiler compares 16 bytes at once.
+        let is_printable = |all, byte: &u8| all & (b' '..0x7f).contains(byte);
+        let text = str::from_utf8(bytes).ok()?;
+        let is_text = bytes.iter().fold(true, is_printable) || text.chars().all(is_shown);
+        is_text.then_some(text)
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -233,10 +243,9 @@ impl Payload {
 
 impl From<&[u8]> for Payload {
     fn from(bytes: &[u8]) -> Payload {
-        let is_shown = |c: char| !c.is_control() || matches!(c, '\t' | '\r' | '\n');
-        match str::from_utf8(bytes) {
-            Ok(text) if text.chars().all(is_shown) => Payload::Text(text.to_owned()),
-            _ => Payload::Bytes(bytes.to_vec()),
+        match Payload::text(bytes) {
+            Some(text) => Payload::Text(text.to_owned()),
+            None => Payload::Bytes(bytes.to_vec()),
         }
     }
 }
@@ -259,6 +268,8 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -275,6 +286,25 @@ mod tests {
         );
         assert_eq!(serde_json::to_string(&record).unwrap(), json);
         assert_eq!(serde_json::from_str::<Record>(json).unwrap(), record);
+    }
+
+    proptest! {
+        #[test]
+        fn payload_is_text_without_control_characters_other_than_white_space(
+            bytes in prop_oneof![
+                "[ -~]{0,40}[\t\r\n]?".prop_map(String::into_bytes),
+                "[ -~]{0,40}[\\x00-\\x20\\x7f]".prop_map(String::into_bytes),
+                "[a-zé世]{0,9}[\\x7f-\\xa0]?".prop_map(String::into_bytes),
+                prop::collection::vec(any::<u8>(), 0..4),
+            ],
+        ) {
+            let is_shown = |c: char| !c.is_control() || "\t\r\n".contains(c);
+            let text = String::from_utf8(bytes.clone()).ok();
+            let text = text.filter(|text| text.chars().all(is_shown));
+            prop_assert_eq!(Payload::text(&bytes), text.as_deref());
+            let payload = Payload::from(&bytes[..]);
+            prop_assert_eq!(payload.as_bytes(), &bytes);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use echogate_proto::{
     recording::{
         Close, Control, Data, DataKind, Direction, Event, Frame, Payload, Place, Record, Side,
@@ -22,9 +23,27 @@ pub(crate) struct RecordDecoder {
     frames: HashMap<(u64, Place), FrameDirection>,
 }
 
+/// An event whose payload is not copied.
+#[derive(Debug)]
+pub(super) enum Decoded<'a> {
+    /// Bytes that passed.
+    Part(Place, Part<'a>),
+    /// Any other event.
+    Other(Event),
+}
+
+/// A piece of the bytes of a direction.
+#[derive(Debug)]
+pub(super) enum Part<'a> {
+    /// Payload: bytes, a datagram, or a frame or part of one.
+    Data { kind: DataKind, frame: Option<Frame>, payload: &'a [u8] },
+    /// A whole control frame.
+    Control { opcode: OpCode, payload: &'a [u8] },
+}
+
 /// A direction in which frames pass.
 #[derive(Debug, Default)]
-struct FrameDirection {
+pub(super) struct FrameDirection {
     scanner: FrameScanner,
     /// The payload so far of a control frame that has arrived in part.
     control: Vec<u8>,
@@ -39,8 +58,19 @@ impl RecordDecoder {
     /// Decodes an event, and calls `emit` with each event that it becomes: none while a frame header
     /// or a control frame is incomplete.
     pub(crate) fn decode(&mut self, record: WireRecord, mut emit: impl FnMut(Record)) {
-        let WireRecord { time, connection, event } = record;
-        let mut emit = |event| emit(Record { time: time as f64 / 1e9, connection, event });
+        let (time, connection) = (record.seconds(), record.connection);
+        self.decode_in_place(record, |event| {
+            emit(Record { time, connection, event: event.into() });
+        });
+    }
+
+    /// As [`RecordDecoder::decode`], with payload that is not copied.
+    pub(super) fn decode_in_place(
+        &mut self,
+        record: WireRecord,
+        mut emit: impl FnMut(Decoded<'_>),
+    ) {
+        let WireRecord { connection, event, .. } = record;
         match event {
             WireEvent::Opened(opened) => {
                 for (side, has_frames) in [
@@ -56,33 +86,39 @@ impl RecordDecoder {
                         }
                     }
                 }
-                emit(Event::Opened(Box::new((*opened).clone())));
+                emit(Decoded::Other(Event::Opened(Box::new((*opened).clone()))));
             }
             WireEvent::Bytes(place, bytes) => match self.frames.get_mut(&(connection, place)) {
-                Some(direction) => direction.decode(place, &bytes, emit),
-                None => emit(data(place, DataKind::Bytes, None, &bytes)),
+                Some(direction) => direction.decode(bytes, |part| emit(Decoded::Part(place, part))),
+                None => emit(Decoded::Part(place, data(DataKind::Bytes, None, &bytes))),
             },
             WireEvent::Position(place, scanner) => {
-                let direction = FrameDirection { scanner: *scanner, control: Vec::new() };
-                self.frames.insert((connection, place), direction);
+                self.frames.insert((connection, place), FrameDirection::at(*scanner));
             }
             WireEvent::Datagram(place, bytes) => {
-                emit(data(place, DataKind::Datagram, None, &bytes));
+                emit(Decoded::Part(place, data(DataKind::Datagram, None, &bytes)));
             }
-            WireEvent::EndOfInput(place) => emit(Event::EndOfInput(place)),
-            WireEvent::Reset(place) => emit(Event::Reset(place)),
-            WireEvent::Lost(lost) => emit(Event::Lost(lost)),
+            WireEvent::EndOfInput(place) => emit(Decoded::Other(Event::EndOfInput(place))),
+            WireEvent::Reset(place) => emit(Decoded::Other(Event::Reset(place))),
+            WireEvent::Lost(lost) => emit(Decoded::Other(Event::Lost(lost))),
             WireEvent::Closed(reason) => {
                 self.frames.retain(|(of, _), _| *of != connection);
-                emit(Event::Closed { reason: reason.to_string() });
+                emit(Decoded::Other(Event::Closed { reason: reason.to_string() }));
             }
         }
     }
 }
 
 impl FrameDirection {
-    fn decode(&mut self, place: Place, bytes: &[u8], mut emit: impl FnMut(Event)) {
-        let (mut bytes, mut at) = (bytes.to_vec(), 0);
+    /// A direction from the position of a scanner on.
+    pub(super) fn at(scanner: FrameScanner) -> FrameDirection {
+        FrameDirection { scanner, control: Vec::new() }
+    }
+
+    /// Calls `emit` with each piece of `bytes`: none while a frame header or a control frame is
+    /// incomplete.
+    pub(super) fn decode(&mut self, bytes: Bytes, mut emit: impl FnMut(Part<'_>)) {
+        let (mut bytes, mut at) = (Vec::from(bytes), 0);
         while let Some(piece) = self.scanner.next(&mut bytes, &mut at) {
             let (payload, ends_frame) = (&bytes[piece.range.clone()], piece.ends_frame());
             match piece.header.opcode() {
@@ -93,21 +129,35 @@ impl FrameDirection {
                 {
                     self.control.extend(payload);
                     if ends_frame {
-                        emit(control(place, opcode, &self.control));
+                        emit(Part::Control { opcode, payload: &self.control });
                         self.control.clear();
                     }
                 }
                 opcode => {
                     let frame = (!piece.is_rest).then(|| frame(&piece));
-                    emit(data(place, kind(opcode), frame, payload));
+                    emit(data(kind(opcode), frame, payload));
                 }
             }
         }
     }
 }
 
-fn data(place: Place, kind: DataKind, frame: Option<Frame>, payload: &[u8]) -> Event {
-    Event::Data(Data { place, kind, frame, payload: payload.into() })
+impl From<Decoded<'_>> for Event {
+    fn from(decoded: Decoded<'_>) -> Event {
+        match decoded {
+            Decoded::Part(place, Part::Data { kind, frame, payload }) => {
+                Event::Data(Data { place, kind, frame, payload: payload.into() })
+            }
+            Decoded::Part(place, Part::Control { opcode, payload }) => {
+                control(place, opcode, payload)
+            }
+            Decoded::Other(event) => event,
+        }
+    }
+}
+
+fn data(kind: DataKind, frame: Option<Frame>, payload: &[u8]) -> Part<'_> {
+    Part::Data { kind, frame, payload }
 }
 
 fn kind(opcode: Option<OpCode>) -> DataKind {
@@ -149,7 +199,6 @@ fn control(place: Place, opcode: OpCode, payload: &[u8]) -> Event {
 mod tests {
     use std::sync::Arc;
 
-    use bytes::Bytes;
     use echogate_proto::{
         close::CloseCode,
         recording::Opened,
@@ -187,7 +236,7 @@ mod tests {
         assert_eq!(
             whole,
             [
-                data(TO_SERVER, DataKind::Text, Some(frame), b"hello"),
+                Decoded::Part(TO_SERVER, data(DataKind::Text, Some(frame), b"hello")).into(),
                 control(TO_SERVER, OpCode::Ping, b"abc"),
                 control(TO_SERVER, OpCode::Close, b"\x03\xe8bye"),
             ]
@@ -226,7 +275,7 @@ mod tests {
             assert_eq!(
                 events,
                 [
-                    data(TO_SERVER, DataKind::Text, frame, b"lo, world"),
+                    Decoded::Part(TO_SERVER, data(DataKind::Text, frame, b"lo, world")).into(),
                     control(TO_SERVER, OpCode::Ping, b"abc"),
                 ]
             );

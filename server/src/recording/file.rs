@@ -128,7 +128,7 @@ impl RecordingFile {
         let complete = self.pending.len() as u64;
         let mut tail = 0;
         if let Encoder::Har(encoder) = &self.encoder {
-            self.pending.extend(&encoder.tail());
+            encoder.tail(&mut self.pending);
             // The file never shrinks: a shorter tail is followed by spaces.
             let length = self.tail.max(self.pending.len() as u64);
             self.pending.resize(length as usize, b' ');

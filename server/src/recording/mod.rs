@@ -4,12 +4,14 @@
 //! - [`decode`]: from these to events with frames, as in JSON Lines
 //! - [`file`]: a file that is written, by the encoders [`pcapng`], [`jsonl`] and [`har`];
 //!   [`position`]: the events with which a connection continues in another file
+//! - `json`: text of JSON in a buffer
 //! - [`model`]: a recording in memory, as it is replayed and compared; [`read`]: from files of any
 //!   format
 
 pub(crate) mod decode;
 pub(crate) mod file;
 mod har;
+mod json;
 mod jsonl;
 pub(crate) mod model;
 mod pcapng;

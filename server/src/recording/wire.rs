@@ -21,6 +21,13 @@ pub(crate) struct WireRecord {
     pub(crate) event: WireEvent,
 }
 
+impl WireRecord {
+    /// The time, in seconds since 1970.
+    pub(super) fn seconds(&self) -> f64 {
+        self.time as f64 / 1e9
+    }
+}
+
 /// Something that happened on a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum WireEvent {

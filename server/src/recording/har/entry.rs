@@ -1,6 +1,6 @@
 //! The JSON of an entry.
 
-use std::{fmt::Write, net::SocketAddr};
+use std::net::SocketAddr;
 
 use data_encoding::BASE64;
 use echogate_proto::recording::{Direction, Lost, Opened, Side};
@@ -8,6 +8,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Message;
+use crate::recording::json;
+
+/// The bytes of messages behind which another chunk begins.
+const CHUNK: usize = 64 * 1024;
 
 /// An entry of a connection that is open.
 #[derive(Debug)]
@@ -17,8 +21,9 @@ pub(super) struct Entry {
     part: u32,
     started: f64,
     ended: f64,
-    /// The elements of the array, separated by commas.
-    messages: String,
+    /// The elements of the array, each with a comma and a line feed behind it, in chunks, so that the
+    /// growth of a long entry copies nothing.
+    messages: Vec<Vec<u8>>,
     comment: String,
     /// The events that are missing in this entry.
     lost: Lost,
@@ -31,7 +36,7 @@ impl Entry {
             part,
             started: time,
             ended: time,
-            messages: String::new(),
+            messages: Vec::new(),
             comment: String::new(),
             lost: Lost::default(),
         }
@@ -39,27 +44,31 @@ impl Entry {
 
     /// The approximate length of the JSON, in bytes.
     pub(super) fn len(&self) -> usize {
-        1024 + self.messages.len()
+        1024 + self.messages.iter().map(Vec::len).sum::<usize>()
     }
 
-    /// Adds a message. Text is the text itself, everything else is in base64.
-    pub(super) fn add(&mut self, time: f64, direction: Direction, message: &Message<'_>) {
-        let kind = if direction == Direction::ToServer { "send" } else { "receive" };
-        let data = match message.opcode {
-            1 => String::from_utf8_lossy(message.payload),
-            _ => BASE64.encode(message.payload).into(),
-        };
-        let separator = if self.messages.is_empty() { "" } else { ",\n" };
-        write!(
-            self.messages,
-            r#"{separator}{{"type":"{kind}","time":{},"opcode":{},"data":{}{}}}"#,
-            json!(time),
-            message.opcode,
-            Value::String(data.into_owned()),
-            if message.fin { "" } else { r#","_fin":false"# },
-        )
-        .expect("writing to a String cannot fail");
+    /// Adds a message, whose element of the array begins with `start`: see [`message_start`]. Text is
+    /// the text itself, everything else is in base64. Returns the number of bytes by which the entry
+    /// has grown.
+    pub(super) fn add(&mut self, time: f64, start: &[u8], message: &Message<'_>) -> usize {
+        let Message { opcode, fin, payload } = *message;
+        if self.messages.last().is_none_or(|chunk| chunk.len() >= CHUNK) {
+            let capacity = if self.messages.is_empty() { 0 } else { CHUNK + CHUNK / 4 };
+            self.messages.push(Vec::with_capacity(capacity));
+        }
+        let out = self.messages.last_mut().expect("there is one now");
+        let before = out.len();
+        out.extend_from_slice(start);
+        json::value(out, &opcode);
+        out.extend_from_slice(br#","data":"#);
+        if opcode != 1 {
+            json::encoded_string(out, &BASE64, payload);
+        } else if !json::plain_string(out, payload) {
+            json::value(out, &String::from_utf8_lossy(payload));
+        }
+        out.extend_from_slice(if fin { b"},\n" } else { b",\"_fin\":false},\n" });
         self.ended = time;
+        out.len() - before
     }
 
     /// Notes that events are missing.
@@ -76,8 +85,8 @@ impl Entry {
         self.comment.push_str(text);
     }
 
-    /// The entry as it is so far.
-    pub(super) fn json(&self, connection: u64, opened: &Opened) -> String {
+    /// Appends the entry as it is so far to `out`.
+    pub(super) fn write(&self, out: &mut Vec<u8>, connection: u64, opened: &Opened) {
         let request = Head::new(opened.request.as_deref(), self.side);
         let response = Head::new(opened.response.as_deref(), self.side);
         let url = url(opened, self.side, &request);
@@ -127,9 +136,14 @@ impl Entry {
         if self.lost.events > 0 {
             entry["_lost"] = json!(self.lost);
         }
-        let mut entry = entry.to_string();
-        entry.pop();
-        entry + ",\"_webSocketMessages\":[\n" + &self.messages + "]}"
+        json::value(out, &entry);
+        // The messages are the last member.
+        out.pop();
+        out.extend_from_slice(b",\"_webSocketMessages\":[\n");
+        self.messages.iter().for_each(|chunk| out.extend_from_slice(chunk));
+        // No comma behind the last one.
+        out.truncate(out.len() - if self.messages.is_empty() { 0 } else { 2 });
+        out.extend_from_slice(b"]}");
     }
 
     fn description(&self, opened: &Opened) -> String {
@@ -150,6 +164,12 @@ impl Entry {
         }
         parts.join("; ")
     }
+}
+
+/// The beginning of messages that passed together, up to their opcodes.
+pub(super) fn message_start(time: f64, direction: Direction) -> Vec<u8> {
+    let kind = if direction == Direction::ToServer { "send" } else { "receive" };
+    format!(r#"{{"type":"{kind}","time":{},"opcode":"#, json!(time)).into()
 }
 
 /// A head as it was sent.

@@ -60,9 +60,9 @@ impl Packets<'_> {
             let packet = out.len();
             let lengths = packet - 8;
             write(out);
-            let length = ((out.len() - packet) as u32).to_le_bytes();
-            out[lengths..lengths + 4].copy_from_slice(&length);
-            out[lengths + 4..packet].copy_from_slice(&length);
+            let length = out.len() - packet;
+            set_length(out, lengths, length);
+            set_length(out, lengths + 4, length);
             pad(out, packet);
             if !comment.is_empty() {
                 let end = comment.floor_char_boundary(MAX_COMMENT);
@@ -79,9 +79,15 @@ fn block(out: &mut Vec<u8>, kind: u32, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&kind.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     write(out);
-    let length = ((out.len() - start + 4) as u32).to_le_bytes();
-    out.extend_from_slice(&length);
-    out[start + 4..start + 8].copy_from_slice(&length);
+    let length = out.len() - start + 4;
+    out.extend_from_slice(&(length as u32).to_le_bytes());
+    set_length(out, start + 4, length);
+}
+
+/// Writes a length over the 4 bytes at `at`.
+fn set_length(out: &mut [u8], at: usize, length: usize) {
+    let field = out[at..].first_chunk_mut().expect("the field is in front of what it measures");
+    *field = (length as u32).to_le_bytes();
 }
 
 fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {

@@ -17,7 +17,7 @@ pub(super) const MAX_DATAGRAM: usize = 65_507;
 
 /// The options of SYN segments: a maximum segment size of 65,495 bytes (as of the loopback
 /// interface), and windows in units of 16 KiB.
-const SYN_OPTIONS: [u8; 8] = [2, 4, 0xff, 0xd7, 1, 3, 3, 14];
+const SYN_OPTIONS: [[u8; 4]; 2] = [[2, 4, 0xff, 0xd7], [1, 3, 3, 14]];
 
 /// The window of all segments.
 const WINDOW: u16 = u16::MAX;
@@ -37,23 +37,21 @@ pub(super) struct Segment<'a> {
 
 /// Appends the packet of a TCP segment.
 pub(super) fn tcp(out: &mut Vec<u8>, ends: [SocketAddr; 2], segment: &Segment<'_>) {
-    let mut header = [0; 20 + SYN_OPTIONS.len()];
-    let length = if segment.flags & SYN == 0 { 20 } else { header.len() };
-    header[..4].copy_from_slice(&ports(ends));
-    header[4..8].copy_from_slice(&segment.sequence.to_be_bytes());
-    header[8..12].copy_from_slice(&segment.acknowledgement.to_be_bytes());
-    header[12..14].copy_from_slice(&[(length as u8 / 4) << 4, segment.flags]);
-    header[14..16].copy_from_slice(&WINDOW.to_be_bytes());
-    header[20..].copy_from_slice(&SYN_OPTIONS);
-    ip(out, ends, TCP, &mut header[..length], 16, segment.payload);
+    let Segment { flags, sequence, acknowledgement, payload } = *segment;
+    let words = if flags & SYN == 0 { 5 } else { 5 + SYN_OPTIONS.len() };
+    let [sequence, acknowledgement] = [sequence, acknowledgement].map(u32::to_be_bytes);
+    let [high, low] = WINDOW.to_be_bytes();
+    let flags = [(words as u8) << 4, flags, high, low];
+    let [first, second] = SYN_OPTIONS;
+    let mut header = [ports(ends), sequence, acknowledgement, flags, [0; 4], first, second];
+    ip(out, ends, TCP, header[..words].as_flattened_mut(), 16, payload);
 }
 
 /// Appends the packet of a UDP datagram.
 pub(super) fn udp(out: &mut Vec<u8>, ends: [SocketAddr; 2], payload: &[u8]) {
-    let mut header = [0; 8];
-    header[..4].copy_from_slice(&ports(ends));
-    header[4..6].copy_from_slice(&(8 + payload.len() as u16).to_be_bytes());
-    ip(out, ends, UDP, &mut header, 6, payload);
+    let [high, low] = (8 + payload.len() as u16).to_be_bytes();
+    let mut header = [ports(ends), [high, low, 0, 0]];
+    ip(out, ends, UDP, header.as_flattened_mut(), 6, payload);
 }
 
 /// The ports of a header of TCP or UDP.
@@ -75,31 +73,26 @@ fn ip(
     let length = (header.len() + payload.len()) as u16;
     let addresses = match (from.ip(), to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            let mut ip = [0; 20];
-            ip[..2].copy_from_slice(&[0x45, 0]);
-            ip[2..4].copy_from_slice(&(20 + length).to_be_bytes());
+            let [high, low] = (20 + length).to_be_bytes();
+            let first = [0x45, 0, high, low];
             // No identification; not to be fragmented; 64 hops.
-            ip[6..10].copy_from_slice(&[0x40, 0, 64, protocol]);
-            ip[12..16].copy_from_slice(&from.octets());
-            ip[16..].copy_from_slice(&to.octets());
-            let own = checksum(sum(&ip));
-            ip[10..12].copy_from_slice(&own);
-            out.extend_from_slice(&ip);
-            sum(&ip[12..])
+            let second = [0, 0, 0x40, 0];
+            let mut ip = [first, second, [64, protocol, 0, 0], from.octets(), to.octets()];
+            let [high, low] = checksum(sum(ip.as_flattened()));
+            ip[2] = [64, protocol, high, low];
+            out.extend_from_slice(ip.as_flattened());
+            sum(ip[3..].as_flattened())
         }
         (from, to) => {
             let octets = |ip| match ip {
                 IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
                 IpAddr::V6(ip) => ip.octets(),
             };
-            let mut ip = [0; 40];
-            ip[0] = 0x60;
-            ip[4..6].copy_from_slice(&length.to_be_bytes());
-            ip[6..8].copy_from_slice(&[protocol, 64]);
-            ip[8..24].copy_from_slice(&octets(from));
-            ip[24..].copy_from_slice(&octets(to));
-            out.extend_from_slice(&ip);
-            sum(&ip[8..])
+            let [high, low] = length.to_be_bytes();
+            let addresses = [octets(from), octets(to)];
+            out.extend_from_slice(&[0x60, 0, 0, 0, high, low, protocol, 64]);
+            out.extend_from_slice(addresses.as_flattened());
+            sum(addresses.as_flattened())
         }
     };
     // The pseudo-header: both addresses, the length and the protocol.
@@ -110,7 +103,7 @@ fn ip(
         // A checksum of zero would mean that there is none.
         sum = [0xff; 2];
     }
-    header[checksum_at..checksum_at + 2].copy_from_slice(&sum);
+    [header[checksum_at], header[checksum_at + 1]] = sum;
     out.extend_from_slice(header);
     out.extend_from_slice(payload);
 }
@@ -123,7 +116,7 @@ fn sum(bytes: &[u8]) -> u64 {
     let mut add = |word: &[u8; 8]| {
         (sum, carry) = sum.carrying_add(u64::from_ne_bytes(*word), carry);
     };
-    let (blocks, rest) = bytes.as_chunks::<64>();
+    let (blocks, rest) = bytes.as_chunks::<128>();
     for block in blocks {
         block.as_chunks().0.iter().for_each(&mut add);
     }
