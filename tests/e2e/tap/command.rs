@@ -171,6 +171,23 @@ fn the_next_connection_is_waited_for_over_a_unix_socket_and_https() {
     }
 }
 
+#[test]
+fn the_next_connection_is_shown_although_it_ends_at_once() {
+    let server = server();
+    let mut tap = command_waiting(&[server.url("http"), "--any"]);
+    let peer = connect(server.address("upper")).local_addr().unwrap();
+    assert_eq!(
+        tap.lines(),
+        [
+            &*format!("* TIME {peer} to upper, tcp"),
+            "> TIME end of input",
+            "< TIME end of input",
+            "* TIME closed: the client closed the connection"
+        ]
+    );
+    assert!(tap.wait().success());
+}
+
 /// Starts a command that waits for the next connection, and waits until it does.
 fn command_waiting(arguments: &[&str]) -> Tap {
     let mut tap = Tap::spawn(command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()));
