@@ -19,6 +19,7 @@ use futures_util::stream;
 use super::{
     access::{self, Action},
     events::NO_BUFFERING,
+    query,
     replicas::no_connection,
     too_many::too_many,
 };
@@ -70,7 +71,7 @@ pub(super) async fn tap(
     if let Err(reason) = access::check(&context, &client.peer, &headers, &tap) {
         return refuse(StatusCode::FORBIDDEN, reason);
     }
-    let sides = match sides(query.as_deref().unwrap_or_default()) {
+    let sides = match sides(query.as_deref()) {
         Ok(sides) => sides,
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
     };
@@ -110,16 +111,15 @@ impl From<Attach> for Refused {
 }
 
 /// The sides that a query asks for.
-fn sides(query: &str) -> Result<Sides, String> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+fn sides(query: Option<&str>) -> Result<Sides, String> {
     let mut sides = Sides::Both;
-    for pair in pairs {
-        sides = match pair {
-            "side=client" => Sides::Client,
-            "side=upstream" => Sides::Upstream,
-            "side=both" => Sides::Both,
+    for parameter in query::parameters(query)? {
+        sides = match parameter {
+            ("side", Some("client")) => Sides::Client,
+            ("side", Some("upstream")) => Sides::Upstream,
+            ("side", Some("both")) => Sides::Both,
             other => {
-                let other = escape(other);
+                let other = query::shown(other);
                 return Err(format!(
                     "\"{other}\": expected side=client, side=upstream or side=both"
                 ));

@@ -80,6 +80,7 @@ fn unknown_connections_and_sides_and_disabled_taps_are_refused_in_words() {
     for (path, status, said) in [
         ("12345/tap", 404, "no open connection has the ID 12345"),
         ("x/tap", 404, "no open connection has the ID x"),
+        (&*format!("{id}/tap?side=client&side=both"), 400, "the parameter \"side\" is repeated"),
         (&*format!("{id}/tap?side=left"), 400, "expected side=client, side=upstream or side=both"),
     ] {
         let response = http::get(server.address("http"), &format!("/api/connections/{path}"));

@@ -13,7 +13,7 @@ use std::{
 
 use echogate_proto::{
     api::Connection,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, EndpointError},
     recording::{Event, Record},
 };
 
@@ -95,7 +95,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
             let open: Vec<Connection> = api.get("api/connections").await.map_err(failed)?;
             match &open[..] {
                 [only] => only.id.to_string(),
-                _ => return print(&list(&open)),
+                _ => return print(&list(&open)).map(drop),
             }
         }
     };
@@ -111,8 +111,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     };
     let mut output = Output::new(format);
     while let Some(record) = events.next::<Record>().await.map_err(failed)? {
-        print(&output.lines(&record))?;
-        if matches!(record.event, Event::Closed { .. }) {
+        let has_reader = print(&output.lines(&record))?;
+        if !has_reader || matches!(record.event, Event::Closed { .. }) {
             return Ok(());
         }
     }
@@ -129,9 +129,9 @@ fn target(arguments: &[String]) -> Result<(Endpoint, Option<u64>), String> {
         return Err(format!("expected {what}: {}", escape(&arguments.join(" "))));
     }
     let id = ids.first().map(|id| id.parse().map_err(|_| format!("{id}: not an ID")));
-    let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", escape(url));
-    let endpoint: TargetEndpoint = url.parse().map_err(|error| wrong(&error))?;
-    Ok((endpoint.with_port(None).map_err(|error| wrong(&error))?, id.transpose()?))
+    let wrong = |error: EndpointError| format!("{}: {error}", escape(url));
+    let endpoint: TargetEndpoint = url.parse().map_err(wrong)?;
+    Ok((endpoint.with_port(None)?, id.transpose()?))
 }
 
 /// The URL of a server for errors.
@@ -173,8 +173,8 @@ fn list(open: &[Connection]) -> String {
     rows.iter().map(line).collect()
 }
 
-fn print(text: &str) -> Result<(), Error> {
-    let printed = terminal::print(text);
+fn print(text: &str) -> Result<bool, Error> {
+    let printed = terminal::print_to_reader(text);
     printed.map_err(|error| Error::Failed(format!("standard output: {}", describe(&error))))
 }
 
