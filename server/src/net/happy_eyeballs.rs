@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(select(Some(Family::V4), None), Ok(addresses(&["1.0.0.1:1"])));
         assert_eq!(select(None, Some("[::1]:0")), Ok(addresses(&["[::1]:1"])));
         let error = select(Some(Family::V4), Some("[::1]:0")).unwrap_err();
-        assert_eq!(error, "the host has no IPv6 address");
+        assert!(error.starts_with("the source address ::1 is of another family"), "{error}");
     }
 
     #[test]
