@@ -81,10 +81,8 @@ impl Limits {
     /// the latter is 1000, without a limit on loopback addresses.
     pub(crate) fn new(max: u32, max_per_address: Option<u32>) -> Limits {
         let descriptors = Descriptors::of_process();
-        let http = HttpLimits::new(
-            descriptors.of_http_set_ups(HTTP_SET_UPS),
-            descriptors.of_http(HTTP_CONNECTIONS),
-        );
+        let http = descriptors.of_http(HTTP_CONNECTIONS);
+        let http = HttpLimits::new(descriptors.of_http_set_ups(HTTP_SET_UPS, http), http);
         let limits = Limits {
             left: Semaphore::new(0),
             descriptors,

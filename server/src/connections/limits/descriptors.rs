@@ -54,14 +54,15 @@ impl Descriptors {
         Descriptors { max, reserved, left: Semaphore::new(left) }
     }
 
-    /// The descriptors of HTTP connections whose first request has not arrived yet, of `most` at most.
-    pub(super) fn of_http_set_ups(&self, most: usize) -> usize {
-        most.min((self.reserved * 3 / 4).max(1))
-    }
-
     /// The descriptors of established HTTP connections, of `most` at most.
     pub(super) fn of_http(&self, most: usize) -> usize {
-        most.min((self.reserved * 3 / 16).max(1))
+        most.min((self.reserved / 4).max(1))
+    }
+
+    /// The descriptors of HTTP connections whose first request has not arrived yet, of `most` at most,
+    /// beside `http` established ones. The rest of the reserve is for connections that wait or end.
+    pub(super) fn of_http_set_ups(&self, most: usize, http: usize) -> usize {
+        most.min((self.reserved - self.reserved / 16).saturating_sub(http).max(1))
     }
 
     /// The descriptors of connections of one listener that are accepted and wait, of `most` at most.
@@ -109,13 +110,14 @@ mod tests {
     fn a_part_is_reserved_for_http() {
         for (max, used, left, set_ups, http) in [
             (1 << 20, 30, (1 << 20) - 30 - 5504, 4096, 1024),
-            (1024, 24, 750, 187, 46),
-            (64, 24, 20, 15, 3),
+            (1024, 24, 750, 173, 62),
+            (64, 24, 20, 14, 5),
             (24, 24, 3, 1, 1),
         ] {
             let descriptors = Descriptors::new(max, used);
             assert_eq!(descriptors.left.available_permits(), left, "{max}");
-            let for_http = [descriptors.of_http_set_ups(4096), descriptors.of_http(1024)];
+            let of_http = descriptors.of_http(1024);
+            let for_http = [descriptors.of_http_set_ups(4096, of_http), of_http];
             assert_eq!(for_http, [set_ups, http], "{max}");
         }
     }
