@@ -134,8 +134,9 @@ impl ServerContext {
         hub: Arc<Hub>,
         spans: Spans,
     ) -> io::Result<ServerContext> {
-        let limits = Limits::new(settings.max_connections, settings.max_per_address);
         let loops = EventLoops::start()?;
+        // Behind everything that keeps file descriptors.
+        let limits = Limits::new(settings.max_connections, settings.max_per_address);
         let registry = Registry::default();
         let replicas = Replicas::new(registry.clone());
         let cluster = Cluster::new(hub.clone(), &replicas)?;

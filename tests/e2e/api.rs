@@ -322,7 +322,11 @@ fn connections_of_health_checks_are_logged_for_debugging_only() {
     drop(cut);
     server.wait_for_log(&["WARN", "the connection ended within its PROXY header"]);
     assert_eq!(server.terminate(), Some(0));
-    let loud = |line: &&String| line.contains(" INFO ") || line.contains(" WARN ");
+    // The limit of this machine on file descriptors may be worth a warning.
+    let loud = |line: &&String| {
+        let is_loud = line.contains(" INFO ") || line.contains(" WARN ");
+        is_loud && !line.contains("file descriptors")
+    };
     let loud: Vec<_> = server.log().iter().filter(loud).cloned().collect();
     let [cut, ending] = &loud[..] else { panic!("{loud:#?}") };
     assert!(

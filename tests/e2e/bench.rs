@@ -284,6 +284,7 @@ fn a_wrong_byte_is_found_behind_a_gateway() {
     let output = run_short(&[&server.ws("/wrong"), "--connections=1", "--json"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains(": connection 1: byte 1 of reply 1 is '?', expected '"), "{stderr}");
+    assert!(stderr.contains("(--expect upper, echo or any"), "{stderr}");
     let results: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&results["errors"], &results["messages"]), (&1.into(), &0.into()), "{results}");
     served.join().unwrap();

@@ -77,6 +77,9 @@ fn a_tcp_client_is_ended_by_fin_or_by_a_reset() {
     let server = server();
     let mut client = connect(server.address("upper"));
     assert_eq!(round_trip(&mut client, b"a"), b"A");
+    let refused = end(&server, "upper", "?code=1000&code=1001");
+    let repeated = "the parameter \"code\" is repeated\n";
+    assert_eq!((refused.status, &*refused.text()), (400, repeated));
     let refused = end(&server, "upper", "?code=1000");
     assert_eq!((refused.status, refused.text().contains("no WebSocket")), (400, true));
     assert_eq!(end(&server, "upper", "").status, 202);

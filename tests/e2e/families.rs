@@ -209,6 +209,44 @@ fn each_datagram_gets_one_reply_at_any_size() {
 }
 
 #[test]
+fn a_unix_peer_that_sends_and_never_reads_keeps_no_other_from_its_replies() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let [service, forward] = ["service", "forward"].map(path);
+    let upstream = Server::start(ECHOGATE, &["--listen", "upper=udp://127.0.0.1:0"]);
+    let server = Server::start(
+        ECHOGATE,
+        &[
+            "--listen",
+            &format!("upper=unixgram://{service}"),
+            "--forward",
+            &format!("unixgram://{forward}={}", upstream.urls("upper").nth(1).unwrap()),
+        ],
+    );
+    for (to, name) in [(&service, "deaf"), (&forward, "deaf-too")] {
+        let deaf = UnixDatagram::bind(path(name)).unwrap();
+        let dropped = server.metric("echogate_datagrams_dropped_total");
+        let mut exchange = by_unixgram(to);
+        for number in 0..60 {
+            deaf.send_to(&[b'x'; 40_000], to).unwrap();
+            assert_eq!(exchange(b"HERE", 4), b"HERE", "{number}");
+        }
+        let large = vec![b'X'; 60_000];
+        assert!(exchange(&large, large.len()) == large);
+        server.wait_for_metric("echogate_datagrams_dropped_total", |now| now > dropped);
+        // One that has read is answered again.
+        deaf.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
+        deaf.set_nonblocking(true).unwrap();
+        while deaf.recv(&mut [0; 1]).is_ok() {}
+        deaf.set_nonblocking(false).unwrap();
+        deaf.send_to(b"HELLO", to).unwrap();
+        let mut reply = [0; 5];
+        assert_eq!(deaf.recv(&mut reply).unwrap(), 5);
+        assert_eq!(&reply, b"HELLO");
+    }
+}
+
+#[test]
 fn a_flood_of_datagrams_takes_no_memory_and_others_are_still_answered() {
     let families = Families::of("upper");
     let before = families.server.memory("VmHWM");

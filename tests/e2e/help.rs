@@ -48,6 +48,26 @@ fn each_command_has_its_help_with_examples() {
 }
 
 #[test]
+fn paragraphs_of_the_help_are_filled_lines_on_a_terminal_of_any_width() {
+    const WIDTH: usize = 60;
+    for command in COMMANDS {
+        let mut help = Command::new(ECHOGATE);
+        help.args([command, "--help"]).env("COLUMNS", WIDTH.to_string()).stdin(Stdio::null());
+        let help = String::from_utf8(help.output().unwrap().stdout).unwrap();
+        let lines: Vec<_> = help.lines().collect();
+        for two in lines.windows(2) {
+            let [line, next] = two else { unreachable!("there are two") };
+            let is_prose = |line: &str| line.starts_with(|c: char| c.is_alphanumeric() || c == '-');
+            if is_prose(line) && is_prose(next) {
+                let word = next.split(' ').next().unwrap();
+                let filled = line.chars().count() + 1 + word.chars().count();
+                assert!(filled > WIDTH, "{command}: {line}\n{next}");
+            }
+        }
+    }
+}
+
+#[test]
 fn each_command_has_its_manual_page() {
     for command in COMMANDS {
         let page = printed(&["man", command]);
@@ -65,6 +85,15 @@ fn an_unknown_command_is_named_and_a_misspelt_one_gets_a_suggestion() {
         "echogate: no command \"conect\"; did you mean \"connect\"?"
     );
     assert_eq!(complaint(&["man", "42"]), "echogate: no command \"42\"");
+    assert_eq!(complaint(&["man", "nosuch"]), "echogate: no command \"nosuch\"");
+    for wrong in ["nosuch", "service:nope"] {
+        assert_eq!(complaint(&[wrong]), format!("echogate: unrecognized subcommand '{wrong}'"));
+    }
+    let similar =
+        "echogate: unrecognized subcommand 'conect'; a similar subcommand exists: 'connect'";
+    assert_eq!(complaint(&["conect"]), similar);
+    let far = complaint(&["--listen", "nope=tcp://127.0.0.1:0"]);
+    assert!(far.ends_with("expected one of upper, echo, time, chat, operator"), "{far}");
     for wrong in [&["help", "nope"][..], &["help", "check", "nope"]] {
         assert_eq!(complaint(wrong), "echogate: unrecognized subcommand 'nope'");
     }

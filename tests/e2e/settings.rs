@@ -129,7 +129,7 @@ fn an_error_in_a_file_is_named_with_its_line() {
             1,
             &["\\x1b[1m\\tb"],
         ),
-        ("\ntls-cert = \"x.pem\"\n", 2, &["tls-cert needs tls-key"]),
+        ("\ntls-cert = \"x.pem\"\n", 2, &["tls-cert: x.pem: no such file"]),
         ("\ntls-key = \"x.pem\"\n", 2, &["tls-key needs tls-cert"]),
         (
             &format!("{TABLES}[[route]]\nurl = \"tcp://h:1\"\npath = \"/x\"\n"),
@@ -351,7 +351,9 @@ fn how_much_is_logged_is_a_level_or_an_error() {
     let mut stream = TcpStream::connect(server.address("http")).unwrap();
     handshake(&mut stream, &server, "/none", &[]);
     server.wait_for_log(&["refused: no such route: /none"]);
-    assert!(server.log().iter().all(|line| line.contains("refused")), "{:?}", server.log());
+    // The limit of this machine on file descriptors may be worth a warning.
+    let is_expected = |line: &String| line.contains("refused") || line.contains("descriptors");
+    assert!(server.log().iter().all(is_expected), "{:?}", server.log());
 }
 
 #[test]
@@ -640,7 +642,7 @@ const SETTINGS: [Setting; 38] = [
         &["/"],
         &[("/nowhere/at/all", "not a directory"), ("/dev/null", "not a directory")],
     ),
-    ("tls-cert", &[], &[("/nowhere/cert.pem", "its private key")]),
+    ("tls-cert", &[], &[("/nowhere/cert.pem", "no such file"), ("/dev/null", "its private key")]),
     ("tls-key", &[], &[("/nowhere/key.pem", "its certificate")]),
     ("operator-token-file", &[], &[("/nowhere/token", "no such file")]),
     (

@@ -13,6 +13,7 @@ mod relays;
 mod shutdown;
 
 use std::{
+    fmt::Display,
     io::{BufReader, Write},
     net::TcpStream,
     process::{Command, Stdio},
@@ -42,13 +43,14 @@ impl Observer {
 
     /// The same for the server at an address of plain HTTP.
     pub(crate) fn at(address: &str, id: u64, side: &str) -> Observer {
-        Observer::over(connect(address), id, side)
+        Observer::over(connect(address), id, side, &[])
     }
 
-    /// The same on an existing connection.
-    fn over(mut stream: TcpStream, id: u64, side: &str) -> Observer {
+    /// The same on an existing connection, with lines of `head`.
+    fn over(mut stream: TcpStream, id: impl Display, side: &str, head: &[&str]) -> Observer {
         let request = format!("GET /api/connections/{id}/tap?side={side} HTTP/1.1");
-        let head = [&*request, "Host: localhost", "Connection: close", "\r\n"];
+        let first = [&*request, "Host: localhost", "Connection: close"];
+        let head = [&first, head, &["\r\n"]].concat();
         stream.write_all(head.join("\r\n").as_bytes()).unwrap();
         let head = Response::read(&mut stream).unwrap();
         assert_eq!(head.status, 200, "{}", head.text());

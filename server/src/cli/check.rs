@@ -12,7 +12,7 @@ use crate::{
     },
     gateway::origin,
     net::authority::host_header,
-    terminal::print,
+    terminal::print_to_reader,
 };
 
 #[derive(Args, Debug)]
@@ -31,10 +31,10 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: CheckArgs) -> Result<(), Error> {
     logging::start(false).map_err(Error::Usage)?;
     let settings = args.serve.settings(&ActivatedNames::default()).map_err(Error::Usage)?;
-    print(describe(&settings)).map_err(|e| output_failed(&e))?;
+    print_to_reader(describe(&settings)).map_err(|e| output_failed(&e))?;
     let Some(url) = args.url else { return Ok(()) };
     let answer = attempt(&settings, &url, args.origin.as_deref()).map_err(Error::Failed)?;
-    print(format!("{answer}\n")).map_err(|e| output_failed(&e))
+    print_to_reader(format!("{answer}\n")).map(drop).map_err(|e| output_failed(&e))
 }
 
 /// The listeners, the routes and the forwards, one per line.

@@ -27,6 +27,7 @@ use self::{
 use crate::{
     client::{self, Error},
     config,
+    terminal::has_reader,
     text::{credentials::without_credentials, io_error},
 };
 
@@ -91,10 +92,10 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) if !e.use_stderr() => {
             // `--help` or `--version`.
-            let printed = e.print().map_err(|e| output_failed(&e));
-            return printed.map_or_else(fail, |()| ExitCode::SUCCESS);
+            let printed = has_reader(e.print()).map_err(|e| output_failed(&e));
+            return printed.map_or_else(fail, |_| ExitCode::SUCCESS);
         }
-        Err(e) => return fail(Error::Usage(usage::one_line(&e, &Cli::whole_command()))),
+        Err(e) => return fail(Error::Usage(usage::one_line(e, &Cli::whole_command()))),
     };
     let result = match cli.into_command() {
         command @ (Command::Serve(_) | Command::Gateway(_) | Command::Forward(_)) => {
@@ -113,9 +114,7 @@ pub fn main() -> ExitCode {
             run_client(client::replay::run(args))
         }
         Command::Compare(args) => client::compare::run(&args),
-        Command::Completions { shell } => {
-            help::print_completions(Cli::whole_command(), shell).map_err(|e| output_failed(&e))
-        }
+        Command::Completions { shell } => help::print_completions(Cli::whole_command(), shell),
         Command::Man { command } => help::print_manual(Cli::whole_command(), command.as_deref()),
     };
     result.map_or_else(fail, |()| ExitCode::SUCCESS)

@@ -187,7 +187,7 @@ async fn next_reload(
 /// Parses the command line of this process again, which reads the files that it names, and reads
 /// the environment and the settings file.
 fn reread_settings(activated: &ActivatedNames) -> Result<Settings, String> {
-    let cli = Cli::read().map_err(|e| usage::one_line(&e, &Cli::whole_command()))?;
+    let cli = Cli::read().map_err(|e| usage::one_line(e, &Cli::whole_command()))?;
     settings_of(cli.into_command(), activated)
 }
 

@@ -5,10 +5,19 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use crate::text::suggest::is_similar;
+
 /// The error and its tips, joined into one line. `program` is the whole command line.
-pub(super) fn one_line(error: &clap::Error, program: &Command) -> String {
-    if let Some(line) = misplaced_flags(error, program) {
+pub(super) fn one_line(mut error: clap::Error, program: &Command) -> String {
+    if let Some(line) = misplaced_flags(&error, program) {
         return line;
+    }
+    for (wrong, suggested) in [
+        (ContextKind::InvalidSubcommand, ContextKind::SuggestedSubcommand),
+        (ContextKind::InvalidArg, ContextKind::SuggestedArg),
+        (ContextKind::InvalidValue, ContextKind::SuggestedValue),
+    ] {
+        keep_similar(&mut error, wrong, suggested);
     }
     let text = error.to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -23,6 +32,20 @@ pub(super) fn one_line(error: &clap::Error, program: &Command) -> String {
         line.push_str(tip);
     }
     line
+}
+
+/// Removes suggestions of words that are not similar to the wrong one.
+fn keep_similar(error: &mut clap::Error, wrong: ContextKind, suggested: ContextKind) {
+    let Some(ContextValue::String(word)) = error.get(wrong).cloned() else { return };
+    let similar: Vec<_> = match error.remove(suggested) {
+        Some(ContextValue::String(known)) => vec![known],
+        Some(ContextValue::Strings(known)) => known,
+        _ => return,
+    };
+    let similar: Vec<_> = similar.into_iter().filter(|known| is_similar(&word, known)).collect();
+    if !similar.is_empty() {
+        error.insert(suggested, ContextValue::Strings(similar));
+    }
 }
 
 /// The error for flags before a command: where they belong, if the command takes them.

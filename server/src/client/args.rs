@@ -91,31 +91,31 @@ Examples:
   echogate connect --every 10s --now --once tcp://127.0.0.1:7013";
 
 const LONG_EXAMPLES: &str = "\
-On a terminal, connect is a prompt: each line is a message, and Ctrl-D ends the input. In a pipe,
-bytes are sent and written unchanged. Over WebSocket without --binary, and with --once, --count,
---hex, --timing or --reconnect, each line of the input is a message instead, and each message
+On a terminal, connect is a prompt: each line is a message, and Ctrl-D ends the input. In a pipe, \
+bytes are sent and written unchanged. Over WebSocket without --binary, and with --once, --count, \
+--hex, --timing or --reconnect, each line of the input is a message instead, and each message \
 received is written as a line; so it is for lines typed into a pipeline over datagrams.
 
-A line is sent with a newline over a byte stream (CR LF with --crlf). Over WebSocket (as a text
-message), UDP and Unix datagram sockets it is sent without one, since messages have boundaries there.
-In a pipe over datagrams each read of the input is one datagram, of at most 65,507 bytes over UDP. The client
+A line is sent with a newline over a byte stream (CR LF with --crlf). Over WebSocket (as a text \
+message), UDP and Unix datagram sockets it is sent without one, since messages have boundaries there. \
+In a pipe over datagrams each read of the input is one datagram, of at most 65,507 bytes over UDP. The client \
 pauses while 32 datagrams (8 over a Unix socket) or 64 KiB are unanswered, for at most --wait.
 
-At the end of the input, the client half-closes TCP, TLS and Unix sockets, and WebSocket with
---half-close, and reads until the server ends. WebSocket and datagrams have no half-close: there the
-client waits up to 30 s for a reply after the last message (with --message, --now, --count and
---once, for one reply per message), then until nothing has come for 1 s, or for twice the slowest
-reply time; then it closes the WebSocket. Messages that the server sends before the first one of the
+At the end of the input, the client half-closes TCP, TLS and Unix sockets, and WebSocket with \
+--half-close, and reads until the server ends. WebSocket and datagrams have no half-close: there the \
+client waits up to 30 s for a reply after the last message (with --message, --now, --count and \
+--once, for one reply per message), then until nothing has come for 1 s, or for twice the slowest \
+reply time; then it closes the WebSocket. Messages that the server sends before the first one of the \
 client are no replies. --wait TIME sets one limit for all of this, over every transport.
 
-Over WebSocket, lines typed at the prompt that begin with a slash are commands: /ping [TEXT],
-/pong [TEXT] and /close [CODE [REASON]]; a line that begins with // is sent with one slash. In a pipe
+Over WebSocket, lines typed at the prompt that begin with a slash are commands: /ping [TEXT], \
+/pong [TEXT] and /close [CODE [REASON]]; a line that begins with // is sent with one slash. In a pipe \
 there are no commands.
 
-A pipe over TCP or TLS that is cut, because this process is killed or fails, resets the connection,
+A pipe over TCP or TLS that is cut, because this process is killed or fails, resets the connection, \
 so that the server does not take a part of the input for all of it.
 
-If the server ends its direction first, the input is still sent, until it pauses for 1 s or --wait,
+If the server ends its direction first, the input is still sent, until it pauses for 1 s or --wait, \
 or the server refuses it.
 
 Examples:
@@ -142,8 +142,8 @@ Examples:
   echo metric:1 | echogate connect --wait 0s udp://127.0.0.1:8125
       A datagram without a reply.
 
-Exit status: 0 success; 1 failure (including a missing reply, an input that could not be sent
-completely, or an output that could not be written); 2 invalid usage. One line on the standard error
+Exit status: 0 success; 1 failure (including a missing reply, an input that could not be sent \
+completely, or an output that could not be written); 2 invalid usage. One line on the standard error \
 gives the reason.";
 
 impl Args {

@@ -5,6 +5,8 @@ use std::{net::Ipv6Addr, str::FromStr};
 
 use echogate_proto::endpoint::{Address, Endpoint, EndpointError, HostPort};
 
+use crate::text::escape::escape;
+
 /// The host that a port alone stands for.
 const LOOPBACK: &str = "127.0.0.1";
 
@@ -26,7 +28,7 @@ impl TargetEndpoint {
             }
             (TargetEndpoint::Host(host), Some(port)) => Ok(tcp(host.clone(), port)),
             (TargetEndpoint::Host(host), None) => {
-                Err(format!("{host}: no port: expected HOST PORT, HOST:PORT or a URL"))
+                Err(format!("{}: no port: expected HOST PORT, HOST:PORT or a URL", escape(host)))
             }
         }
     }

@@ -174,7 +174,7 @@ pub(crate) struct ConfigLayer {
     pub(super) record_rotate_time: Option<Duration>,
 
     /// Most disk space of all recordings in the directory: the oldest are removed. In bytes or with
-    /// K, M or G [default: 1G]
+    /// K, M or G, 128K at least [default: 1G]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(super) record_limit: Option<u64>,
 

@@ -13,6 +13,9 @@ const LIMIT: u64 = 1 << 30;
 /// The default of `--record-rotate-size`, if the limit allows for several files of it.
 const ROTATE_SIZE: u64 = 64 << 20;
 
+/// The least limit: there is room for a file with the largest packet.
+const MIN_LIMIT: u64 = 128 << 10;
+
 /// The number of files that a limit has room for at least, by default.
 const MIN_FILES: u64 = 4;
 
@@ -33,7 +36,15 @@ pub(super) fn load(
     if records_all {
         endpoints.recorded().for_each(|sides| *sides = Some(Sides::Client));
     }
-    let limit = sources.value(|layer| layer.record_limit).unwrap_or(LIMIT);
+    let limit = match sources.find("record-limit", |layer| layer.record_limit) {
+        Some((limit, setting)) if limit < MIN_LIMIT => {
+            return Err(format!(
+                "{setting}: no file fits into {limit} bytes: expected at least {MIN_LIMIT} (128K)"
+            ));
+        }
+        Some((limit, _)) => limit,
+        None => LIMIT,
+    };
     let rotate_size = match sources.find("record-rotate-size", |layer| layer.record_rotate_size) {
         Some((size, setting)) if size > limit => {
             return Err(format!(
@@ -42,7 +53,7 @@ pub(super) fn load(
             ));
         }
         Some((size, _)) => size,
-        None => ROTATE_SIZE.min(limit / MIN_FILES).max(1),
+        None => ROTATE_SIZE.min(limit / MIN_FILES),
     };
     Ok(Some(RecorderSettings {
         dir,

@@ -29,8 +29,10 @@ pub(super) fn server_tls(
     match (cert, key) {
         (None, None) => Ok(None),
         (Some((cert, _)), Some((key, _))) => read(&cert, &key),
-        (Some((both, _)), None) if has_private_key(&both) => read(&both, &both),
-        (Some((_, cert)), None) => {
+        (Some((both, cert)), None) => {
+            if has_private_key(&both).map_err(|why| format!("{cert}: {why}"))? {
+                return read(&both, &both);
+            }
             let key = cert.beside("tls-key");
             Err(format!("{cert} needs {key}, its private key, which is not in the same file"))
         }

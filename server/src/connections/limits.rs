@@ -2,10 +2,12 @@
 //! holds a permit for as long as it exists. The limits may change meanwhile: permits that are held
 //! count towards the new limits, and none is revoked.
 //!
+//! - `descriptors`: the file descriptors that connections may take
 //! - `permit`: the permit of a connection; `reached`: the limit that refuses one
 //! - `http`: the limits on HTTP connections, whose permits can be revoked
 //! - `share`: permits for other costly resources, of which each address may hold a share
 
+mod descriptors;
 pub(crate) mod http;
 mod permit;
 mod reached;
@@ -22,30 +24,30 @@ use std::{
     },
 };
 
-use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::Semaphore;
 
-use self::http::{CountedBy, HttpLimits, HttpPermit};
+use self::{
+    descriptors::{Descriptors, OF_CONNECTION},
+    http::{CountedBy, HttpLimits, HttpPermit},
+};
 pub(crate) use self::{
     permit::ConnectionPermit,
     reached::{LimitReached, counted_as},
 };
 
-/// The maximum number of established HTTP connections, not counting those upgraded to WebSocket.
+/// The maximum number of established HTTP connections, not counting those upgraded to WebSocket; fewer
+/// where the process may not have so many file descriptors.
 const HTTP_CONNECTIONS: usize = 1024;
 
-/// The maximum number of HTTP connections whose first request has not arrived yet.
+/// The same of HTTP connections whose first request has not arrived yet.
 const HTTP_SET_UPS: usize = 4096;
-
-/// The divisor of the process's limit on file descriptors that gives the maximum of
-/// [`HTTP_SET_UPS`] connections, where that is lower.
-const HTTP_SET_UPS_PART: usize = 4;
 
 /// The limits, and the permits that are held.
 #[derive(Debug)]
 pub(crate) struct Limits {
     /// The permits that are free, of all connections together.
     left: Semaphore,
+    descriptors: Descriptors,
     counts: Mutex<Counts>,
     /// The number of connections that wait for a permit.
     waiting: AtomicUsize,
@@ -78,8 +80,12 @@ impl Limits {
     /// Limits of `max` connections in all and `max_per_address` from one address. The default of
     /// the latter is 1000, without a limit on loopback addresses.
     pub(crate) fn new(max: u32, max_per_address: Option<u32>) -> Limits {
+        let descriptors = Descriptors::of_process();
+        let http = descriptors.of_http(HTTP_CONNECTIONS);
+        let http = HttpLimits::new(descriptors.of_http_set_ups(HTTP_SET_UPS, http), http);
         let limits = Limits {
             left: Semaphore::new(0),
+            descriptors,
             counts: Mutex::new(Counts {
                 max: 0,
                 excess: 0,
@@ -89,7 +95,7 @@ impl Limits {
                 per_route: HashMap::new(),
             }),
             waiting: AtomicUsize::new(0),
-            http: HttpLimits::new(http_set_ups(), HTTP_CONNECTIONS).into(),
+            http: http.into(),
         };
         limits.set(max, max_per_address);
         limits
@@ -98,6 +104,7 @@ impl Limits {
     /// Changes the limits. Connections that wait for a permit get one as far as the new limits
     /// allow it.
     pub(crate) fn set(&self, max: u32, max_per_address: Option<u32>) {
+        self.descriptors.check(max);
         let mut counts = self.counts();
         counts.max_per_address = max_per_address.unwrap_or(1000);
         counts.loopback_is_limited = max_per_address.is_some();
@@ -125,13 +132,19 @@ impl Limits {
     /// Waits for a permit. It is not yet counted for an address
     /// ([`ConnectionPermit::for_address`]).
     pub(crate) async fn acquire(self: &Arc<Self>) -> ConnectionPermit {
-        let permit = match self.left.try_acquire() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _waiting = Waiting::new(&self.waiting);
-                self.left.acquire().await.expect("the semaphore is never closed")
-            }
-        };
+        let (descriptor, permit) =
+            match (self.descriptors.try_take(OF_CONNECTION), self.left.try_acquire()) {
+                (Ok(descriptor), Ok(permit)) => (descriptor, permit),
+                (descriptor, _) => {
+                    let _waiting = Waiting::new(&self.waiting);
+                    let descriptor = match descriptor {
+                        Ok(descriptor) => descriptor,
+                        Err(_) => self.descriptors.take().await,
+                    };
+                    (descriptor, self.left.acquire().await.expect("the semaphore is never closed"))
+                }
+            };
+        descriptor.forget();
         permit.forget();
         ConnectionPermit::new(self)
     }
@@ -144,6 +157,11 @@ impl Limits {
     /// The address by which an HTTP connection is counted, and its limit.
     pub(crate) fn http_counted_by(&self, ip: Option<IpAddr>) -> Option<CountedBy> {
         ip.map(|ip| self.counts().counted_by(ip))
+    }
+
+    /// The number of accepted connections of one listener that may wait for a permit, of `most` at most.
+    pub(crate) fn max_waiting(&self, most: usize) -> usize {
+        self.descriptors.of_waiting(most)
     }
 
     /// The limits, and the number of permits that are held.
@@ -174,9 +192,9 @@ impl Limits {
         let Ok(permit) = self.left.try_acquire() else {
             return Err(LimitReached::Server(self.counts().max));
         };
+        self.descriptors.try_take(OF_CONNECTION)?.forget();
         permit.forget();
-        let permit = ConnectionPermit::new(self);
-        let permit = permit.for_address(ip)?;
+        let permit = ConnectionPermit::new(self).for_address(ip)?;
         match route {
             Some(route) => permit.for_route(route),
             None => Ok(permit),
@@ -186,13 +204,6 @@ impl Limits {
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The maximum number of HTTP connections whose first request has not arrived yet.
-fn http_set_ups() -> usize {
-    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-    let part = usize::try_from(files).unwrap_or(usize::MAX) / HTTP_SET_UPS_PART;
-    part.clamp(1, HTTP_SET_UPS)
 }
 
 impl Counts {

@@ -8,6 +8,7 @@ use crate::{
     connections::{
         counters::Refusal,
         registry::{Entry, Peer},
+        tap::awaiting::is_private as is_private_target,
     },
     context::ServerContext,
 };
@@ -17,7 +18,8 @@ const PROXY_FIELDS: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 /// A request that is not open to everyone.
 pub(super) enum Action<'a> {
-    /// Observing a connection; `None` if there is no connection with the requested identifier.
+    /// Observing a connection; `None` for the next one, and if there is no connection with the
+    /// requested identifier.
     Tap(Option<&'a Entry>),
     /// Ending a connection.
     Close,
@@ -119,10 +121,7 @@ fn check_uncounted(
 
 /// Whether the operators' token passes on a connection.
 fn is_private(context: &ServerContext, entry: &Entry) -> bool {
-    // The target of a forward is the URL of its upstream.
-    let upstream = upstream(context, entry.target());
-    entry.target() == "operator"
-        || upstream.as_deref().unwrap_or(entry.target()) == "service:operator"
+    is_private_target(entry.target(), upstream(context, entry.target()).as_deref())
 }
 
 /// The upstream of a route under the current configuration.

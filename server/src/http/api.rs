@@ -23,7 +23,7 @@ use super::{
     ends::{close, drain},
     events::events,
     metrics::metrics,
-    replicas,
+    query, replicas,
     tap::tap,
     too_many::too_many,
 };
@@ -163,8 +163,10 @@ async fn connections(
             "too many answers to /api/connections under way (64, and 16 to one address)\n",
         );
     };
-    if replicas::is_asked_for(query.as_deref()) {
-        return replicas::list(&context).await;
+    match replicas::is_asked_for(query.as_deref()) {
+        Ok(true) => return replicas::list(&context).await,
+        Ok(false) => {}
+        Err(reason) => return query::bad_request(&reason),
     }
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),

@@ -17,6 +17,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{
     access::{self, Action},
+    query,
     replicas::no_connection,
 };
 use crate::{
@@ -57,9 +58,9 @@ pub(super) async fn close(
         let reason = no_connection(&context, &id);
         return (StatusCode::NOT_FOUND, format!("{reason}\n")).into_response();
     };
-    match request(query.as_deref().unwrap_or_default(), &entry) {
+    match request(query.as_deref(), &entry) {
         Ok(request) => end(&context, &client, &entry, &request),
-        Err(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
+        Err(reason) => query::bad_request(&reason),
     }
 }
 
@@ -101,16 +102,16 @@ fn is_websocket(entry: &Entry) -> bool {
 }
 
 /// The end that a query asks for: `code` and `reason` of a Close, or `reset`.
-fn request(query: &str, entry: &Entry) -> Result<EndRequest, String> {
+fn request(query: Option<&str>, entry: &Entry) -> Result<EndRequest, String> {
     let (mut code, mut reason, mut reset) = (None, None, false);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=') {
-            Some(("code", value)) => code = Some(close_code(value)?),
-            Some(("reason", value)) => reason = Some(close_reason(value)?),
-            None if pair == "reset" => reset = true,
-            _ => {
-                let pair = escape(pair);
-                return Err(format!("\"{pair}\": expected code=CODE, reason=TEXT or reset"));
+    for parameter in query::parameters(query)? {
+        match parameter {
+            ("code", Some(value)) => code = Some(close_code(value)?),
+            ("reason", Some(value)) => reason = Some(close_reason(value)?),
+            ("reset", None) => reset = true,
+            other => {
+                let other = query::shown(other);
+                return Err(format!("\"{other}\": expected code=CODE, reason=TEXT or reset"));
             }
         }
     }

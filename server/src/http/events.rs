@@ -16,6 +16,7 @@ use futures_util::stream;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
+    query,
     replicas::{self, ClusterReporter},
     too_many::too_many,
 };
@@ -46,6 +47,10 @@ pub(super) async fn events(
     Extension(permit): Extension<Arc<HttpPermit>>,
     RawQuery(query): RawQuery,
 ) -> Response {
+    let is_cluster = match replicas::is_asked_for(query.as_deref()) {
+        Ok(is_cluster) => is_cluster,
+        Err(reason) => return query::bad_request(&reason),
+    };
     let connection_permit = context.limits.enter(client.peer.ip(), None);
     let (Ok(connection_permit), Some(share)) =
         (connection_permit, context.subscribers.take(client.peer.ip()))
@@ -59,7 +64,7 @@ pub(super) async fn events(
     // A slow subscriber gets fewer events, not all the missed ones.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let subscriber = Subscriber {
-        reporter: ClusterReporter::new(&context, replicas::is_asked_for(query.as_deref())),
+        reporter: ClusterReporter::new(&context, is_cluster),
         _permit: connection_permit,
         _share: share,
         _exemption: permit.exempt(),

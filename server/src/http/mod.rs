@@ -2,7 +2,8 @@
 //!
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
 //! - `events`: `/api/events`; `replicas`: the connections of all replicas; `tap`:
-//!   `/api/connections/ID/tap`; `metrics`: `/metrics`
+//!   `/api/connections/ID/tap`; `metrics`: `/metrics`; `query`: the parameters of a
+//!   query
 //! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`answer`]: what
 //!   reports it
 //! - [`assets`]: the files of the page; [`base_path`]: requests below `--base-path`
@@ -16,6 +17,7 @@ mod connection;
 mod ends;
 mod events;
 mod metrics;
+mod query;
 mod replicas;
 mod stream;
 mod tap;

@@ -11,6 +11,7 @@ use axum::{
 use echogate_proto::api::{ClusterConnections, Connection, Event, ReplicaConnections};
 use tokio::time::timeout;
 
+use super::query;
 use crate::{
     connections::{
         registry::reporter::Reporter,
@@ -21,8 +22,12 @@ use crate::{
 };
 
 /// Whether a query asks for all replicas.
-pub(super) fn is_asked_for(query: Option<&str>) -> bool {
-    query.is_some_and(|query| query.split('&').any(|pair| pair == "cluster"))
+///
+/// # Errors
+///
+/// One line: a parameter is repeated.
+pub(super) fn is_asked_for(query: Option<&str>) -> Result<bool, String> {
+    Ok(query::parameters(query)?.contains(&("cluster", None)))
 }
 
 /// Lists the connections of all replicas, by replica. One that does not answer within

@@ -1,12 +1,12 @@
-//! `/api/connections/ID/tap`: what passes on a live connection, as server-sent events. The rules of
-//! access are in access.rs.
+//! `/api/connections/ID/tap`: what passes on a live connection, or on the next one that opens, as
+//! server-sent events. The rules of access are in access.rs.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Instant};
 
 use axum::{
     Extension,
     extract::{Path, RawQuery, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
@@ -19,6 +19,7 @@ use futures_util::stream;
 use super::{
     access::{self, Action},
     events::NO_BUFFERING,
+    query,
     replicas::no_connection,
     too_many::too_many,
 };
@@ -29,8 +30,8 @@ use crate::{
             http::{Exemption, HttpPermit},
             share::Share,
         },
-        registry::{Entry, Peer},
-        tap::{Attach, Sides, Sink},
+        registry::{Entry, Peer, Registry},
+        tap::{Attach, AwaitingObserver, Sides, Sink},
     },
     context::ServerContext,
     gateway::Client,
@@ -38,6 +39,7 @@ use crate::{
         decode::RecordDecoder,
         wire::{WireEvent, WireRecord},
     },
+    runtime::drain::ShutdownWatch,
     text::escape::escape,
 };
 
@@ -46,6 +48,9 @@ const MAX_QUEUE: usize = 1 << 20;
 
 /// The bytes that are decoded at once, which bounds the number of frames in memory.
 const PIECE: usize = 16 * 1024;
+
+/// The identifier that stands for the next connection.
+const NEXT: &str = "next";
 
 /// Reports what passes on a connection until that ends. An observer is counted by the limits as a
 /// WebSocket is, and there is a limit on observers besides.
@@ -66,14 +71,24 @@ pub(super) async fn tap(
     if let Err(reason) = access::check(&context, &client.peer, &headers, &tap) {
         return refuse(StatusCode::FORBIDDEN, reason);
     }
-    let sides = match sides(query.as_deref().unwrap_or_default()) {
+    let sides = match sides(query.as_deref()) {
         Ok(sides) => sides,
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
     };
-    let observer = entry.ok_or(Refused::NoConnection);
-    match observer
-        .and_then(|entry| Observer::new(&context, client.peer.clone(), &permit, entry, sides))
-    {
+    let observer =
+        Observer::new(&context, client.peer.clone(), &permit).and_then(|mut observer| {
+            match entry {
+                Some(entry) => observer.attach(&context, &entry, sides)?,
+                None if id == NEXT => {
+                    let (sink, has_token) =
+                        (observer.sink.clone(), headers.contains_key(header::AUTHORIZATION));
+                    context.registry.awaiting().add(AwaitingObserver { sink, sides, has_token });
+                }
+                None => return Err(Refused::NoConnection),
+            }
+            Ok(observer)
+        });
+    match observer {
         Ok(observer) => observer.into_response(),
         Err(Refused::NoConnection) => refuse(StatusCode::NOT_FOUND, no_connection(&context, &id)),
         Err(Refused::TooMany(reason)) => too_many(&context, reason),
@@ -96,16 +111,15 @@ impl From<Attach> for Refused {
 }
 
 /// The sides that a query asks for.
-fn sides(query: &str) -> Result<Sides, String> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+fn sides(query: Option<&str>) -> Result<Sides, String> {
     let mut sides = Sides::Both;
-    for pair in pairs {
-        sides = match pair {
-            "side=client" => Sides::Client,
-            "side=upstream" => Sides::Upstream,
-            "side=both" => Sides::Both,
+    for parameter in query::parameters(query)? {
+        sides = match parameter {
+            ("side", Some("client")) => Sides::Client,
+            ("side", Some("upstream")) => Sides::Upstream,
+            ("side", Some("both")) => Sides::Both,
             other => {
-                let other = escape(other);
+                let other = query::shown(other);
                 return Err(format!(
                     "\"{other}\": expected side=client, side=upstream or side=both"
                 ));
@@ -117,7 +131,10 @@ fn sides(query: &str) -> Result<Sides, String> {
 
 /// An observer of a connection.
 struct Observer {
-    entry: Arc<Entry>,
+    registry: Registry,
+    /// The connection; none while the next one is waited for.
+    connection: Option<u64>,
+    drain: ShutdownWatch,
     sink: Sink,
     peer: Peer,
     since: Instant,
@@ -135,13 +152,11 @@ struct Observer {
 }
 
 impl Observer {
-    /// Attaches an observer, if the limits allow it.
+    /// An observer of no connection so far, if the limits allow it.
     fn new(
         context: &ServerContext,
         peer: Peer,
         permit: &Arc<HttpPermit>,
-        entry: Arc<Entry>,
-        sides: Sides,
     ) -> Result<Observer, Refused> {
         let connection_permit = context.limits.enter(peer.ip(), None);
         let (Ok(connection_permit), Some(share)) =
@@ -150,15 +165,11 @@ impl Observer {
             let reason = "too many observers of connections (64, and 16 of one address)\n";
             return Err(Refused::TooMany(reason.to_owned()));
         };
-        let sink = Sink::new(MAX_QUEUE, context.tap_budget.clone());
-        entry.attach(&sink, sides, |opened| Opened {
-            upstream: access::upstream(context, &opened.target),
-            ..opened
-        })?;
-        tracing::info!(id = entry.id(), observer = %peer, "tap begins");
         Ok(Observer {
-            entry,
-            sink,
+            registry: context.registry.clone(),
+            connection: None,
+            drain: context.http.drain.watch(),
+            sink: Sink::new(MAX_QUEUE, context.tap_budget.clone()),
             peer,
             since: Instant::now(),
             decoder: RecordDecoder::default(),
@@ -172,6 +183,26 @@ impl Observer {
         })
     }
 
+    /// Begins to observe a live connection.
+    fn attach(
+        &mut self,
+        context: &ServerContext,
+        entry: &Entry,
+        sides: Sides,
+    ) -> Result<(), Refused> {
+        entry.attach(&self.sink, sides, |opened| Opened {
+            upstream: access::upstream(context, &opened.target),
+            ..opened
+        })?;
+        self.begins(entry.id());
+        Ok(())
+    }
+
+    fn begins(&mut self, connection: u64) {
+        (self.connection, self.since) = (Some(connection), Instant::now());
+        tracing::info!(id = connection, observer = %self.peer, "tap begins");
+    }
+
     /// A response with the events.
     fn into_response(self) -> Response {
         let events = stream::unfold(self, |mut observer| async move {
@@ -183,7 +214,8 @@ impl Observer {
         ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::default())).into_response()
     }
 
-    /// The next event; none behind the end of the connection, which the shutdown brings as well.
+    /// The next event; none behind the end of the connection, which the shutdown brings as well, and
+    /// none at the shutdown while the next connection is waited for.
     async fn next(&mut self) -> Option<Record> {
         loop {
             if let Some(record) = self.decoded.pop_front() {
@@ -199,7 +231,7 @@ impl Observer {
             }
             let record = match self.undecoded.take() {
                 Some(undecoded) => self.piece(undecoded),
-                None => self.sink.receive().await,
+                None => self.receive().await?,
             };
             let record = match record.event {
                 WireEvent::Bytes(place, ref bytes)
@@ -212,6 +244,21 @@ impl Observer {
             };
             self.decoder.decode(record, |record| self.decoded.push_back(record));
         }
+    }
+
+    /// The next undecoded event.
+    async fn receive(&mut self) -> Option<WireRecord> {
+        if self.connection.is_some() {
+            return Some(self.sink.receive().await);
+        }
+        let record = tokio::select! {
+            record = self.sink.receive() => record,
+            () = self.drain.draining() => return None,
+        };
+        if let WireEvent::Opened(_) = record.event {
+            self.begins(record.connection);
+        }
+        Some(record)
     }
 
     /// The first piece of an event. The rest is left for later.
@@ -227,9 +274,13 @@ impl Observer {
 
 impl Drop for Observer {
     fn drop(&mut self) {
-        self.entry.detach(&self.sink);
-        let Observer { entry, peer, lost, .. } = self;
+        self.sink.close();
+        let Observer { registry, peer, lost, .. } = self;
+        let Some(id) = self.connection else { return };
+        if let Some(entry) = registry.entry(id) {
+            entry.detach(&self.sink);
+        }
         let seconds = format_args!("{:.3}", self.since.elapsed().as_secs_f64());
-        tracing::info!(id = entry.id(), observer = %peer, seconds, lost, "tap ends");
+        tracing::info!(id, observer = %peer, seconds, lost, "tap ends");
     }
 }

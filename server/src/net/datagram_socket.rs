@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     packet_info::{self, PacketInfo},
     socket_file::SocketFile,
+    unread::Unread,
 };
 use crate::{connections::registry::Peer, text::escape};
 
@@ -25,7 +26,7 @@ pub(crate) enum DatagramSocket {
     /// A UDP port.
     Udp(UdpSocket),
     /// A Unix socket, and its file if this process created it.
-    UnixGram(UnixDatagram, Option<SocketFile>),
+    UnixGram(UnixDatagram, Option<SocketFile>, Unread),
 }
 
 /// The sender of a datagram, which the answer is sent to.
@@ -83,6 +84,12 @@ impl DatagramSocket {
         Ok(DatagramSocket::Udp(socket))
     }
 
+    /// A Unix socket, and its file if this process created it.
+    pub(crate) fn unixgram(socket: UnixDatagram, file: Option<SocketFile>) -> DatagramSocket {
+        let unread = Unread::of(&socket);
+        DatagramSocket::UnixGram(socket, file, unread)
+    }
+
     /// The transport.
     pub(crate) fn kind(&self) -> Kind {
         match self {
@@ -103,7 +110,7 @@ impl DatagramSocket {
                 let received = socket.async_io(Interest::READABLE, receive).await;
                 received.map(|(len, from, local)| (len, Sender::Udp(from, local)))
             }
-            DatagramSocket::UnixGram(socket, _) => {
+            DatagramSocket::UnixGram(socket, ..) => {
                 let receive = || Ok(recvfrom::<UnixAddr>(socket.as_raw_fd(), buffer)?);
                 let (len, from) = socket.async_io(Interest::READABLE, receive).await?;
                 Ok((len, Sender::UnixGram(from.unwrap_or_else(UnixAddr::new_unnamed))))
@@ -131,15 +138,15 @@ impl DatagramSocket {
     /// # Errors
     ///
     /// The errors of sendmsg(2) and sendto(2). `WouldBlock` if the send buffer, or the receive queue of a
-    /// Unix socket, is full.
+    /// Unix socket, is full, and for a Unix socket that does not read.
     pub(crate) fn try_send(&self, bytes: &[u8], to: &Sender) -> io::Result<()> {
         match (self, to) {
             (DatagramSocket::Udp(socket), Sender::Udp(to, local)) => {
                 packet_info::send(socket, bytes, *to, local)
             }
-            (DatagramSocket::UnixGram(socket, _), Sender::UnixGram(to)) => {
-                sendto(socket.as_raw_fd(), bytes, to, MsgFlags::MSG_DONTWAIT)?;
-                Ok(())
+            (DatagramSocket::UnixGram(socket, _, unread), Sender::UnixGram(to)) => {
+                let send = || sendto(socket.as_raw_fd(), bytes, to, MsgFlags::MSG_DONTWAIT);
+                unread.send(socket, to, bytes.len(), || Ok(send().map(drop)?))
             }
             _ => unreachable!("a sender has the family of its socket"),
         }

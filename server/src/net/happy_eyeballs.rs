@@ -58,12 +58,23 @@ impl ConnectOptions {
     ///
     /// None of them may.
     pub(crate) fn select(self, mut addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
-        let of_source = |source: SocketAddr| if source.is_ipv4() { Family::V4 } else { Family::V6 };
-        for family in [self.family, self.source.map(of_source)].into_iter().flatten() {
-            addresses.retain(|address| address.is_ipv4() == (family == Family::V4));
+        let name = |is_ipv4| if is_ipv4 { "IPv4" } else { "IPv6" };
+        if let Some(family) = self.family {
+            let is_ipv4 = family == Family::V4;
+            addresses.retain(|address| address.is_ipv4() == is_ipv4);
             if addresses.is_empty() {
-                let name = if family == Family::V4 { "IPv4" } else { "IPv6" };
-                return Err(io::Error::other(format!("the host has no {name} address")));
+                let reason = format!("the host has no {} address", name(is_ipv4));
+                return Err(io::Error::other(reason));
+            }
+        }
+        if let Some(source) = self.source {
+            addresses.retain(|address| address.is_ipv4() == source.is_ipv4());
+            if addresses.is_empty() {
+                let (ip, family) = (source.ip(), name(source.is_ipv4()));
+                return Err(io::Error::other(format!(
+                    "the source address {ip} is of another family than the target, which has no \
+                     {family} address"
+                )));
             }
         }
         Ok(addresses)
@@ -204,7 +215,7 @@ mod tests {
         assert_eq!(select(Some(Family::V4), None), Ok(addresses(&["1.0.0.1:1"])));
         assert_eq!(select(None, Some("[::1]:0")), Ok(addresses(&["[::1]:1"])));
         let error = select(Some(Family::V4), Some("[::1]:0")).unwrap_err();
-        assert_eq!(error, "the host has no IPv6 address");
+        assert!(error.starts_with("the source address ::1 is of another family"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! - [`listener`], [`datagram_socket`]: bound sockets of every family; [`connected_datagrams`]:
 //!   connected datagram sockets; [`datagram_upstream`]: one of them as an upstream; `packet_info`:
-//!   the local address of a datagram; [`socket_file`]: the files of Unix sockets; [`own_sockets`]:
+//!   the local address of a datagram; `unread`: Unix
+//!   peers that do not read; [`socket_file`]: the files of Unix sockets; [`own_sockets`]:
 //!   this server's datagram sockets; [`descriptors`]: descriptors passed between processes
 //! - [`stream`]: byte streams of clients and upstreams; [`tapped`]: transports whose bytes observers
 //!   see; [`tls`]; [`length_prefix`]: the records of a byte stream
@@ -39,6 +40,7 @@ pub(crate) mod socket_file;
 pub(crate) mod stream;
 pub(crate) mod tapped;
 pub(crate) mod tls;
+mod unread;
 pub(crate) mod websocket;
 
 use std::net::SocketAddr;

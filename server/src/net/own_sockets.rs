@@ -20,7 +20,7 @@ impl<'a> FromIterator<&'a DatagramSocket> for OwnSockets {
         for socket in sockets {
             match socket {
                 DatagramSocket::Udp(socket) => own.udp.extend(socket.local_addr().ok()),
-                DatagramSocket::UnixGram(socket, _) => {
+                DatagramSocket::UnixGram(socket, ..) => {
                     let address = socket.local_addr().ok();
                     own.unix.extend(address.and_then(|at| at.as_pathname().map(Path::to_owned)));
                 }

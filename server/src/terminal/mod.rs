@@ -25,3 +25,16 @@ pub(crate) fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
     out.write_all(text.as_ref())?;
     out.flush()
 }
+
+/// Prints text whose reader may end early, as `head` does. False if it has, which is no failure.
+pub(crate) fn print_to_reader(text: impl AsRef<[u8]>) -> io::Result<bool> {
+    has_reader(print(text))
+}
+
+/// Whether standard output has a reader, by the result of a write to it.
+pub(crate) fn has_reader(written: io::Result<()>) -> io::Result<bool> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
+    }
+}

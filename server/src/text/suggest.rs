@@ -1,15 +1,19 @@
 //! Suggestions for misspelt words.
 
-/// The Jaro similarity (0 to 1) above which a word is suggested; clap uses the same value.
-const THRESHOLD: f64 = 0.7;
+use strsim::osa_distance;
 
 /// A suffix for an error about `word`: `; did you mean "KNOWN"?` with the most similar of the
 /// `known` words; empty if none is similar.
 pub(crate) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let similarity = |known| strsim::jaro(word, known);
-    let similar = known.into_iter().filter(|known| similarity(known) > THRESHOLD);
-    let nearest = similar.max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    let similar = known.into_iter().filter(|known| is_similar(word, known));
+    let nearest = similar.min_by_key(|known| osa_distance(word, known));
     nearest.map_or_else(String::new, |nearest| format!("; did you mean \"{nearest}\"?"))
+}
+
+/// Whether a word may be a misspelling of a known one: a third of its letters differ at most, or one.
+pub(crate) fn is_similar(word: &str, known: &str) -> bool {
+    let letters = word.chars().count().max(known.chars().count());
+    osa_distance(word, known) <= (letters / 3).max(1)
 }
 
 #[cfg(test)]
@@ -21,7 +25,10 @@ mod tests {
         let known = ["upper", "echo", "time"];
         assert_eq!(suggestion("uper", known), "; did you mean \"upper\"?");
         assert_eq!(suggestion("tmie", known), "; did you mean \"time\"?");
+        assert_eq!(suggestion("conect", ["bench", "connect"]), "; did you mean \"connect\"?");
         assert_eq!(suggestion("lower", ["echo", "time"]), "");
+        assert_eq!(suggestion("nope", ["echo", "operator"]), "");
+        assert_eq!(suggestion("nosuch", ["bench", "connect"]), "");
         assert_eq!(suggestion("", known), "");
     }
 }

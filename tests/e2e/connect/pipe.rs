@@ -290,6 +290,12 @@ fn the_family_and_the_source_address_are_as_asked() {
         (&["-6", "127.0.0.1:1"][..], 1, "tcp://127.0.0.1:1: the host has no IPv6 address"),
         (&["-6", "udp://127.0.0.1:1"], 1, "udp://127.0.0.1:1: the host has no IPv6 address"),
         (
+            &["--source", "::1", "127.0.0.1:1"],
+            1,
+            "tcp://127.0.0.1:1: the source address ::1 is of another family than the target, which \
+             has no IPv6 address",
+        ),
+        (
             &["--source=192.0.2.7", "127.0.0.1:1"],
             1,
             "tcp://127.0.0.1:1: source address 192.0.2.7:0: cannot assign requested address",

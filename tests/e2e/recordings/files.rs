@@ -104,6 +104,10 @@ fn settings_that_cannot_take_effect_are_refused_in_one_line() {
             "--route: record needs a directory for the files (--record DIR)",
         ),
         (
+            &["--record", dir, "--record-limit", "1"],
+            "--record-limit: no file fits into 1 bytes: expected at least 131072 (128K)",
+        ),
+        (
             &["--record", dir, "--record-rotate-size", "2M", "--record-limit", "1M"],
             "--record-rotate-size: a file of 2097152 bytes is above the limit on all files of \
              1048576 bytes (--record-limit)",

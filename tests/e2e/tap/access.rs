@@ -1,6 +1,6 @@
 //! Access to taps, their limits, the log and the metrics.
 
-use std::{fs, net::TcpStream};
+use std::{fmt::Display, fs, net::TcpStream};
 
 use echogate_tests::{
     http::{self, Response, connect, exchange},
@@ -13,7 +13,7 @@ use super::{Observer, id_of};
 use crate::{ECHOGATE, server};
 
 /// The answer to a request for a tap of connection `id`.
-fn asked(mut stream: TcpStream, id: u64, head: &[&str]) -> Response {
+fn asked(mut stream: TcpStream, id: impl Display, head: &[&str]) -> Response {
     let request = format!("GET /api/connections/{id}/tap HTTP/1.1");
     exchange(&mut stream, &[&[&request, "Host: localhost"], head].concat())
 }
@@ -80,6 +80,7 @@ fn unknown_connections_and_sides_and_disabled_taps_are_refused_in_words() {
     for (path, status, said) in [
         ("12345/tap", 404, "no open connection has the ID 12345"),
         ("x/tap", 404, "no open connection has the ID x"),
+        (&*format!("{id}/tap?side=client&side=both"), 400, "the parameter \"side\" is repeated"),
         (&*format!("{id}/tap?side=left"), 400, "expected side=client, side=upstream or side=both"),
     ] {
         let response = http::get(server.address("http"), &format!("/api/connections/{path}"));
@@ -113,6 +114,33 @@ fn the_connection_of_an_operator_is_observed_by_operators_only() {
 }
 
 #[test]
+fn the_next_connection_is_that_of_an_operator_for_operators_only() {
+    let listener = ["--listen", "operator=tcp://127.0.0.1:0"];
+    let route = ["--route", "/o=service:operator"];
+    let forward = ["--forward", "127.0.0.1:0=service:operator"];
+    let server = Server::start(ECHOGATE, &[listener, route, forward].concat());
+    let token = server.printed("operator   token ").unwrap();
+    let bearer = format!("Authorization: Bearer {token}");
+    let next =
+        |head: &[&str]| Observer::over(connect(server.address("http")), "next", "both", head);
+    let mut anyone = next(&[]);
+    for connect_operator in [
+        &(|| drop(connect(server.address("operator")))) as &dyn Fn(),
+        &|| drop(connect(server.address("forward"))),
+        &|| drop(RawWs::connect(&server, "/o")),
+    ] {
+        let mut operator = next(&[&bearer]);
+        connect_operator();
+        let opened = operator.opened();
+        assert!(opened.target.contains("operator") || opened.target == "/o", "{opened:?}");
+        assert!(operator.rest().last().unwrap().starts_with("closed: "));
+    }
+    drop(connect(server.address("upper")));
+    assert_eq!(anyone.opened().target, "upper");
+    assert!(anyone.rest().last().unwrap().starts_with("closed: "));
+}
+
+#[test]
 fn observers_are_limited_and_counted_until_they_leave() {
     let server = server();
     let clients: Vec<_> = (0..9).map(|_| connect(server.address("upper"))).collect();
@@ -129,6 +157,9 @@ fn observers_are_limited_and_counted_until_they_leave() {
     let refused = asked(connect(server.address("http")), ids[8], &[]);
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
     drop(observers);
+    server.wait_for_metric("echogate_taps", |taps| taps == 0);
+    // Those who leave before the next connection opens leave nothing behind.
+    drop(Observer::over(connect(server.address("http")), "next", "both", &[]));
     server.wait_for_metric("echogate_taps", |taps| taps == 0);
     Observer::new(&server, ids[8], "both").opened();
 }

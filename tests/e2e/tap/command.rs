@@ -1,7 +1,7 @@
 //! `echogate tap`.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Read, Write, pipe},
     net::TcpStream,
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{Receiver, channel},
@@ -171,6 +171,37 @@ fn the_next_connection_is_waited_for_over_a_unix_socket_and_https() {
     }
 }
 
+#[test]
+fn the_next_connection_is_shown_although_it_ends_at_once() {
+    let server = server();
+    let mut tap = command_waiting(&[server.url("http"), "--any"]);
+    let peer = connect(server.address("upper")).local_addr().unwrap();
+    assert_eq!(
+        tap.lines(),
+        [
+            &*format!("* TIME {peer} to upper, tcp"),
+            "> TIME end of input",
+            "< TIME end of input",
+            "* TIME closed: the client closed the connection"
+        ]
+    );
+    assert!(tap.wait().success());
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_command() {
+    let server = server();
+    let (_, no_reader) = pipe().unwrap();
+    let mut command = command(&[server.url("http"), "--any"]);
+    let mut child = command.stdout(no_reader).stderr(Stdio::piped()).spawn().unwrap();
+    let said = lines(child.stderr.take().unwrap());
+    let mut tap = Tap { child, output: said };
+    assert_eq!(tap.line(), "echogate: waiting for the next connection");
+    let _client = client(&server);
+    assert!(tap.output.recv_timeout(WAIT_TIMEOUT).is_err(), "no error is printed");
+    assert!(tap.wait().success());
+}
+
 /// Starts a command that waits for the next connection, and waits until it does.
 fn command_waiting(arguments: &[&str]) -> Tap {
     let mut tap = Tap::spawn(command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()));
@@ -194,6 +225,7 @@ fn refusals_and_wrong_arguments_are_one_line_and_a_status() {
         (&["127.0.0.1:1", "7"], 1, "http://127.0.0.1:1: connection refused"),
         (&["udp://127.0.0.1:1"], 2, "expected http://, https:// or unix://"),
         (&["1", "2"], 2, "expected one ID: 1 2"),
+        (&["abc"], 2, "echogate: abc: no port: expected HOST PORT, HOST:PORT or a URL"),
         (&["1", "--any"], 2, "--any has no effect with the ID of a connection"),
         (&[url, "--ca", "x"], 2, "--ca is valid with https:// only"),
     ] {

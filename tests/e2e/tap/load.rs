@@ -37,7 +37,7 @@ fn an_observer_that_reads_nothing_slows_nobody_and_is_told_what_it_lost() {
     round_trip(&mut client, b"begin");
     let id = id_of(&server, "upper");
     let stream = connect_with_small_buffer(server.address("http"));
-    let mut observer = Observer::over(stream, id, "both");
+    let mut observer = Observer::over(stream, id, "both", &[]);
     observer.opened();
     echo(&client, 50 * MIB);
     assert!(server.metric("echogate_tap_lost_events_total") > 0);
@@ -67,7 +67,7 @@ fn frames_are_in_step_again_behind_lost_events() {
     let mut client = RawWs::connect(&server, "/x");
     let id = id_of(&server, "/x");
     let stream = connect_with_small_buffer(server.address("http"));
-    let mut observer = Observer::over(stream, id, "client");
+    let mut observer = Observer::over(stream, id, "client", &[]);
     observer.opened();
     let frames = ws::frame(first::BINARY, &[b'x'; 1000]).repeat(20_000);
     thread::scope(|scope| {

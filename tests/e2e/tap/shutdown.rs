@@ -29,6 +29,15 @@ fn taps_last_until_their_connections_end_at_the_shutdown() {
 }
 
 #[test]
+fn a_tap_that_waits_for_the_next_connection_ends_at_the_shutdown() {
+    let mut server = server();
+    let mut observer = Observer::over(connect(server.address("http")), "next", "both", &[]);
+    server.signal("TERM");
+    assert!(observer.rest().is_empty());
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
 fn a_tap_of_a_connection_that_is_cut_off_ends_with_its_end() {
     let mut server = Server::start(ECHOGATE, &["--drain", "500ms"]);
     let mut silent = connect_with_small_buffer(server.address("upper"));

@@ -40,6 +40,25 @@ impl Expected {
         }
     }
 
+    /// Removes the last frame.
+    fn pop_last(&mut self) -> Option<Run> {
+        let rest = self.rest.as_mut().filter(|rest| !rest.is_empty());
+        let last = match rest {
+            Some(rest) => rest.back_mut()?,
+            None => self.first.as_mut()?,
+        };
+        self.frames -= 1;
+        last.count -= 1;
+        let run = *last;
+        if run.count == 0 {
+            match self.rest.as_mut().filter(|rest| !rest.is_empty()) {
+                Some(rest) => drop(rest.pop_back()),
+                None => self.first = None,
+            }
+        }
+        Some(run)
+    }
+
     #[inline]
     fn pop(&mut self) {
         let Some(first) = &mut self.first else { return };
@@ -83,6 +102,20 @@ impl Framer {
     #[inline]
     pub fn is_within_reply(&self) -> bool {
         self.left > 0 && (self.in_message || self.framing == Framing::Message)
+    }
+
+    /// Records that `missing` bytes of the last frame will not come: the reply to the others is a part of a
+    /// message.
+    pub fn expect_less(&mut self, missing: u64) {
+        let has_begun = self.expected.frames == 1 && self.left > 0;
+        let Some(Run { len, opcode, .. }) = self.expected.pop_last() else { return };
+        let owed = if has_begun { self.left } else { len }.saturating_sub(missing);
+        if has_begun {
+            self.left = owed;
+        }
+        if owed > 0 {
+            self.expected.push(opcode, false, len.saturating_sub(missing));
+        }
     }
 
     /// Expects no replies any more: nobody takes them.

@@ -148,6 +148,34 @@ fn a_read_ends_with_a_reply_where_more_are_owed_than_fit() {
 }
 
 #[test]
+fn a_frame_that_is_cut_off_is_owed_a_reply_to_what_has_come() {
+    for (before, missing, replies) in [
+        (0, 3, &[][..]),
+        (0, 1, &[0x02, 2, b'a', b'b'][..]),
+        (1, 3, &[0x82, 3, b'a', b'b', b'c']),
+        (2, 1, &[0x82, 3, b'a', b'b', b'c', 0x82, 3, b'd', b'e', b'f', 0x02, 2, b'g', b'h']),
+    ] {
+        let mut framer = Framer::new(Framing::Message);
+        (0..=before).for_each(|_| framer.expect(OpCode::Binary, true, 3));
+        framer.expect_less(missing);
+        let input = &b"abcdefgh"[..(before + 1) * 3 - usize::try_from(missing).unwrap()];
+        assert_eq!(part(&mut framer, input, &[]).unwrap(), replies, "{before} {missing}");
+        assert_eq!(framer.expected(), 0);
+    }
+    // A part of the reply has been sent already.
+    for (missing, rest) in [(1, &b"c"[..]), (2, b"")] {
+        let mut framer = Framer::new(Framing::Message);
+        framer.expect(OpCode::Text, true, 4);
+        assert_eq!(part(&mut framer, b"ab", &[]).unwrap(), [0x01, 2, b'a', b'b']);
+        framer.expect_less(missing);
+        let sent = part(&mut framer, rest, &[]).unwrap();
+        assert!(sent.is_empty() == rest.is_empty() && (sent.is_empty() || sent[0] == 0x00));
+        assert_eq!(framer.expected(), 0);
+        assert!(!framer.is_within_reply());
+    }
+}
+
+#[test]
 fn a_reply_that_has_arrived_whole_is_one_frame() {
     let mut framer = Framer::new(Framing::Message);
     framer.expect(OpCode::Text, true, 3);

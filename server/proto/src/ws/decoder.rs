@@ -153,6 +153,12 @@ impl Decoder {
         self.message.is_none() && self.frame.is_none()
     }
 
+    /// The payload bytes of the current data frame that no event has had; none if there is no such frame.
+    /// After a violation these are those of the frame before it, if that is not complete.
+    pub fn missing_payload(&self) -> Option<u64> {
+        self.frame.filter(|frame| !frame.opcode.is_control()).map(|frame| frame.left)
+    }
+
     /// A scanner that begins behind the bytes decoded so far.
     pub fn scanner(&self) -> FrameScanner {
         match &self.frame {
@@ -207,8 +213,8 @@ impl Decoder {
             }
             return Ok(Some(Event::Message { opcode, range }));
         }
-        self.frame = Some(frame);
         if opcode.is_control() {
+            self.frame = Some(frame);
             self.control = Some(Box::default());
             return Ok(None);
         }
@@ -226,6 +232,7 @@ impl Decoder {
         if self.message_len > self.max_message {
             return Err(Violation::TooBig(self.max_message));
         }
+        self.frame = Some(frame);
         Ok(Some(Event::Frame { opcode, fin, len }))
     }
 
@@ -239,13 +246,13 @@ impl Decoder {
         let range = frame.take(buf, at);
         let ends_frame = frame.left == 0;
         let ends_message = ends_frame && frame.fin;
-        self.frame = (!ends_frame).then_some(frame);
         if self.message == Some(Kind::Text) {
             self.text.push(&buf[range.clone()]).map_err(|_| Violation::InvalidUtf8)?;
             if ends_message {
                 self.text.finish().map_err(|_| Violation::InvalidUtf8)?;
             }
         }
+        self.frame = (!ends_frame).then_some(frame);
         if ends_message {
             self.message = None;
         }

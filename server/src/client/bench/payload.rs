@@ -40,7 +40,10 @@ impl Mismatch {
     pub(super) fn describe(&self, byte: u64, reply: u64) -> String {
         let [expected, got] = [self.expected, self.got].map(u8::escape_ascii);
         let (byte, reply) = (byte + 1, reply + 1);
-        format!("byte {byte} of reply {reply} is '{got}', expected '{expected}'")
+        format!(
+            "byte {byte} of reply {reply} is '{got}', expected '{expected}' (--expect upper, echo \
+             or any tells which replies are expected)"
+        )
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::Load;
-use crate::recording::model::Traffic;
+use crate::{recording::model::Traffic, terminal};
 
 /// The results. The serialized form is the output of `--json`.
 #[derive(Debug, Serialize)]
@@ -90,13 +90,10 @@ impl Report {
         }
     }
 
-    /// Prints the report on the standard output; a closed pipe is no failure.
+    /// Prints the report on the standard output.
     pub(super) fn print(&self, json: bool) -> io::Result<()> {
         let text = if json { serde_json::to_string(self)? } else { self.to_string() };
-        match writeln!(io::stdout(), "{text}") {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            printed => printed,
-        }
+        terminal::print_to_reader(text + "\n").map(drop)
     }
 }
 

@@ -19,8 +19,7 @@ mod selection;
 mod tests;
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -32,7 +31,10 @@ pub(super) use self::{
     selection::{MAX_TARGET, Selection},
 };
 use super::Error;
-use crate::text::{escape::first_line, io_error::describe};
+use crate::{
+    terminal,
+    text::{escape::first_line, io_error::describe},
+};
 
 /// The most characters of a pattern's error that are shown.
 const MAX_ERROR: usize = 200;
@@ -79,7 +81,7 @@ Examples:
   echogate compare browser.har server.jsonl --ignore '\"id\":\"[0-9a-f-]+\"' --json
   echogate compare a.jsonl b.jsonl --junit result.xml
 
-The connections of both are compared in the order of their beginnings: streams as bytes, however they
+The connections of both are compared in the order of their beginnings: streams as bytes, however they \
 were cut, and WebSockets and datagrams message for message. Pings and Pongs are counted only.
 
 Exit status: 0 the same; 1 different; 2 invalid usage, or a file that cannot be read.";
@@ -118,10 +120,8 @@ impl OutputArgs {
             false => report::text(comparison, names),
         };
         text.push('\n');
-        match io::stdout().write_all(text.as_bytes()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            printed => printed.map_err(|error| failed(Path::new("standard output"), &error))?,
-        }
+        terminal::print_to_reader(text)
+            .map_err(|error| failed(Path::new("standard output"), &error))?;
         if let Some(path) = &self.junit {
             let written = fs::write(path, junit::xml(comparison, names));
             written.map_err(|error| failed(path, &error))?;

@@ -71,18 +71,18 @@ Examples:
   echogate listen -k ws://127.0.0.1:9000   WebSocket clients, one after the other";
 
 const LONG_EXAMPLES: &str = "\
-On a terminal, listen is a prompt, as connect is. In a pipe the standard input is sent to the client,
-and the client's bytes are written to the standard output; over WebSocket each line is a text message
-(--binary for bytes as they are). At the end of the input, listen half-closes TCP, TLS and Unix
-sockets, and WebSockets whose client has offered the subprotocol half-close, and reads until the
-client ends its side; an input without a byte ends when the client does. Then listen exits, or waits
+On a terminal, listen is a prompt, as connect is. In a pipe the standard input is sent to the client, \
+and the client's bytes are written to the standard output; over WebSocket each line is a text message \
+(--binary for bytes as they are). At the end of the input, listen half-closes TCP, TLS and Unix \
+sockets, and WebSockets whose client has offered the subprotocol half-close, and reads until the \
+client ends its side; an input without a byte ends when the client does. Then listen exits, or waits \
 for the next client (--keep-open).
 
-The first client is the first one that completes the TLS and the WebSocket handshake, or the first
-sender of a datagram. Others are not accepted. A WebSocket client may ask for any path if the URL has
+The first client is the first one that completes the TLS and the WebSocket handshake, or the first \
+sender of a datagram. Others are not accepted. A WebSocket client may ask for any path if the URL has \
 none. Web pages of other origins than the listener's own are refused without --allow-origin.
 
-A transfer that is cut, because a process is killed or the connection is reset, fails at both ends
+A transfer that is cut, because a process is killed or the connection is reset, fails at both ends \
 with status 1. Unix sockets have no reset: there an end looks the same in both cases.
 
 Examples:
@@ -100,7 +100,7 @@ Examples:
   echogate listen udp://0.0.0.0:9000
       Datagrams of the first sender.
 
-Exit status: 0 success; 1 failure (a connection that was cut, an input that could not be sent
+Exit status: 0 success; 1 failure (a connection that was cut, an input that could not be sent \
 completely, or an output that could not be written); 2 invalid usage.";
 
 impl ListenArgs {

@@ -39,7 +39,7 @@ pub(in crate::client) async fn connect_socket(
             socket.connect(sender).await?;
             (sender.to_string(), ConnectedSocket::Udp(Udp::new(socket)))
         }
-        DatagramSocket::UnixGram(socket, file) => {
+        DatagramSocket::UnixGram(socket, file, _) => {
             let sender = peek_sender(&socket).await?;
             // A sender without an address cannot be answered.
             if sender.path().is_some() || sender.as_abstract().is_some() {

@@ -193,7 +193,7 @@ pub(in crate::client) async fn accept(sockets: &[Socket]) -> io::Result<Accepted
                 Socket::Datagram(socket) => {
                     match &**socket {
                         DatagramSocket::Udp(socket) => socket.readable().await?,
-                        DatagramSocket::UnixGram(socket, _) => socket.readable().await?,
+                        DatagramSocket::UnixGram(socket, ..) => socket.readable().await?,
                     }
                     Ok(Accepted::Datagrams(index))
                 }

@@ -78,19 +78,19 @@ Examples:
   echogate replay --serve session.jsonl tcp://127.0.0.1:7000";
 
 const LONG_EXAMPLES: &str = "\
-The recording may be one of this program, a capture (tcpdump -w, Wireshark), or a HAR of Chrome or
-mitmproxy. Streams, WebSocket messages and datagrams need an endpoint of the same kind. A capture of
+The recording may be one of this program, a capture (tcpdump -w, Wireshark), or a HAR of Chrome or \
+mitmproxy. Streams, WebSocket messages and datagrams need an endpoint of the same kind. A capture of \
 TLS is encrypted, and refused.
 
-A WebSocket is opened with the recorded subprotocol, and with the recorded path and query unless the
-URL has a path. Other headers of the recording, such as cookies, are not sent: see --header. Pings are
+A WebSocket is opened with the recorded subprotocol, and with the recorded path and query unless the \
+URL has a path. Other headers of the recording, such as cookies, are not sent: see --header. Pings are \
 answered when they come, so that recorded answers to Pings are not sent.
 
-An end (half-close, Close, reset) waits for what had come before it in the recording, at any speed.
+An end (half-close, Close, reset) waits for what had come before it in the recording, at any speed. \
 Where the recording does not have the end of a connection, the connection is ended regularly.
 
-With --serve, the first client gets the first connection of the recording, the second client the second
-one, and so on; then this program exits, or begins again (--loop). What clients send is compared with
+With --serve, the first client gets the first connection of the recording, the second client the second \
+one, and so on; then this program exits, or begins again (--loop). What clients send is compared with \
 the recording.
 
 Examples:
@@ -104,7 +104,7 @@ Examples:
   echogate replay --serve session.jsonl ws://127.0.0.1:9000 --loop
       A mock server out of a recording.
 
-Exit status: 0 success; 1 failure, among them a difference (--compare) and a client that has sent
+Exit status: 0 success; 1 failure, among them a difference (--compare) and a client that has sent \
 something else (--serve); 2 invalid usage, or a file that cannot be read.";
 
 /// The times of the steps.

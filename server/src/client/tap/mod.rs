@@ -12,13 +12,13 @@ use std::{
 };
 
 use echogate_proto::{
-    api::{self as protocol, Connection},
-    endpoint::Endpoint,
+    api::Connection,
+    endpoint::{Endpoint, EndpointError},
     recording::{Event, Record},
 };
 
 use self::{
-    api::{Api, Events},
+    api::Api,
     output::{Format, Output},
 };
 use super::{Error, target_endpoint::TargetEndpoint};
@@ -89,18 +89,21 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     let api = Api::new(&server, args.ca.as_deref(), args.insecure, args.token.as_deref());
     let api = api.map_err(|error| Error::Usage(format!("{url}: {error}")))?;
     let id = match id {
-        Some(id) => id,
-        None if args.any => next(&api).await.map_err(failed)?,
+        Some(id) => id.to_string(),
+        None if args.any => "next".to_owned(),
         None => {
             let open: Vec<Connection> = api.get("api/connections").await.map_err(failed)?;
             match &open[..] {
-                [only] => only.id,
-                _ => return print(&list(&open)),
+                [only] => only.id.to_string(),
+                _ => return print(&list(&open)).map(drop),
             }
         }
     };
     let path = format!("api/connections/{id}/tap?side={}", args.side);
     let mut events = api.events(&path).await.map_err(failed)?;
+    if args.any {
+        writeln!(io::stderr(), "echogate: waiting for the next connection").ok();
+    }
     let format = match (args.json, args.hex) {
         (true, _) => Format::Json,
         (_, true) => Format::Hex,
@@ -108,12 +111,12 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     };
     let mut output = Output::new(format);
     while let Some(record) = events.next::<Record>().await.map_err(failed)? {
-        print(&output.lines(&record))?;
-        if matches!(record.event, Event::Closed { .. }) {
+        let has_reader = print(&output.lines(&record))?;
+        if !has_reader || matches!(record.event, Event::Closed { .. }) {
             return Ok(());
         }
     }
-    Err(failed(format!("the server has ended the tap of connection {id}")))
+    Err(failed("the server has ended the tap before the end of the connection".to_owned()))
 }
 
 /// The server and the connection that the arguments name.
@@ -126,9 +129,9 @@ fn target(arguments: &[String]) -> Result<(Endpoint, Option<u64>), String> {
         return Err(format!("expected {what}: {}", escape(&arguments.join(" "))));
     }
     let id = ids.first().map(|id| id.parse().map_err(|_| format!("{id}: not an ID")));
-    let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", escape(url));
-    let endpoint: TargetEndpoint = url.parse().map_err(|error| wrong(&error))?;
-    Ok((endpoint.with_port(None).map_err(|error| wrong(&error))?, id.transpose()?))
+    let wrong = |error: EndpointError| format!("{}: {error}", escape(url));
+    let endpoint: TargetEndpoint = url.parse().map_err(wrong)?;
+    Ok((endpoint.with_port(None)?, id.transpose()?))
 }
 
 /// The URL of a server for errors.
@@ -139,25 +142,6 @@ fn shown(server: &Endpoint) -> String {
         Some(("wss", rest)) => format!("https://{rest}"),
         _ => url,
     }
-}
-
-/// Waits for the next connection that opens.
-async fn next(api: &Api) -> Result<u64, String> {
-    let mut events: Events = api.events("api/events").await?;
-    while let Some(event) = events.next().await? {
-        match event {
-            // The first event, and perhaps a later one: the connections that are open already.
-            protocol::Event::All { .. } => {
-                writeln!(io::stderr(), "echogate: waiting for the next connection").ok();
-            }
-            protocol::Event::Changes { opened, .. } => {
-                if let Some(connection) = opened.first() {
-                    return Ok(connection.id);
-                }
-            }
-        }
-    }
-    Err("the server has ended the list of connections".to_owned())
 }
 
 /// A table of connections.
@@ -189,8 +173,8 @@ fn list(open: &[Connection]) -> String {
     rows.iter().map(line).collect()
 }
 
-fn print(text: &str) -> Result<(), Error> {
-    let printed = terminal::print(text);
+fn print(text: &str) -> Result<bool, Error> {
+    let printed = terminal::print_to_reader(text);
     printed.map_err(|error| Error::Failed(format!("standard output: {}", describe(&error))))
 }
 

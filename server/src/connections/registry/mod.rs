@@ -27,7 +27,11 @@ pub(crate) use self::{
     entry::{Counter, Entry, RegistryGuard},
     info::{ConnectionInfo, GatewayInfo, Peer},
 };
-use crate::connections::{limits::ConnectionPermit, tap::Histories, target::TargetMetrics};
+use crate::connections::{
+    limits::ConnectionPermit,
+    tap::{Awaiting, Histories},
+    target::TargetMetrics,
+};
 
 /// Changes that a subscriber may lag behind; after more it has to list all connections again.
 const MAX_LAG: usize = 1024;
@@ -43,6 +47,7 @@ struct Inner {
     subscribers: AtomicUsize,
     changes: broadcast::Sender<Change>,
     histories: Histories,
+    awaiting: Awaiting,
 }
 
 #[derive(Debug, Default)]
@@ -128,6 +133,11 @@ impl Registry {
         self.live().entries.len()
     }
 
+    /// The observers that wait for the next connection.
+    pub(crate) fn awaiting(&self) -> &Awaiting {
+        &self.0.awaiting
+    }
+
     /// Subscribes to the connections that are accepted and end from now on.
     pub(crate) fn subscribe(&self) -> Subscription {
         self.0.subscribers.fetch_add(1, Ordering::AcqRel);
@@ -202,6 +212,7 @@ impl Default for Registry {
             subscribers: AtomicUsize::new(0),
             changes: broadcast::Sender::new(MAX_LAG),
             histories: Histories::default(),
+            awaiting: Awaiting::default(),
         }))
     }
 }

@@ -65,8 +65,8 @@ impl Entry {
         self.flags.fetch_or(UPSTREAM_HAS_FRAMES, Ordering::Relaxed);
     }
 
-    /// Begins the observation before the first byte: a history, if one is to be kept, and
-    /// `recorder`. `describe` completes the description of the connection.
+    /// Begins the observation before the first byte: a history, if one is to be kept, `recorder`, and
+    /// with the history those who wait for the next connection. `describe` completes the description of the connection.
     pub(crate) fn observe(
         &self,
         keeps_history: bool,
@@ -85,6 +85,9 @@ impl Entry {
         if let Some((sink, sides)) = recorder {
             // An error means that the queue is full, which counts what it loses.
             observers.attach(sink, sides, 0).ok();
+        }
+        if keeps_history {
+            self.registry.awaiting().attach_to(&mut observers);
         }
         self.set_tap(&mut observed, observers.into());
         drop(observed);

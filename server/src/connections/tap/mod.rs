@@ -1,5 +1,6 @@
 //! Taps: observers of live connections.
 //!
+//! - [`awaiting`]: the observers that wait for the next connection
 //! - [`sink`]: a bounded queue of events, from connections to one observer
 //! - [`observers`]: the observers of one connection
 //! - `history`: the last events of a slow connection, for an observer to come; `histories`: the
@@ -8,6 +9,7 @@
 //! A side without an observer pays for one load of a flag for each read and write
 //! ([`Entry::is_tapped`](super::registry::Entry::is_tapped)). Nothing is decoded here.
 
+pub(crate) mod awaiting;
 mod histories;
 mod history;
 pub(crate) mod observers;
@@ -16,6 +18,7 @@ pub(crate) mod sink;
 mod tests;
 
 pub(crate) use self::{
+    awaiting::{Awaiting, AwaitingObserver},
     histories::Histories,
     observers::{Attach, Observers},
     sink::{Batch, Budget, Sink},

@@ -292,10 +292,24 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Expects a reply to a frame, unless the stream has ended its side (half-close) or nothing more
     /// is sent to the WebSocket.
     fn expect(&mut self, opcode: OpCode, fin: bool, len: u64) {
-        let is_answered = self.stream_in == StreamIn::Open && self.ws_out != WsOut::Failed;
-        if is_answered && !self.close_is_decided() {
+        if self.is_answered() {
             self.framer.expect(opcode, fin, len);
         }
+    }
+
+    /// Expects no reply to the part of a frame that has not been forwarded, when nothing more will be.
+    pub(super) fn expect_no_more(&mut self) {
+        if let Some(missing) = self.decoder.missing_payload()
+            && self.is_answered()
+            && !self.only_empty_fragments
+        {
+            self.framer.expect_less(missing);
+        }
+    }
+
+    fn is_answered(&self) -> bool {
+        let is_open = self.stream_in == StreamIn::Open && self.ws_out != WsOut::Failed;
+        is_open && !self.close_is_decided()
     }
 
     /// Whether payload is still forwarded: where it does not wait for the stream, only as far as the

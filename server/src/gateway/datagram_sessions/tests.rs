@@ -217,7 +217,7 @@ async fn unix_sockets_have_sessions_by_the_path_of_the_sender() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let socket = UnixDatagram::bind(path("server")).unwrap();
-    let rig = rig(DatagramSocket::UnixGram(socket, None), 10);
+    let rig = rig(DatagramSocket::unixgram(socket, None), 10);
     let client = UnixDatagram::bind(path("client")).unwrap();
     client.connect(path("server")).unwrap();
     client.send(b"question").await.unwrap();

@@ -52,23 +52,34 @@ impl Identity {
 }
 
 /// Whether a file holds a private key, as websockify's `self.pem` does beside the certificate.
-pub(crate) fn has_private_key(file: &Path) -> bool {
-    PrivateKeyDer::from_pem_file(file).is_ok()
+///
+/// # Errors
+///
+/// The file cannot be read, or its key is encrypted.
+pub(crate) fn has_private_key(file: &Path) -> Result<bool, String> {
+    find_private_key(file).map(|key| key.is_some())
 }
 
 /// Reads a PEM file that holds a private key.
 pub(super) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(file).map_err(|e| match e {
-        _ if is_encrypted(file) => {
+    let kinds = "PKCS#8, PKCS#1 or SEC1 in PEM, not encrypted";
+    let missing = || format!("{}: no private key in it (expected {kinds})", file.display());
+    find_private_key(file)?.ok_or_else(missing)
+}
+
+/// Reads the private key of a PEM file, if there is one.
+fn find_private_key(file: &Path) -> Result<Option<PrivateKeyDer<'static>>, String> {
+    match PrivateKeyDer::from_pem_file(file) {
+        Ok(key) => Ok(Some(key)),
+        Err(_) if is_encrypted(file) => {
             let name = file.display();
-            format!("{name}: the private key is encrypted: decrypt it with openssl pkey -in {name}")
+            Err(format!(
+                "{name}: the private key is encrypted: decrypt it with openssl pkey -in {name}"
+            ))
         }
-        pem::Error::NoItemsFound => {
-            let kinds = "PKCS#8, PKCS#1 or SEC1 in PEM, not encrypted";
-            format!("{}: no private key in it (expected {kinds})", file.display())
-        }
-        e => unreadable(file, e),
-    })
+        Err(pem::Error::NoItemsFound) => Ok(None),
+        Err(e) => Err(unreadable(file, e)),
+    }
 }
 
 /// Whether the private key in a PEM file is encrypted: as PKCS#8, or in the form of old OpenSSL.

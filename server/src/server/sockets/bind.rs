@@ -71,7 +71,7 @@ impl Socket {
             },
             Socket::Datagram(socket) => match &**socket {
                 DatagramSocket::Udp(socket) => Ok(socket.local_addr()?.to_string()),
-                DatagramSocket::UnixGram(socket, _) => socket.local_addr().map(path),
+                DatagramSocket::UnixGram(socket, ..) => socket.local_addr().map(path),
             },
         }
     }
@@ -128,7 +128,7 @@ impl Socket {
                 Listener::Tcp(_) => None,
             },
             Socket::Datagram(socket) => match &**socket {
-                DatagramSocket::UnixGram(_, file) => file.as_ref(),
+                DatagramSocket::UnixGram(_, file, _) => file.as_ref(),
                 DatagramSocket::Udp(_) => None,
             },
         }
@@ -144,7 +144,7 @@ impl AsFd for Socket {
             },
             Socket::Datagram(socket) => match &**socket {
                 DatagramSocket::Udp(socket) => socket.as_fd(),
-                DatagramSocket::UnixGram(socket, _) => socket.as_fd(),
+                DatagramSocket::UnixGram(socket, ..) => socket.as_fd(),
             },
         }
     }
@@ -227,7 +227,7 @@ impl BindAddr {
             }),
             BindAddr::UnixGram(at) => bind_unix_path(at, || {
                 let socket = UnixDatagram::bind(&at.path)?;
-                Ok(DatagramSocket::UnixGram(socket, Some(SocketFile::of(&at.path)?)).into())
+                Ok(DatagramSocket::unixgram(socket, Some(SocketFile::of(&at.path)?)).into())
             }),
         }
     }

@@ -67,7 +67,7 @@ impl RawSocket {
             RawSocket::UnixGram(socket) => {
                 socket.set_nonblocking(true)?;
                 let socket = tokio::net::UnixDatagram::from_std(socket)?;
-                DatagramSocket::UnixGram(socket, file).into()
+                DatagramSocket::unixgram(socket, file).into()
             }
         })
     }

@@ -1,6 +1,6 @@
 //! Messages and their replies.
 
-use echogate_proto::ws::{OpCode, frame::control_frame};
+use echogate_proto::ws::{OpCode, Violation, frame::control_frame};
 
 use super::*;
 
@@ -87,4 +87,41 @@ async fn a_reply_that_arrives_byte_by_byte_is_one_frame() {
     }
     let expected = [&[0x82, 126, 0x0b, 0xb8], &message[..]].concat();
     assert_eq!(rig.at_client(expected.len()).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_reply_is_awaited_to_what_is_missing_of_a_frame_at_a_violation() {
+    let invalid = close(CloseCode::INVALID_PAYLOAD, &Violation::InvalidUtf8.to_string());
+    // A continuation frame that is forwarded in no part, and one that is forwarded in part.
+    for (forwarded, rest) in [(&b""[..], &b"\xff"[..]), (b"cd", b"\xffe")] {
+        let mut rig = rig(Framing::Message);
+        rig.client.write_all(&frame(0x01, b"ab")).await.unwrap();
+        assert_eq!(rig.at_upstream(2).await, b"ab");
+        let last = frame(0x80, &[forwarded, rest].concat());
+        let (begin, end) = last.split_at(6 + forwarded.len());
+        rig.client.write_all(begin).await.unwrap();
+        assert_eq!(rig.at_upstream(forwarded.len()).await, forwarded);
+        rig.client.write_all(end).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+        rig.upstream.write_all(&[&b"AB"[..], forwarded].concat()).await.unwrap();
+        assert_eq!(rig.at_client(4).await, [0x01, 2, b'A', b'B']);
+        if !forwarded.is_empty() {
+            assert_eq!(rig.at_client(4).await, [0x00, 2, b'c', b'd'], "a part of the message");
+        }
+        assert_eq!(rig.at_client(invalid.len()).await, invalid);
+        assert_eq!(rig.elapsed().as_secs(), 0, "nothing is waited for");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_reply_is_awaited_to_what_is_missing_of_a_frame_at_the_end_of_the_client() {
+    let mut rig = rig(Framing::Message);
+    rig.client.write_all(&frame(0x82, b"abcd")[..8]).await.unwrap();
+    assert_eq!(rig.at_upstream(2).await, b"ab");
+    rig.client.shutdown().await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    rig.upstream.write_all(b"AB").await.unwrap();
+    assert_eq!(rig.at_client(4).await, [0x02, 2, b'A', b'B']);
+    let (_, _, seconds) = rig.end().await;
+    assert_eq!(seconds, 0);
 }

@@ -1,0 +1,60 @@
+//! The observers that wait for the next connection.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::{Observers, Sides, Sink};
+
+/// The observers that wait for the next connection. A new connection pays for one load of a flag while
+/// there are none.
+#[derive(Debug, Default)]
+pub(crate) struct Awaiting {
+    is_any: AtomicBool,
+    observers: Mutex<Vec<AwaitingObserver>>,
+}
+
+/// An observer that waits for the next connection.
+#[derive(Debug)]
+pub(crate) struct AwaitingObserver {
+    pub(crate) sink: Sink,
+    pub(crate) sides: Sides,
+    /// Whether the observer may see connections on which the operators' token passes.
+    pub(crate) has_token: bool,
+}
+
+impl Awaiting {
+    /// Adds an observer, which waits until its queue is closed.
+    pub(crate) fn add(&self, observer: AwaitingObserver) {
+        let mut observers = self.observers();
+        observers.retain(|observer| !observer.sink.is_closed());
+        observers.push(observer);
+        self.is_any.store(true, Ordering::Release);
+    }
+
+    /// Attaches those that wait to a connection, before its first byte. One that the connection has no
+    /// room for, or that may not see it, waits for another one.
+    pub(crate) fn attach_to(&self, connection: &mut Observers) {
+        if !self.is_any.load(Ordering::Acquire) {
+            return;
+        }
+        let mut observers = self.observers();
+        observers.retain(|AwaitingObserver { sink, sides, has_token }| {
+            let is_attached = (*has_token || !connection.is_private())
+                && connection.attach(sink, *sides, 0).is_ok();
+            !is_attached && !sink.is_closed()
+        });
+        self.is_any.store(!observers.is_empty(), Ordering::Release);
+    }
+
+    fn observers(&self) -> MutexGuard<'_, Vec<AwaitingObserver>> {
+        self.observers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether operators present their token on a connection to a target. The target of a forward is the
+/// URL of its upstream.
+pub(crate) fn is_private(target: &str, upstream: Option<&str>) -> bool {
+    target == "operator" || upstream.unwrap_or(target) == "service:operator"
+}
