@@ -29,11 +29,12 @@ mod state;
 
 use std::{
     io, process,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use nix::unistd::gethostname;
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -117,7 +118,7 @@ impl Cluster {
     /// Connects to the broker of `settings` in the background, after leaving that of the settings
     /// before, if the settings have changed.
     pub(crate) fn apply(&self, settings: Option<&ClusterSettings>) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock();
         if running.as_ref().map(|it| &it.settings) == settings {
             return;
         }
@@ -131,7 +132,7 @@ impl Cluster {
 
     /// Leaves the cluster.
     pub(crate) async fn leave(&self) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let running = self.running.lock().take();
         if let Some(Running { stop, task, .. }) = running {
             drop(stop);
             timeout(2 * LEAVE, task).await.ok();

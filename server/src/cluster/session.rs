@@ -7,11 +7,12 @@
 use std::{
     collections::BTreeSet,
     fmt::Display,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_nats::{Client, Message, client::PublishErrorKind};
+use parking_lot::Mutex;
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -152,7 +153,7 @@ impl Session<'_> {
     /// Counts an invalid message, and logs the first one of each sender.
     fn invalid(&self, from: &str, subject: &str, why: &str) {
         self.shared.counters.invalid();
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reported = self.reported.lock();
         if reported.len() < MAX_REPORTED && reported.insert(from.to_owned()) {
             tracing::warn!(
                 "cluster: messages of replica {} on {} are ignored: {}",

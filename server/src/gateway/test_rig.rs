@@ -6,13 +6,14 @@ pub(super) mod script;
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use echogate_event_loop::{EventLoops, InFlight};
 use echogate_proto::ws::{FrameHeader, OpCode, Role, mask};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     net::{TcpListener, TcpStream},
@@ -80,18 +81,14 @@ impl Default for PipeState {
 }
 
 impl PipeState {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap()
-    }
-
     /// Has the stream end by this error.
     pub(super) fn set_read_error(&self, kind: io::ErrorKind) {
-        self.known().read_error = Some(kind);
+        self.0.lock().read_error = Some(kind);
     }
 
     /// Has the connection be known to have failed.
     pub(super) fn set_failed(&self) {
-        self.known().has_failed = true;
+        self.0.lock().has_failed = true;
     }
 
     /// Has the peer reset the connection.
@@ -101,12 +98,12 @@ impl PipeState {
     }
 
     pub(super) fn set_in_flight(&self, in_flight: Option<InFlight>) {
-        self.known().in_flight = in_flight;
+        self.0.lock().in_flight = in_flight;
     }
 
     /// Whether the relay has the connection end by a reset.
     pub(super) fn is_reset(&self) -> bool {
-        self.known().is_reset
+        self.0.lock().is_reset
     }
 }
 
@@ -118,7 +115,7 @@ impl AsyncRead for Pipe {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        match self.state.known().read_error {
+        match self.state.0.lock().read_error {
             Some(kind) if read.is_ready() && buf.filled().len() == before => {
                 Poll::Ready(Err(kind.into()))
             }
@@ -147,15 +144,15 @@ impl AsyncWrite for Pipe {
 
 impl Transport for Pipe {
     fn has_failed(&self) -> bool {
-        self.state.known().has_failed
+        self.state.0.lock().has_failed
     }
 
     fn in_flight(&self) -> Option<InFlight> {
-        self.state.known().in_flight
+        self.state.0.lock().in_flight
     }
 
     fn reset_on_drop(&mut self) {
-        self.state.known().is_reset = true;
+        self.state.0.lock().is_reset = true;
     }
 
     fn reset(&mut self) {

@@ -36,7 +36,7 @@ impl ConnectionPermit {
         ip: Option<IpAddr>,
     ) -> Result<ConnectionPermit, LimitReached> {
         let Some(ip) = ip else { return Ok(self) };
-        let mut counts = self.limits.counts();
+        let mut counts = self.limits.counts.lock();
         let (ip, max) = counts.counted_by(ip);
         let address = match counts.per_address.entry(Arc::new(ip)) {
             Entry::Occupied(mut count) if *count.get() < max => {
@@ -73,7 +73,7 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut counts = self.limits.counts();
+        let mut counts = self.limits.counts.lock();
         match counts.excess.checked_sub(1) {
             Some(fewer) => counts.excess = fewer,
             None => self.limits.left.add_permits(1),

@@ -44,7 +44,7 @@ fn an_address_is_counted_in_either_notation() {
     assert_eq!(enter(&limits, "::ffff:192.0.2.1").unwrap_err(), full);
     drop(permit);
     drop(enter(&limits, THERE).unwrap());
-    assert!(limits.counts().per_address.is_empty());
+    assert!(limits.counts.lock().per_address.is_empty());
     assert_eq!(limits.left.available_permits(), 10, "a refused connection holds no permit");
 }
 
@@ -81,7 +81,7 @@ fn a_new_limit_of_a_route_counts_the_permits_that_are_held() {
     drop((permit, limited));
     limits.route("/other", None);
     assert_eq!(
-        limits.counts().per_route.len(),
+        limits.counts.lock().per_route.len(),
         1,
         "no route or connection refers to the first path any more"
     );
@@ -104,7 +104,7 @@ fn a_limit_that_is_lowered_and_raised_is_right_at_every_step() {
     permits.truncate(2);
     let _third = enter(&limits, HERE).unwrap();
     assert_eq!(enter(&limits, HERE).unwrap_err(), LimitReached::Server(3), "3 of 3");
-    assert_eq!(limits.counts().excess, 0);
+    assert_eq!(limits.counts.lock().excess, 0);
 }
 
 #[tokio::test]

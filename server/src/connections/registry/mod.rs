@@ -14,13 +14,14 @@ use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use echogate_proto::api::Carried;
 pub(crate) use echogate_proto::api::Kind;
+use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 pub(crate) use self::{
@@ -95,7 +96,7 @@ impl Registry {
             metrics.connection_opened();
         }
         let registered = RegistryGuard::new(id, info, self.clone(), permit);
-        self.live().entries.insert(id, registered.clone());
+        self.0.live.lock().entries.insert(id, registered.clone());
         self.notify(|| Change::Opened(registered.clone()));
         registered
     }
@@ -107,25 +108,25 @@ impl Registry {
 
     /// The live connections, oldest first.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
-        self.live().entries.values().cloned().collect()
+        self.0.live.lock().entries.values().cloned().collect()
     }
 
     /// The live connection with an identifier.
     pub(crate) fn entry(&self, id: u64) -> Option<Arc<Entry>> {
-        self.live().entries.get(&id).cloned()
+        self.0.live.lock().entries.get(&id).cloned()
     }
 
     /// At most `most` live connections whose identifiers are greater than `id`, oldest first. The
     /// first identifier is 1.
     pub(crate) fn entries_after(&self, id: u64, most: usize) -> Vec<Arc<Entry>> {
-        let live = self.live();
+        let live = self.0.live.lock();
         let after = live.entries.range((Bound::Excluded(id), Bound::Unbounded));
         after.take(most).map(|(_, entry)| entry.clone()).collect()
     }
 
     /// The number of live connections.
     pub(crate) fn count(&self) -> usize {
-        self.live().entries.len()
+        self.0.live.lock().entries.len()
     }
 
     /// Subscribes to the connections that are accepted and end from now on.
@@ -148,7 +149,7 @@ impl Registry {
 
     /// Totals since the start, by kind.
     pub(crate) fn totals(&self) -> [(Kind, Totals); Kind::ALL.len()] {
-        let live = self.live();
+        let live = self.0.live.lock();
         let mut totals = live.ended;
         for entry in live.entries.values() {
             let totals = &mut totals[entry.kind() as usize];
@@ -163,7 +164,7 @@ impl Registry {
     pub(crate) fn bytes_of(&self, targets: &[Arc<TargetMetrics>]) -> Vec<[u64; 2]> {
         let indices = targets.iter().enumerate().map(|(index, it)| (Arc::as_ptr(it), index));
         let indices: HashMap<_, _> = indices.collect();
-        let live = self.live();
+        let live = self.0.live.lock();
         let mut sums: Vec<_> = targets.iter().map(|metrics| metrics.ended_bytes()).collect();
         for entry in live.entries.values() {
             let metrics = entry.target.metrics.as_ref().map(Arc::as_ptr);
@@ -178,7 +179,7 @@ impl Registry {
 
     /// Takes a connection out, unless it is out already.
     fn leave(&self, id: u64) {
-        let mut live = self.live();
+        let mut live = self.0.live.lock();
         let Some(entry) = live.entries.remove(&id) else { return };
         live.ended[entry.kind() as usize].add(&entry);
         if let Some(metrics) = &entry.target.metrics {
@@ -187,10 +188,6 @@ impl Registry {
             drop(live);
             metrics.connection_ended(entry.since.elapsed().as_secs_f64(), bytes);
         }
-    }
-
-    fn live(&self) -> MutexGuard<'_, Live> {
-        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
