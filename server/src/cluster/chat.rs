@@ -57,7 +57,6 @@ struct Snapshots {
 }
 
 impl Snapshots {
-    /// Whether a snapshot is to be published at `now`.
     fn is_due(&self, now: Instant) -> bool {
         self.is_requested && self.last.is_none_or(|last| now - last >= SNAPSHOTS)
     }

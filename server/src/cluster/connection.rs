@@ -27,7 +27,6 @@ const UNTAKEN: usize = 1024;
 /// A connection to a server of the broker.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// The client.
     pub(super) client: Client,
     /// Cancelled when the connection is lost.
     pub(super) lost: CancellationToken,

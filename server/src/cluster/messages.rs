@@ -11,7 +11,6 @@ use crate::{
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Broadcast<E> {
-    /// An event of a conversation.
     Event(Published<E>),
     /// A part of a snapshot of the sender's conversations.
     Part(Part),
@@ -25,7 +24,6 @@ pub(super) enum Direct {
     Say { id: u64, operator: u64, conversation: u64, text: String },
     /// The answer to the message `id` of an operator.
     Done { id: u64, error: Option<Undelivered> },
-    /// A request for a snapshot.
     Snapshot,
     /// A confirmation: operators have seen events of the recipient.
     Seen(Seen),

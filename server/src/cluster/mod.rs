@@ -89,7 +89,6 @@ struct Shared {
     /// it runs: the next one, after a reload or a panic, waits for its end and continues the exchange.
     exchange: tokio::sync::Mutex<Option<Exchange>>,
     counters: Counters,
-    /// The connections of replicas.
     replicas: Replicas,
 }
 
@@ -130,7 +129,6 @@ impl Cluster {
         });
     }
 
-    /// Leaves the cluster.
     pub(crate) async fn leave(&self) {
         let running = self.running.lock().take();
         if let Some(Running { stop, task, .. }) = running {
@@ -139,12 +137,10 @@ impl Cluster {
         }
     }
 
-    /// The state of the connection to the broker.
     pub(crate) fn state(&self) -> ClusterState {
         self.shared.state.borrow().clone()
     }
 
-    /// The other replicas.
     pub(crate) fn members(&self) -> Vec<Member> {
         self.shared.members.borrow().clone()
     }
@@ -154,7 +150,6 @@ impl Cluster {
         self.shared.hub.unconfirmed()
     }
 
-    /// The counters of messages.
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters
     }

@@ -59,7 +59,6 @@ struct Envelope<T> {
 pub(super) struct Session<'a> {
     pub(super) shared: &'a Arc<Shared>,
     client: Client,
-    /// The name of the cluster.
     cluster: String,
     /// The senders of invalid messages that were logged.
     reported: Mutex<BTreeSet<String>>,

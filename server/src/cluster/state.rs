@@ -19,7 +19,6 @@ pub(crate) enum ClusterState {
     /// No broker is configured.
     #[default]
     Off,
-    /// There is no connection.
     Connecting {
         /// The URL of all servers.
         url: String,
@@ -28,7 +27,6 @@ pub(crate) enum ClusterState {
         /// The failure of the last attempt.
         reason: Option<String>,
     },
-    /// There is a connection.
     Connected {
         /// The URL of all servers.
         url: String,
@@ -44,7 +42,6 @@ impl ClusterState {
         ClusterState::Connecting { url: url.to_string(), since: Instant::now(), reason: None }
     }
 
-    /// Whether there is a connection.
     pub(crate) fn is_connected(&self) -> bool {
         matches!(self, ClusterState::Connected { .. })
     }

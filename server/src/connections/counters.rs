@@ -19,7 +19,6 @@ pub(crate) enum Refusal {
     MaxPerRoute,
     /// A limit on HTTP connections, or on answers of the API, is reached.
     MaxHttp,
-    /// The upstream refused the connection.
     UpstreamRefused,
     /// The upstream did not accept the connection within `--dial-timeout`.
     UpstreamTimeout,
@@ -36,7 +35,6 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// All reasons.
     pub(crate) const ALL: [Refusal; 13] = [
         Refusal::Policy,
         Refusal::NoRoute,
@@ -82,7 +80,6 @@ pub(crate) static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Refusals([AtomicU64; Refusal::ALL.len()]);
 
 impl Refusals {
-    /// Counts one refused client.
     pub(crate) fn count(&self, why: Refusal) {
         self.0[why as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -101,7 +98,6 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts one refused client.
     pub(crate) fn refused(&self, why: Refusal) {
         self.refused.count(why);
     }

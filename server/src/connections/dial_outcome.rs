@@ -2,12 +2,10 @@
 
 use super::counters::Refusal;
 
-/// The outcome of a dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DialOutcome {
     /// The upstream is connected, with TLS and opening handshake where they belong to it.
     Connected,
-    /// The upstream refused the connection.
     Refused,
     /// The upstream did not answer within `--dial-timeout`.
     TimedOut,
@@ -28,7 +26,6 @@ pub(crate) enum DialOutcome {
 }
 
 impl DialOutcome {
-    /// All outcomes.
     pub(crate) const ALL: [DialOutcome; 10] = [
         DialOutcome::Connected,
         DialOutcome::Refused,
@@ -58,7 +55,6 @@ impl DialOutcome {
         }
     }
 
-    /// The reason for which the client is refused.
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             DialOutcome::Refused | DialOutcome::Rejected => Refusal::UpstreamRefused,

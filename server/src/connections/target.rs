@@ -132,7 +132,6 @@ impl TargetMetrics {
         }
     }
 
-    /// Begins a dial.
     pub(crate) fn dial(&self) -> Dial<'_> {
         Dial { metrics: self, since: Instant::now(), outcome: DialOutcome::Cancelled }
     }

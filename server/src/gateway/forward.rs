@@ -34,10 +34,8 @@ use crate::{
     trace::Trace,
 };
 
-/// The client of a forward.
 #[derive(Debug)]
 pub(crate) enum ForwardClient {
-    /// A byte stream.
     Stream(Stream),
     /// The datagrams of one sender.
     Session(DatagramSession),

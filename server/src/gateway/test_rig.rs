@@ -91,7 +91,6 @@ impl PipeState {
         self.0.lock().has_failed = true;
     }
 
-    /// Has the peer reset the connection.
     pub(super) fn reset(&self) {
         self.set_failed();
         self.set_read_error(io::ErrorKind::ConnectionReset);
@@ -189,7 +188,6 @@ impl<E: std::fmt::Debug + Send + 'static> OnEventLoop<E> {
         OnEventLoop { end, _loops: loops }
     }
 
-    /// The end of the relay.
     pub(super) async fn end(self) -> E {
         in_time(self.end).await.unwrap()
     }
@@ -215,7 +213,6 @@ pub(super) async fn has_received(entry: &Entry, len: usize) {
     .await;
 }
 
-/// Closes the connection by a reset.
 pub(super) fn reset(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
     drop(stream);
@@ -297,7 +294,6 @@ pub(super) async fn read_frame(
     Some((head[0], key, payload))
 }
 
-/// The payload of a Close frame.
 pub(super) fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes(), reason.as_bytes()].concat()
 }

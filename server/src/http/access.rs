@@ -19,7 +19,6 @@ const PROXY_FIELDS: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 pub(super) enum Action<'a> {
     /// Observing a connection; `None` if there is no connection with the requested identifier.
     Tap(Option<&'a Entry>),
-    /// Ending a connection.
     Close,
     /// Ending the server.
     Drain,

@@ -44,7 +44,6 @@ pub(crate) struct ConnectOptions {
     pub(crate) source: Option<SocketAddr>,
 }
 
-/// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     V4,

@@ -32,7 +32,6 @@ pub(crate) struct LoopLag {
 }
 
 impl LoopLag {
-    /// No measurements yet.
     pub(crate) fn new(loops: EventLoops) -> LoopLag {
         LoopLag { loops, seconds: Histogram::new(LAGS), until: Arc::default() }
     }

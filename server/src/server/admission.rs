@@ -46,7 +46,6 @@ pub(super) enum Destination {
 }
 
 impl Admission {
-    /// The configuration in force.
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         self.current.borrow().clone()
     }
@@ -94,7 +93,6 @@ impl Admission {
 }
 
 impl Admitted {
-    /// The context of the connection.
     pub(super) fn context(&self) -> &Arc<ServerContext> {
         &self.snapshot.context
     }

@@ -13,7 +13,6 @@ pub(crate) enum End {
     Drained,
     /// The end of this connection was requested, for the given reason, and all answers were written.
     Requested(Cow<'static, str>),
-    /// The idle timeout has passed.
     Idle,
     /// The one message of the connection was answered.
     Once,

@@ -82,7 +82,6 @@ impl HttpLimits {
         }
     }
 
-    /// The permit of a new connection.
     pub(super) fn admit(self: &Arc<Self>, counted_by: Option<CountedBy>) -> Arc<HttpPermit> {
         let state = Arc::new(State::new());
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -127,7 +126,6 @@ impl HttpPermit {
         self.hold_established(&counting);
     }
 
-    /// Exempts the connection from the limits.
     pub(crate) fn exempt(self: &Arc<Self>) -> Exemption {
         let mut counting = self.counting.lock();
         counting.exemptions += 1;
@@ -138,7 +136,6 @@ impl HttpPermit {
         Exemption(Some(self.clone()))
     }
 
-    /// Whether the connection is exempt from the limits.
     pub(crate) fn is_exempt(&self) -> bool {
         self.counting.lock().exemptions > 0
     }

@@ -56,7 +56,6 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// Counts payload.
     pub(crate) fn add(&self, bytes: usize, messages: u64) {
         // One writer: a load and a store are enough, and cheaper than a locked add.
         for (counter, more) in [(&self.bytes, bytes as u64), (&self.messages, messages)] {

@@ -56,11 +56,8 @@ struct Live {
 /// Totals of one kind of connection since the start of the server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
-    /// Live connections.
     pub(crate) live: u64,
-    /// Connections accepted.
     pub(crate) opened: u64,
-    /// Their traffic.
     pub(crate) carried: Carried,
 }
 
@@ -78,7 +75,6 @@ impl Totals {
 /// A connection that began or ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// A connection was accepted.
     Opened(Arc<Entry>),
     /// A connection ended, with the reason.
     Closed(Arc<Entry>, Arc<str>),
@@ -124,7 +120,6 @@ impl Registry {
         after.take(most).map(|(_, entry)| entry.clone()).collect()
     }
 
-    /// The number of live connections.
     pub(crate) fn count(&self) -> usize {
         self.0.live.lock().entries.len()
     }

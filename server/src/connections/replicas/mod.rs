@@ -87,7 +87,6 @@ impl Replicas {
         self.0.others.lock().url.clone()
     }
 
-    /// The connections of this replica.
     pub(crate) fn registry(&self) -> &Registry {
         &self.0.registry
     }
@@ -122,12 +121,10 @@ impl Replicas {
         }
     }
 
-    /// The number of watchers.
     pub(crate) fn watchers(&self) -> watch_channel::Receiver<usize> {
         self.0.watchers.subscribe()
     }
 
-    /// Adds a replica.
     pub(crate) fn add(&self, identity: Identity, now: Instant) {
         let mut others = self.0.others.lock();
         others.vanished.remove(&identity.name);

@@ -30,7 +30,6 @@ use crate::{
     trace::context::TraceContext,
 };
 
-/// The refusal of a handshake.
 pub(crate) struct Refused {
     /// The status of the response, for programs.
     status: StatusCode,

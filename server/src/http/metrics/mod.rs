@@ -46,7 +46,6 @@ const BY_KIND: [ByKind; 6] = [
     (("sent_messages", Counter, "Messages to clients"), |of| of.carried.messages_sent),
 ];
 
-/// Answers with all metrics.
 pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> Response {
     let ServerContext { loop_lag, http, shutting_down, started, .. } = &*context;
     loop_lag.keep_measuring(&http.tracker, shutting_down);
@@ -71,7 +70,6 @@ fn encode(context: Arc<ServerContext>, started: SystemTime) -> String {
     text
 }
 
-/// The metrics of the whole server.
 #[derive(Debug)]
 struct ServerMetrics(Arc<ServerContext>);
 

@@ -55,7 +55,6 @@ impl ShutdownWatch {
         self.drain.0.tables.lock().requests.get(&self.key).cloned()
     }
 
-    /// Whether this connection was asked to end.
     pub(crate) fn is_asked_to_end(&self) -> bool {
         self.request().is_some()
     }

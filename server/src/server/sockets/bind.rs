@@ -24,9 +24,7 @@ use crate::{
 /// A bound socket. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) enum Socket {
-    /// A listening socket.
     Stream(Arc<Listener>),
-    /// A datagram socket.
     Datagram(Arc<DatagramSocket>),
 }
 
@@ -76,7 +74,6 @@ impl Socket {
         }
     }
 
-    /// The local address of a TCP listener.
     pub(crate) fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Socket::Stream(listener) => match &**listener {
@@ -87,7 +84,6 @@ impl Socket {
         }
     }
 
-    /// The socket, if it is a datagram socket.
     pub(crate) fn datagrams(&self) -> Option<&DatagramSocket> {
         match self {
             Socket::Datagram(socket) => Some(socket),
@@ -194,7 +190,6 @@ impl BindAddr {
         }
     }
 
-    /// The path of the socket's file.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             BindAddr::Unix(at) | BindAddr::UnixGram(at) => Some(at.path.as_ref()),

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A message to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ToClient {
     /// A line from an operator.
@@ -43,7 +42,6 @@ pub(super) enum Online {
 pub(crate) enum Undelivered {
     /// The conversation does not exist.
     Unknown,
-    /// The conversation has ended.
     Ended,
     /// The client does not read.
     Unread,

@@ -32,7 +32,6 @@ pub(crate) struct Hub {
     in_flight: Arc<Semaphore>,
 }
 
-/// The state of the hub.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) conversations: Conversations,
@@ -51,7 +50,6 @@ impl Hub {
         }
     }
 
-    /// The token that operators present.
     pub(crate) fn token(&self) -> Token {
         self.token.read().clone()
     }
@@ -116,7 +114,6 @@ impl Hub {
         })
     }
 
-    /// Removes an operator that leaves.
     pub(crate) fn remove_operator(&self, operator: u64) {
         self.change(|state| state.operators.remove(operator));
     }

@@ -67,7 +67,6 @@ impl HttpLimit {
         self.held.lock().len()
     }
 
-    /// The maximum number of connections.
     pub(crate) fn max(&self) -> usize {
         self.max
     }

@@ -52,7 +52,6 @@ impl ClientRig {
         self.upstream.write_all(&server_frame(first, payload)).await.unwrap();
     }
 
-    /// Sends a Close as the upstream.
     async fn send_close(&mut self, code: u16, reason: &str) {
         self.upstream.write_all(&close(CloseCode(code), reason)).await.unwrap();
     }

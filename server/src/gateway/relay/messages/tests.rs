@@ -150,7 +150,6 @@ impl FarEnd {
         self.state.is_reset()
     }
 
-    /// Resets the connection.
     fn reset(&mut self) {
         self.state.reset();
         self.vanish();
