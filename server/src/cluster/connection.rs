@@ -59,7 +59,9 @@ pub(super) async fn connect(
         .event_callback(move |event| {
             match event {
                 Event::Disconnected | Event::Closed => is_lost.cancel(),
-                Event::SlowConsumer(_) => reports_to.counters.dropped(1),
+                Event::SlowConsumer(_) => {
+                    reports_to.counters.dropped.inc();
+                }
                 Event::ServerError(error) => {
                     reports_to.warn(&format!("the broker reports: {}", server_error(&error)));
                 }

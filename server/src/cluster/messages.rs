@@ -24,6 +24,7 @@ pub(super) enum Direct {
     Say { id: u64, operator: u64, conversation: u64, text: String },
     /// The answer to the message `id` of an operator.
     Done { id: u64, error: Option<Undelivered> },
+    /// A request for a snapshot.
     Snapshot,
     /// A confirmation: operators have seen events of the recipient.
     Seen(Seen),

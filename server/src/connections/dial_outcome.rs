@@ -26,33 +26,22 @@ pub(crate) enum DialOutcome {
 }
 
 impl DialOutcome {
-    pub(crate) const ALL: [DialOutcome; 10] = [
-        DialOutcome::Connected,
-        DialOutcome::Refused,
-        DialOutcome::TimedOut,
-        DialOutcome::Unresolved,
-        DialOutcome::Unreachable,
-        DialOutcome::Tls,
-        DialOutcome::Handshake,
-        DialOutcome::Rejected,
-        DialOutcome::Proxy,
-        DialOutcome::Cancelled,
+    /// All outcomes in their order, with the values of the label `outcome` in `/metrics`.
+    pub(crate) const ALL: [(DialOutcome, &str); 10] = [
+        (DialOutcome::Connected, "ok"),
+        (DialOutcome::Refused, "refused"),
+        (DialOutcome::TimedOut, "timeout"),
+        (DialOutcome::Unresolved, "unresolved"),
+        (DialOutcome::Unreachable, "unreachable"),
+        (DialOutcome::Tls, "tls"),
+        (DialOutcome::Handshake, "handshake"),
+        (DialOutcome::Rejected, "rejected"),
+        (DialOutcome::Proxy, "proxy"),
+        (DialOutcome::Cancelled, "cancelled"),
     ];
 
-    /// The value of the label `outcome` in `/metrics`.
     pub(crate) fn label(self) -> &'static str {
-        match self {
-            DialOutcome::Connected => "ok",
-            DialOutcome::Refused => "refused",
-            DialOutcome::TimedOut => "timeout",
-            DialOutcome::Unresolved => "unresolved",
-            DialOutcome::Unreachable => "unreachable",
-            DialOutcome::Tls => "tls",
-            DialOutcome::Handshake => "handshake",
-            DialOutcome::Rejected => "rejected",
-            DialOutcome::Proxy => "proxy",
-            DialOutcome::Cancelled => "cancelled",
-        }
+        DialOutcome::ALL[self as usize].1
     }
 
     pub(crate) fn refusal(self) -> Refusal {

@@ -100,7 +100,7 @@ pub(crate) struct Target {
 impl Target {
     /// Counts a refused client, for the server and for this target.
     pub(crate) fn refused(&self, counters: &Counters, why: Refusal) {
-        counters.refused(why);
+        counters.refused.count(why);
         self.metrics.refused.count(why);
     }
 }

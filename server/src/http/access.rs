@@ -64,7 +64,7 @@ pub(super) fn check(
 ) -> Result<(), String> {
     let checked = check_uncounted(context, peer, headers, action);
     if checked.is_err() {
-        context.counters.refused(Refusal::Policy);
+        context.counters.refused.count(Refusal::Policy);
     }
     checked
 }

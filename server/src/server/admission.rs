@@ -117,14 +117,16 @@ impl Admitted {
         let counters = &self.context().counters;
         match &self.destination {
             Destination::Forward(forward, _) => forward.target.refused(counters, why),
-            Destination::Service(..) | Destination::Http(..) => counters.refused(why),
+            Destination::Service(..) | Destination::Http(..) => counters.refused.count(why),
         }
     }
 
     /// Waits until the permit is taken away before the connection is dispatched.
     pub(super) async fn revoked(&self) {
         match &self.destination {
-            Destination::Http(permit, _) => self.context().counters.refused(permit.revoked().await),
+            Destination::Http(permit, _) => {
+                self.context().counters.refused.count(permit.revoked().await);
+            }
             Destination::Service(..) | Destination::Forward(..) => pending().await,
         }
     }
