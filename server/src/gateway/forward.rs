@@ -152,7 +152,6 @@ fn in_runtime(context: &ServerContext, relay: impl Future + Send + 'static) {
     context.bridges.tracker.spawn(relay.map(drop));
 }
 
-/// Connects to the upstream of a forward for a client.
 async fn dial(
     context: &ServerContext,
     forward: &Forward,

@@ -16,11 +16,9 @@ pub(crate) enum End {
     Idle,
     /// The one message of the connection was answered.
     Once,
-    /// The service closed the connection.
     Closed,
     /// The deadline of the shutdown has passed, or a reset of this connection was requested.
     Cut,
-    /// The stream failed.
     Failed(io::Error),
 }
 

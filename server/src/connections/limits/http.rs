@@ -63,7 +63,6 @@ pub(crate) struct HttpPermit {
 struct Counting {
     counted_by: Option<CountedBy>,
     is_established: bool,
-    /// The number of exemptions that exist.
     exemptions: u32,
 }
 

@@ -32,7 +32,6 @@ impl Shares {
         Shares { max, per_address, held: Mutex::default() }
     }
 
-    /// The number of permits that are held.
     pub(crate) fn in_use(&self) -> usize {
         self.held.lock().values().sum()
     }

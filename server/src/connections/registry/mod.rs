@@ -72,7 +72,6 @@ impl Totals {
     }
 }
 
-/// A connection that began or ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Opened(Arc<Entry>),

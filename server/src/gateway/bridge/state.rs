@@ -38,6 +38,7 @@ use echogate_proto::close::CloseCode;
 /// The input from the WebSocket.
 #[derive(Debug)]
 pub(super) enum WsIn {
+    /// Frames are read.
     Open,
     /// Control frames only are read: the WebSocket peer has ended its output (half-close).
     InputEnded,

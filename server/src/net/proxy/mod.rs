@@ -65,9 +65,7 @@ enum Protocol {
 /// The error of a connection attempt to a destination.
 #[derive(Debug)]
 pub(crate) enum ConnectionError {
-    /// The direct connection failed.
     Direct(ConnectError),
-    /// The connection through the proxy failed.
     Proxy(ProxyError),
 }
 

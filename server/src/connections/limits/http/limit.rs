@@ -62,7 +62,6 @@ impl HttpLimit {
         HttpLimit { max, held: Mutex::default() }
     }
 
-    /// The number of connections that hold a permit.
     pub(crate) fn in_use(&self) -> usize {
         self.held.lock().len()
     }
