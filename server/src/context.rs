@@ -50,7 +50,6 @@ pub(crate) struct ServerContext {
     pub(crate) endpoints: Endpoints,
     /// The metrics of these routes and forwards.
     pub(crate) targets: Vec<Arc<TargetMetrics>>,
-    /// The limits on connections.
     pub(crate) limits: Arc<Limits>,
     /// Counters of what was refused or lost.
     pub(crate) counters: Arc<Counters>,
@@ -62,13 +61,10 @@ pub(crate) struct ServerContext {
     pub(crate) loops: EventLoops,
     /// The time that these threads take to answer.
     pub(crate) loop_lag: LoopLag,
-    /// All live connections.
     pub(crate) registry: Registry,
-    /// The spans of connections.
     pub(crate) spans: Spans,
     /// The connections of other replicas.
     pub(crate) replicas: Replicas,
-    /// The writer of recordings.
     pub(crate) recorder: Recorder,
     /// Connections to the built-in services.
     pub(crate) services: ConnectionGroup,
@@ -88,7 +84,6 @@ pub(crate) struct ServerContext {
     pub(crate) hub: Arc<Hub>,
     /// This process as a replica (`--cluster`).
     pub(crate) cluster: Cluster,
-    /// The start of the server.
     pub(crate) started: SystemTime,
     /// Cancelled when a client of the API asks for the shutdown.
     pub(crate) drain_requested: CancellationToken,
@@ -104,18 +99,14 @@ pub(crate) struct ServerContext {
 pub(crate) struct ConnectionGroup {
     /// Tells the connections how far the shutdown is.
     pub(crate) drain: Drain,
-    /// Waits for the connections' tasks.
     pub(crate) tracker: TaskTracker,
 }
 
 /// The service that answers on a listener.
 #[derive(Debug)]
 pub(crate) struct ListenerService {
-    /// The service.
     pub(crate) instance: ServiceInstance,
-    /// The service, as the registry has it.
     pub(crate) target: Arc<ConnectionTarget>,
-    /// The listener's transport.
     pub(crate) kind: Kind,
     /// Each connection ends after the answer to its first message.
     pub(crate) once: bool,

@@ -25,7 +25,6 @@ pub(crate) struct Inbox {
     pub(crate) load: AtomicUsize,
 }
 
-/// Contents of an inbox.
 #[derive(Default)]
 pub(crate) struct Pending {
     pub(crate) new: Vec<BoxFuture<'static, ()>>,
@@ -56,7 +55,6 @@ impl Inbox {
         }
     }
 
-    /// Takes everything out.
     pub(crate) fn take(&self) -> Pending {
         std::mem::take(&mut *self.pending())
     }

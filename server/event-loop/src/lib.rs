@@ -43,7 +43,6 @@ static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
 #[derive(Clone, Debug)]
 pub struct EventLoops(Arc<[LoopHandle]>);
 
-/// Handle to one loop.
 #[derive(Debug)]
 struct LoopHandle {
     number: u32,

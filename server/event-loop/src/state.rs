@@ -97,7 +97,6 @@ pub(crate) fn try_with_loop<T>(f: impl FnOnce(&mut LoopState) -> T) -> Option<T>
     LOOP.with_borrow_mut(|state| state.as_mut().map(f))
 }
 
-/// Whether this thread is an event loop's.
 pub(crate) fn is_loop_thread() -> bool {
     LOOP.with_borrow(Option::is_some)
 }

@@ -132,7 +132,6 @@ async fn a_panic_ends_its_own_task() {
     answers(&mut client, 100).await;
 }
 
-/// Panics when it is dropped.
 struct PanicOnDrop;
 
 impl Drop for PanicOnDrop {
@@ -156,7 +155,6 @@ async fn a_panic_in_a_destructor_ends_there() {
     dropped.recv_timeout(LONG).unwrap();
 }
 
-/// Sends when it is dropped.
 struct SendOnDrop(mpsc::Sender<()>);
 
 impl Drop for SendOnDrop {

@@ -5,12 +5,13 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::{AsFd, BorrowedFd},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use parking_lot::{Condvar, Mutex};
 
 /// The time for which the process waits for the readers of its standard streams before it exits.
 pub(super) const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -66,7 +67,7 @@ impl Output {
 
     /// Queues `text`; false if it exceeds the limit and is dropped. Never waits for the reader.
     pub(super) fn push(&self, text: &[u8]) -> bool {
-        let mut state = self.0.state();
+        let mut state = self.0.state.lock();
         if state.queue.len().saturating_add(text.len()) > self.0.limit {
             return false;
         }
@@ -80,29 +81,21 @@ impl Output {
     /// Waits until everything is written, at most `timeout`; false if something is left.
     pub(super) fn flush(&self, timeout: Duration) -> bool {
         let busy = |state: &mut State| state.writing || !state.queue.is_empty();
-        let waited = self.0.idle.wait_timeout_while(self.0.state(), timeout, busy);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        !self.0.idle.wait_while_for(&mut self.0.state.lock(), busy, timeout).timed_out()
     }
 }
 
 impl Inner {
     /// Waits for text and takes the whole queue.
     fn take(&self) -> Vec<u8> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.writing = false;
         if state.queue.is_empty() {
             self.idle.notify_all();
         }
-        let empty = |state: &mut State| state.queue.is_empty();
-        let waited = self.filled.wait_while(state, empty);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        self.filled.wait_while(&mut state, |state| state.queue.is_empty());
         state.writing = true;
         std::mem::take(&mut state.queue)
-    }
-
-    /// No code panics while it holds the lock.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

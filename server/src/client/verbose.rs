@@ -4,9 +4,10 @@
 use std::{
     fmt::{self, Write as _},
     io::{self, Write as _},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -42,12 +43,12 @@ pub(super) fn start() {
 
 /// Shows further lines above a prompt.
 pub(super) fn show_above(screen: Arc<Screen>) {
-    *SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(screen);
+    *SCREEN.lock() = Some(screen);
 }
 
 /// Shows a line.
 pub(super) fn show(line: &str) {
-    let screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let screen = SCREEN.lock();
     let line = format!("{line}\n");
     if screen.as_ref().is_none_or(|screen| !screen.show_now(&line)) {
         io::stderr().write_all(line.as_bytes()).ok();

@@ -57,7 +57,6 @@ struct Snapshots {
 }
 
 impl Snapshots {
-    /// Whether a snapshot is to be published at `now`.
     fn is_due(&self, now: Instant) -> bool {
         self.is_requested && self.last.is_none_or(|last| now - last >= SNAPSHOTS)
     }
@@ -71,7 +70,7 @@ impl Exchange {
     pub(super) fn new(feed: Feed) -> Exchange {
         Exchange {
             feed,
-            answers: Recent::new(),
+            answers: Recent::default(),
             outbox: Outbox::default(),
             snapshots: Snapshots::default(),
         }
@@ -125,7 +124,7 @@ impl Exchange {
                         let known: Vec<_> = known.iter().map(|it| it.id).collect();
                         hub.remove_gone(&known);
                     }
-                    session.shared.counters.dropped(hub.take_unpublished());
+                    session.shared.counters.dropped.inc_by(hub.take_unpublished());
                     hub.expire_unconfirmed(Instant::now());
                     hub.disconnect_operators_stalled_for_others();
                     request_snapshots(session).await?;

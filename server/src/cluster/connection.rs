@@ -27,7 +27,6 @@ const UNTAKEN: usize = 1024;
 /// A connection to a server of the broker.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// The client.
     pub(super) client: Client,
     /// Cancelled when the connection is lost.
     pub(super) lost: CancellationToken,
@@ -60,7 +59,9 @@ pub(super) async fn connect(
         .event_callback(move |event| {
             match event {
                 Event::Disconnected | Event::Closed => is_lost.cancel(),
-                Event::SlowConsumer(_) => shared.counters.dropped(1),
+                Event::SlowConsumer(_) => {
+                    shared.counters.dropped.inc();
+                }
                 Event::ServerError(error) => {
                     shared.log_problem(&format!("the broker reports: {}", server_error(&error)));
                 }

@@ -49,7 +49,6 @@ pub(super) enum Change {
     Joined(Member),
     /// The number of a replica's operators has changed.
     Operators(Member),
-    /// A replica has left the cluster.
     Left(Member),
     /// A replica has sent no heartbeat for [`SILENCE`].
     Silent(Member),

@@ -11,7 +11,6 @@ use crate::{
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Broadcast<E> {
-    /// An event of a conversation.
     Event(Published<E>),
     /// A part of a snapshot of the sender's conversations.
     Part(Part),

@@ -29,11 +29,12 @@ mod state;
 
 use std::{
     io, process,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use nix::unistd::gethostname;
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -88,7 +89,6 @@ struct Shared {
     /// it runs: the next one, after a reload or a panic, waits for its end and continues the exchange.
     exchange: tokio::sync::Mutex<Option<Exchange>>,
     counters: Counters,
-    /// The connections of replicas.
     replicas: Replicas,
 }
 
@@ -117,7 +117,7 @@ impl Cluster {
     /// Connects to the broker of `settings` in the background, after leaving that of the settings
     /// before, if the settings have changed.
     pub(crate) fn apply(&self, settings: Option<&ClusterSettings>) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock();
         if running.as_ref().map(|it| &it.settings) == settings {
             return;
         }
@@ -129,21 +129,18 @@ impl Cluster {
         });
     }
 
-    /// Leaves the cluster.
     pub(crate) async fn leave(&self) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let running = self.running.lock().take();
         if let Some(Running { stop, task, .. }) = running {
             drop(stop);
             timeout(2 * LEAVE, task).await.ok();
         }
     }
 
-    /// The state of the connection to the broker.
     pub(crate) fn state(&self) -> ClusterState {
         self.shared.state.borrow().clone()
     }
 
-    /// The other replicas.
     pub(crate) fn members(&self) -> Vec<Member> {
         self.shared.members.borrow().clone()
     }
@@ -153,7 +150,6 @@ impl Cluster {
         self.shared.hub.unconfirmed()
     }
 
-    /// The counters of messages.
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters
     }

@@ -40,7 +40,6 @@ const REPORT: Duration = Duration::from_millis(250);
 /// alive.
 const QUIET: u32 = 2;
 
-/// A request for reports.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
     /// The replicas whose connections the sender does not know.

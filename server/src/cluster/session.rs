@@ -7,11 +7,12 @@
 use std::{
     collections::BTreeSet,
     fmt::Display,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_nats::{Client, Message, client::PublishErrorKind};
+use parking_lot::Mutex;
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -60,7 +61,6 @@ struct Envelope<T> {
 pub(super) struct Session<'a> {
     pub(super) shared: &'a Arc<Shared>,
     client: Client,
-    /// The name of the cluster.
     cluster: String,
     /// The senders of invalid messages that were logged.
     reported: Mutex<BTreeSet<String>>,
@@ -96,7 +96,9 @@ impl Session<'_> {
         let subject = format!("echogate.{VERSION}.{}.{topic}", self.cluster);
         let size = payload.len();
         match self.client.publish(subject, payload.into()).await {
-            Ok(()) => self.shared.counters.sent(),
+            Ok(()) => {
+                self.shared.counters.sent.inc();
+            }
             Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
                 self.too_large(topic, size);
                 return Ok(false);
@@ -108,7 +110,7 @@ impl Session<'_> {
 
     /// Counts and reports a message that is too large for the broker.
     fn too_large(&self, topic: &str, size: usize) {
-        self.shared.counters.dropped(1);
+        self.shared.counters.dropped.inc();
         self.shared.log_problem(&format!(
             "a message of {size} bytes for {topic} is not sent: the broker takes at most {} (max_payload)",
             self.client.max_payload()
@@ -133,13 +135,15 @@ impl Session<'_> {
         let subject = format!("echogate.{version}.{}.{topic}", self.cluster);
         let subscription = self.client.subscribe(subject).await.map_err(|e| e.to_string())?;
         let shared = self.shared.clone();
-        Ok(Inbox::new(subscription, move || shared.counters.dropped(1)))
+        Ok(Inbox::new(subscription, move || {
+            shared.counters.dropped.inc();
+        }))
     }
 
     /// The sender and the body of a message; `None` if it is invalid, which is counted, and logged once
     /// for each sender.
     pub(super) fn open<T: DeserializeOwned>(&self, message: &Message) -> Option<(ReplicaId, T)> {
-        self.shared.counters.received();
+        self.shared.counters.received.inc();
         match serde_json::from_slice::<Envelope<T>>(&message.payload) {
             Ok(envelope) => Some((envelope.from, envelope.body)),
             Err(error) => {
@@ -153,8 +157,8 @@ impl Session<'_> {
 
     /// Counts an invalid message, and logs the first one of each sender.
     fn invalid(&self, from: &str, subject: &str, why: &str) {
-        self.shared.counters.invalid();
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.counters.invalid.inc();
+        let mut reported = self.reported.lock();
         if reported.len() < MAX_REPORTED && reported.insert(from.to_owned()) {
             tracing::warn!(
                 "cluster: messages of replica {} on {} are ignored: {}",
@@ -230,7 +234,7 @@ impl Session<'_> {
     fn take_heartbeat(&self, members: &mut Members, message: &Message) -> Option<Change> {
         let version = message.subject.split('.').nth(1).unwrap_or_default();
         if version != VERSION.to_string() {
-            self.shared.counters.received();
+            self.shared.counters.received.inc();
             let why = format!("its messages have version {version}, those here {VERSION}");
             let from = serde_json::from_slice::<Envelope<IgnoredAny>>(&message.payload);
             let from = from.map_or_else(|_| version.to_owned(), |it| it.from.to_string());

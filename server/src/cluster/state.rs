@@ -2,11 +2,11 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
 use echogate_proto::endpoint::HostPort;
+use prometheus_client::metrics::counter::Counter;
 
 use crate::config::ClusterUrl;
 
@@ -19,7 +19,6 @@ pub(crate) enum ClusterState {
     /// No broker is configured.
     #[default]
     Off,
-    /// There is no connection.
     Connecting {
         /// The URL of all servers.
         url: String,
@@ -28,7 +27,6 @@ pub(crate) enum ClusterState {
         /// The failure of the last attempt.
         reason: Option<String>,
     },
-    /// There is a connection.
     Connected {
         /// The URL of all servers.
         url: String,
@@ -44,7 +42,6 @@ impl ClusterState {
         ClusterState::Connecting { url: url.to_string(), since: Instant::now(), reason: None }
     }
 
-    /// Whether there is a connection.
     pub(crate) fn is_connected(&self) -> bool {
         matches!(self, ClusterState::Connected { .. })
     }
@@ -102,35 +99,12 @@ impl fmt::Display for ClusterState {
 /// The counters of messages to and from the broker.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    sent: AtomicU64,
-    received: AtomicU64,
-    dropped: AtomicU64,
-    invalid: AtomicU64,
-}
-
-impl Counters {
-    pub(super) fn sent(&self) {
-        self.sent.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn received(&self) {
-        self.received.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn dropped(&self, count: u64) {
-        self.dropped.fetch_add(count, Ordering::Relaxed);
-    }
-
-    pub(super) fn invalid(&self) {
-        self.invalid.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The numbers of messages that were sent, received, lost because a queue was full or the broker's
-    /// `max_payload` exceeded, and ignored because they are of another version or invalid.
-    pub(crate) fn get(&self) -> [u64; 4] {
-        let counters = [&self.sent, &self.received, &self.dropped, &self.invalid];
-        counters.map(|counter| counter.load(Ordering::Relaxed))
-    }
+    pub(crate) sent: Counter,
+    pub(crate) received: Counter,
+    /// Messages that were lost: a queue was full, or the broker's `max_payload` was exceeded.
+    pub(crate) dropped: Counter,
+    /// Messages that were ignored because they are of another version or invalid.
+    pub(crate) invalid: Counter,
 }
 
 #[cfg(test)]

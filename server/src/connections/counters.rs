@@ -19,7 +19,6 @@ pub(crate) enum Refusal {
     MaxPerRoute,
     /// A limit on HTTP connections, or on answers of the API, is reached.
     MaxHttp,
-    /// The upstream refused the connection.
     UpstreamRefused,
     /// The upstream did not accept the connection within `--dial-timeout`.
     UpstreamTimeout,
@@ -36,41 +35,22 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// All reasons.
-    pub(crate) const ALL: [Refusal; 13] = [
-        Refusal::Policy,
-        Refusal::NoRoute,
-        Refusal::MaxConnections,
-        Refusal::MaxPerAddress,
-        Refusal::MaxPerRoute,
-        Refusal::MaxHttp,
-        Refusal::UpstreamRefused,
-        Refusal::UpstreamTimeout,
-        Refusal::UpstreamUnresolved,
-        Refusal::UpstreamFailed,
-        Refusal::ProxyHeader,
-        Refusal::Tls,
-        Refusal::Loop,
+    /// All reasons in their order, with the values of the label `reason` in `/metrics`.
+    const ALL: [(Refusal, &str); 13] = [
+        (Refusal::Policy, "policy"),
+        (Refusal::NoRoute, "route"),
+        (Refusal::MaxConnections, "full"),
+        (Refusal::MaxPerAddress, "address"),
+        (Refusal::MaxPerRoute, "route_full"),
+        (Refusal::MaxHttp, "http_full"),
+        (Refusal::UpstreamRefused, "upstream_refused"),
+        (Refusal::UpstreamTimeout, "upstream_timeout"),
+        (Refusal::UpstreamUnresolved, "unresolved"),
+        (Refusal::UpstreamFailed, "upstream_failed"),
+        (Refusal::ProxyHeader, "proxy_header"),
+        (Refusal::Tls, "tls"),
+        (Refusal::Loop, "loop"),
     ];
-
-    /// The value of the label `reason` in `/metrics`.
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Refusal::Policy => "policy",
-            Refusal::NoRoute => "route",
-            Refusal::MaxConnections => "full",
-            Refusal::MaxPerAddress => "address",
-            Refusal::MaxPerRoute => "route_full",
-            Refusal::MaxHttp => "http_full",
-            Refusal::UpstreamRefused => "upstream_refused",
-            Refusal::UpstreamTimeout => "upstream_timeout",
-            Refusal::UpstreamUnresolved => "unresolved",
-            Refusal::UpstreamFailed => "upstream_failed",
-            Refusal::ProxyHeader => "proxy_header",
-            Refusal::Tls => "tls",
-            Refusal::Loop => "loop",
-        }
-    }
 }
 
 /// Log lines that were dropped since the start of the process, because the reader of standard
@@ -82,38 +62,28 @@ pub(crate) static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Refusals([AtomicU64; Refusal::ALL.len()]);
 
 impl Refusals {
-    /// Counts one refused client.
     pub(crate) fn count(&self, why: Refusal) {
         self.0[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Clients refused so far, by reason.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Refusal, u64)> {
-        Refusal::ALL.into_iter().zip(self.0.iter().map(|count| count.load(Ordering::Relaxed)))
+    /// Clients refused so far, by value of the label `reason`.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        Refusal::ALL.map(|(_, label)| label).into_iter().zip(counts)
     }
 }
 
 /// Counters that all connections share.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    refused: Refusals,
+    pub(crate) refused: Refusals,
     datagrams_dropped: AtomicU64,
 }
 
 impl Counters {
-    /// Counts one refused client.
-    pub(crate) fn refused(&self, why: Refusal) {
-        self.refused.count(why);
-    }
-
     /// Counts one datagram that was received and is not answered or not passed on.
     pub(crate) fn datagram_dropped(&self) {
         self.datagrams_dropped.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Clients refused so far, by reason.
-    pub(crate) fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
-        self.refused.iter()
     }
 
     /// Datagrams that were received and not answered or not passed on so far.
@@ -124,25 +94,19 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     #[test]
     fn each_reason_has_its_own_counter_and_label() {
-        let counters = Counters::default();
-        counters.refused(Refusal::Policy);
-        counters.refused(Refusal::Tls);
-        counters.refused(Refusal::Tls);
-        for (why, count) in counters.refusals() {
-            let expected = match why {
-                Refusal::Policy => 1,
-                Refusal::Tls => 2,
-                _ => 0,
-            };
-            assert_eq!(count, expected, "{}", why.label());
+        let refusals = Refusals::default();
+        for (index, (why, _)) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, index, "{why:?}");
+            (0..=index).for_each(|_| refusals.count(why));
         }
-        let mut labels = Refusal::ALL.map(Refusal::label).to_vec();
-        labels.sort_unstable();
-        labels.dedup();
-        assert_eq!(labels.len(), Refusal::ALL.len());
+        let expected = Refusal::ALL.into_iter().zip(1..).map(|((_, label), count)| (label, count));
+        assert!(refusals.iter().eq(expected));
+        assert_eq!(refusals.iter().collect::<HashMap<_, _>>().len(), Refusal::ALL.len());
     }
 }

@@ -2,12 +2,10 @@
 
 use super::counters::Refusal;
 
-/// The outcome of a dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DialOutcome {
     /// The upstream is connected, with TLS and opening handshake where they belong to it.
     Connected,
-    /// The upstream refused the connection.
     Refused,
     /// The upstream did not answer within `--dial-timeout`.
     TimedOut,
@@ -28,37 +26,24 @@ pub(crate) enum DialOutcome {
 }
 
 impl DialOutcome {
-    /// All outcomes.
-    pub(crate) const ALL: [DialOutcome; 10] = [
-        DialOutcome::Connected,
-        DialOutcome::Refused,
-        DialOutcome::TimedOut,
-        DialOutcome::Unresolved,
-        DialOutcome::Unreachable,
-        DialOutcome::Tls,
-        DialOutcome::Handshake,
-        DialOutcome::Rejected,
-        DialOutcome::Proxy,
-        DialOutcome::Cancelled,
+    /// All outcomes in their order, with the values of the label `outcome` in `/metrics`.
+    pub(crate) const ALL: [(DialOutcome, &str); 10] = [
+        (DialOutcome::Connected, "ok"),
+        (DialOutcome::Refused, "refused"),
+        (DialOutcome::TimedOut, "timeout"),
+        (DialOutcome::Unresolved, "unresolved"),
+        (DialOutcome::Unreachable, "unreachable"),
+        (DialOutcome::Tls, "tls"),
+        (DialOutcome::Handshake, "handshake"),
+        (DialOutcome::Rejected, "rejected"),
+        (DialOutcome::Proxy, "proxy"),
+        (DialOutcome::Cancelled, "cancelled"),
     ];
 
-    /// The value of the label `outcome` in `/metrics`.
     pub(crate) fn label(self) -> &'static str {
-        match self {
-            DialOutcome::Connected => "ok",
-            DialOutcome::Refused => "refused",
-            DialOutcome::TimedOut => "timeout",
-            DialOutcome::Unresolved => "unresolved",
-            DialOutcome::Unreachable => "unreachable",
-            DialOutcome::Tls => "tls",
-            DialOutcome::Handshake => "handshake",
-            DialOutcome::Rejected => "rejected",
-            DialOutcome::Proxy => "proxy",
-            DialOutcome::Cancelled => "cancelled",
-        }
+        DialOutcome::ALL[self as usize].1
     }
 
-    /// The reason for which the client is refused.
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             DialOutcome::Refused | DialOutcome::Rejected => Refusal::UpstreamRefused,

@@ -19,11 +19,12 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use self::{
@@ -105,7 +106,7 @@ impl Limits {
     /// allow it.
     pub(crate) fn set(&self, max: u32, max_per_address: Option<u32>) {
         self.descriptors.check(max);
-        let mut counts = self.counts();
+        let mut counts = self.counts.lock();
         counts.max_per_address = max_per_address.unwrap_or(1000);
         counts.loopback_is_limited = max_per_address.is_some();
         if let Some(fewer) = counts.max.checked_sub(max) {
@@ -122,7 +123,7 @@ impl Limits {
 
     /// The limit of the route at `path`: `max` connections, or any number if that is `None`.
     pub(crate) fn route(&self, path: &str, max: Option<u32>) -> RouteLimit {
-        let per_route = &mut self.counts().per_route;
+        let per_route = &mut self.counts.lock().per_route;
         per_route.retain(|_, used| used.strong_count() > 0);
         let used = per_route.get(path).and_then(Weak::upgrade).unwrap_or_default();
         per_route.insert(path.into(), Arc::downgrade(&used));
@@ -156,7 +157,7 @@ impl Limits {
 
     /// The address by which an HTTP connection is counted, and its limit.
     pub(crate) fn http_counted_by(&self, ip: Option<IpAddr>) -> Option<CountedBy> {
-        ip.map(|ip| self.counts().counted_by(ip))
+        ip.map(|ip| self.counts.lock().counted_by(ip))
     }
 
     /// The number of accepted connections of one listener that may wait for a permit, of `most` at most.
@@ -166,7 +167,7 @@ impl Limits {
 
     /// The limits, and the number of permits that are held.
     pub(crate) fn usage(&self) -> Usage {
-        let counts = self.counts();
+        let counts = self.counts.lock();
         Usage {
             max: counts.max,
             max_per_address: counts.max_per_address,
@@ -190,7 +191,7 @@ impl Limits {
         route: Option<&RouteLimit>,
     ) -> Result<ConnectionPermit, LimitReached> {
         let Ok(permit) = self.left.try_acquire() else {
-            return Err(LimitReached::Server(self.counts().max));
+            return Err(LimitReached::Server(self.counts.lock().max));
         };
         self.descriptors.try_take(OF_CONNECTION)?.forget();
         permit.forget();
@@ -199,10 +200,6 @@ impl Limits {
             Some(route) => permit.for_route(route),
             None => Ok(permit),
         }
-    }
-
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

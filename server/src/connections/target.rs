@@ -132,7 +132,6 @@ impl TargetMetrics {
         }
     }
 
-    /// Begins a dial.
     pub(crate) fn dial(&self) -> Dial<'_> {
         Dial { metrics: self, since: Instant::now(), outcome: DialOutcome::Cancelled }
     }
@@ -178,7 +177,7 @@ impl TargetMetrics {
     /// Dials so far, by outcome.
     pub(crate) fn dials(&self) -> impl Iterator<Item = (DialOutcome, u64)> {
         let dials = self.dials.iter().map(|count| count.load(Ordering::Relaxed));
-        DialOutcome::ALL.into_iter().zip(dials)
+        DialOutcome::ALL.map(|(outcome, _)| outcome).into_iter().zip(dials)
     }
 
     /// Whether a dial of the upstream has ended.

@@ -7,7 +7,6 @@ use echogate_proto::chat::{Author, Conversation, Ending, Message, ToOperator};
 /// The state of the console.
 #[derive(Debug)]
 pub(super) struct Console {
-    /// The number of the console's operator.
     operator: u64,
     /// The open conversations, by number.
     open: BTreeMap<u64, OpenConversation>,

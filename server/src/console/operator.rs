@@ -25,7 +25,6 @@ use crate::{
 /// Time for the terminal to take the last output. A terminal that is stopped (Ctrl-S) takes none.
 const CLOSE: Duration = Duration::from_secs(2);
 
-/// The operator at the server's terminal.
 #[derive(Debug)]
 pub(crate) struct ConsoleOperator {
     stop: CancellationToken,
@@ -149,6 +148,5 @@ async fn run(
 enum Next {
     /// A typed line; none at the end of the input.
     Typed(Option<String>),
-    /// Text to show.
     Show(String),
 }

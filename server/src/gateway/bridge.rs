@@ -82,7 +82,6 @@ use crate::{
 pub(crate) struct BridgeConfig {
     /// The rule for message boundaries.
     pub(crate) framing: Framing,
-    /// The options of the framing.
     pub(crate) framing_options: FramingOptions,
     /// The largest message accepted from the WebSocket peer, in bytes.
     pub(crate) max_message: u64,
@@ -95,7 +94,6 @@ pub(crate) struct BridgeConfig {
 }
 
 impl BridgeConfig {
-    /// The times of the heartbeat.
     pub(in crate::gateway) fn ping_times(&self) -> PingTimes {
         PingTimes { interval: self.ping_interval, timeout: self.ping_timeout }
     }
@@ -194,9 +192,7 @@ struct Bridge<W, S> {
     to_stream: WriteBuffer,
     /// Frames that are not written to the WebSocket yet.
     to_ws: WriteBuffer,
-    /// Pong frames that are to be written.
     pongs: Option<Box<Pongs>>,
-    /// Whether a Ping is to be sent.
     ping_due: bool,
     heartbeat: Heartbeat,
     latency: Latency,

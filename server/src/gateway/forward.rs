@@ -34,10 +34,8 @@ use crate::{
     trace::Trace,
 };
 
-/// The client of a forward.
 #[derive(Debug)]
 pub(crate) enum ForwardClient {
-    /// A byte stream.
     Stream(Stream),
     /// The datagrams of one sender.
     Session(DatagramSession),
@@ -154,7 +152,6 @@ fn in_runtime(context: &ServerContext, relay: impl Future + Send + 'static) {
     context.bridges.tracker.spawn(relay.map(drop));
 }
 
-/// Connects to the upstream of a forward for a client.
 async fn dial(
     context: &ServerContext,
     forward: &Forward,

@@ -30,7 +30,6 @@ pub(crate) enum NotAHandshake {
     BadProtocol,
 }
 
-/// A checked opening handshake.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     /// The value of `Sec-WebSocket-Accept`; none over HTTP/2.
@@ -100,7 +99,6 @@ impl Handshake {
         self.protocol = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok());
     }
 
-    /// Whether half-close was negotiated.
     pub(crate) fn half_close(&self) -> bool {
         self.protocol.as_ref().is_some_and(|protocol| protocol == HALF_CLOSE)
     }

@@ -83,7 +83,6 @@ impl Forward {
 /// The upstream of a route or a forward, and the terms of its connections.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// The upstream.
     pub(crate) upstream: Upstream,
     /// The subprotocol ([`TargetSpec`](crate::config::TargetSpec)).
     pub(crate) protocol: Option<String>,
@@ -93,18 +92,15 @@ pub(crate) struct Target {
     pub(crate) record: Option<Sides>,
     /// The target as registry entries refer to it.
     pub(crate) registered_as: Arc<ConnectionTarget>,
-    /// The metrics of its connections.
     pub(crate) metrics: Arc<TargetMetrics>,
-    /// The limit on connections.
     pub(crate) limit: RouteLimit,
-    /// The configuration of the relay.
     pub(crate) config: Arc<bridge::BridgeConfig>,
 }
 
 impl Target {
     /// Counts a refused client, for the server and for this target.
     pub(crate) fn refused(&self, counters: &Counters, why: Refusal) {
-        counters.refused(why);
+        counters.refused.count(why);
         self.metrics.refused.count(why);
     }
 }
@@ -116,7 +112,6 @@ pub(crate) struct Client {
     pub(crate) peer: Peer,
     /// The address that the client connected to; none for a Unix socket.
     pub(crate) local: Option<SocketAddr>,
-    /// Whether the connection is a TLS connection.
     pub(crate) is_tls: bool,
     /// The request as trusted HTTP proxies describe it.
     pub(crate) forwarded: Forwarded,

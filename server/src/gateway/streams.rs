@@ -21,7 +21,6 @@ use crate::net::{
 /// The stream of a WebSocket client.
 #[derive(Debug)]
 pub(crate) enum ClientStream {
-    /// A connection.
     Net(Stream),
     /// A stream of an HTTP/2 connection.
     Http2(Http2Stream),
@@ -30,7 +29,6 @@ pub(crate) enum ClientStream {
 /// The stream to an upstream.
 #[derive(Debug)]
 pub(crate) enum UpstreamStream {
-    /// A connection.
     Net(Stream),
     /// A built-in service in this process.
     InMemory(InMemoryStream),

@@ -6,22 +6,27 @@ pub(super) mod script;
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use echogate_event_loop::{EventLoops, InFlight};
-use echogate_proto::ws::{FrameHeader, OpCode, Role, mask};
+use echogate_proto::{
+    close::CloseCode,
+    ws::{FrameHeader, OpCode, Role, frame::close_frame, mask},
+};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     net::{TcpListener, TcpStream},
     sync::oneshot,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
+use self::first::{CLOSE, LAST, MORE};
 use crate::{
-    connections::registry::{ConnectionInfo, Entry, Kind, Peer, Registry, RegistryGuard},
+    connections::registry::{ConnectionInfo, Kind, Peer, Registry, RegistryGuard},
     net::stream::{Stream, Transport},
 };
 
@@ -80,33 +85,28 @@ impl Default for PipeState {
 }
 
 impl PipeState {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap()
-    }
-
     /// Has the stream end by this error.
     pub(super) fn set_read_error(&self, kind: io::ErrorKind) {
-        self.known().read_error = Some(kind);
+        self.0.lock().read_error = Some(kind);
     }
 
     /// Has the connection be known to have failed.
     pub(super) fn set_failed(&self) {
-        self.known().has_failed = true;
+        self.0.lock().has_failed = true;
     }
 
-    /// Has the peer reset the connection.
     pub(super) fn reset(&self) {
         self.set_failed();
         self.set_read_error(io::ErrorKind::ConnectionReset);
     }
 
     pub(super) fn set_in_flight(&self, in_flight: Option<InFlight>) {
-        self.known().in_flight = in_flight;
+        self.0.lock().in_flight = in_flight;
     }
 
     /// Whether the relay has the connection end by a reset.
     pub(super) fn is_reset(&self) -> bool {
-        self.known().is_reset
+        self.0.lock().is_reset
     }
 }
 
@@ -118,7 +118,7 @@ impl AsyncRead for Pipe {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        match self.state.known().read_error {
+        match self.state.0.lock().read_error {
             Some(kind) if read.is_ready() && buf.filled().len() == before => {
                 Poll::Ready(Err(kind.into()))
             }
@@ -147,15 +147,15 @@ impl AsyncWrite for Pipe {
 
 impl Transport for Pipe {
     fn has_failed(&self) -> bool {
-        self.state.known().has_failed
+        self.state.0.lock().has_failed
     }
 
     fn in_flight(&self) -> Option<InFlight> {
-        self.state.known().in_flight
+        self.state.0.lock().in_flight
     }
 
     fn reset_on_drop(&mut self) {
-        self.state.known().is_reset = true;
+        self.state.0.lock().is_reset = true;
     }
 
     fn reset(&mut self) {
@@ -192,7 +192,6 @@ impl<E: std::fmt::Debug + Send + 'static> OnEventLoop<E> {
         OnEventLoop { end, _loops: loops }
     }
 
-    /// The end of the relay.
     pub(super) async fn end(self) -> E {
         in_time(self.end).await.unwrap()
     }
@@ -208,17 +207,6 @@ pub(super) fn in_paused_time(test: impl Future<Output = ()>) {
     runtime.enable_time().start_paused(true).build().unwrap().block_on(test);
 }
 
-/// Waits until the relay has counted `len` bytes of the client.
-pub(super) async fn has_received(entry: &Entry, len: usize) {
-    in_time(async {
-        while entry.received().bytes() < len as u64 {
-            sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
-}
-
-/// Closes the connection by a reset.
 pub(super) fn reset(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
     drop(stream);
@@ -300,7 +288,119 @@ pub(super) async fn read_frame(
     Some((head[0], key, payload))
 }
 
-/// The payload of a Close frame.
 pub(super) fn close_payload(code: u16, reason: &str) -> Vec<u8> {
-    [&code.to_be_bytes(), reason.as_bytes()].concat()
+    close_frame(CloseCode(code), reason).split_off(2)
+}
+
+/// First bytes of frames.
+pub(super) mod first {
+    pub(in crate::gateway) const MORE: u8 = 0x00;
+    pub(in crate::gateway) const TEXT_BEGINS: u8 = 0x01;
+    pub(in crate::gateway) const BINARY_BEGINS: u8 = 0x02;
+    pub(in crate::gateway) const LAST: u8 = 0x80;
+    pub(in crate::gateway) const TEXT: u8 = 0x81;
+    pub(in crate::gateway) const BINARY: u8 = 0x82;
+    pub(in crate::gateway) const CLOSE: u8 = 0x88;
+    pub(in crate::gateway) const PING: u8 = 0x89;
+    pub(in crate::gateway) const PONG: u8 = 0x8a;
+}
+
+/// The far end of a pipe: a client, or an upstream.
+pub(super) struct FarEnd {
+    pub(super) stream: DuplexStream,
+    pub(super) state: Arc<PipeState>,
+    /// The role of this end.
+    pub(super) role: Role,
+}
+
+/// A pipe that holds `room` bytes each way, with its far end.
+pub(super) fn far_end(room: usize, role: Role) -> (Pipe, FarEnd) {
+    let (near, stream) = duplex(room);
+    let (near, state) = Pipe::new(near);
+    (near, FarEnd { stream, state, role })
+}
+
+/// A frame as it was received: its first byte, and its payload without the mask.
+pub(super) type Frame = (u8, Vec<u8>);
+
+impl FarEnd {
+    /// The bytes of a frame as this end sends it.
+    pub(super) fn frame(&self, first: u8, payload: &[u8]) -> Vec<u8> {
+        frame(self.role, first, payload)
+    }
+
+    pub(super) async fn send(&mut self, first: u8, payload: &[u8]) {
+        let frame = self.frame(first, payload);
+        self.write(&frame).await;
+    }
+
+    pub(super) async fn write(&mut self, bytes: &[u8]) {
+        timeout(HOUR, self.stream.write_all(bytes)).await.expect("in time").expect("no error");
+    }
+
+    pub(super) async fn send_close(&mut self, code: u16, reason: &str) {
+        self.send(CLOSE, &close_payload(code, reason)).await;
+    }
+
+    /// The next frame, which must have the mask that its sender's role requires.
+    pub(super) async fn frame_in(&mut self) -> Frame {
+        self.next().await.expect("a frame, and not the end")
+    }
+
+    /// The next message in one or more frames: the first byte of the first one, and all payload.
+    pub(super) async fn message_in(&mut self) -> Frame {
+        let (begins, mut payload) = self.frame_in().await;
+        let mut first = begins;
+        while first & LAST == 0 {
+            let part = self.frame_in().await;
+            first = part.0;
+            assert_eq!(first & !LAST, MORE, "a Continuation frame");
+            payload.extend(part.1);
+        }
+        (begins, payload)
+    }
+
+    /// The next frame; None at the end of the stream.
+    pub(super) async fn next(&mut self) -> Option<Frame> {
+        self.next_with_key().await.map(|(first, _, payload)| (first, payload))
+    }
+
+    pub(super) async fn next_with_key(&mut self) -> Option<ReceivedFrame> {
+        let sender = if self.role == Role::Client { Role::Server } else { Role::Client };
+        timeout(HOUR, read_frame(&mut self.stream, sender)).await.expect("it comes within the hour")
+    }
+
+    /// Asserts that the next frame is a Close with this code and reason, and the stream's end
+    /// follows.
+    pub(super) async fn is_closed_by(&mut self, code: u16, reason: &str) {
+        self.gets_close(code, reason).await;
+        assert_eq!(self.next().await, None, "the end of the stream");
+    }
+
+    pub(super) async fn gets_close(&mut self, code: u16, reason: &str) {
+        let (first, payload) = self.frame_in().await;
+        let text = |payload: &[u8]| payload.escape_ascii().to_string();
+        assert_eq!((first, text(&payload)), (CLOSE, text(&close_payload(code, reason))));
+    }
+
+    /// Asserts that the stream ends without another frame, by a reset.
+    pub(super) async fn is_reset(&mut self) {
+        assert_eq!(self.next().await, None, "no frame");
+        assert!(self.resets(), "a reset, not an end in order");
+    }
+
+    /// Whether the relay ends the connection by a reset.
+    pub(super) fn resets(&self) -> bool {
+        self.state.is_reset()
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.state.reset();
+        self.vanish();
+    }
+
+    /// Ends the connection in both directions.
+    pub(super) fn vanish(&mut self) {
+        self.stream = duplex(1).0;
+    }
 }

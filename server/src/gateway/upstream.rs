@@ -14,19 +14,13 @@ use crate::{
 /// The upstream of a route or a forward, resolved after the listeners are bound.
 #[derive(Clone, Debug)]
 pub(crate) enum Upstream {
-    /// A TCP server.
     Tcp(Destination),
     /// A TCP listener of this process.
     Listener(SocketAddr, Hairpins),
-    /// A TLS server.
     Tls(Destination, Arc<ClientTls>),
-    /// A Unix stream socket.
     Unix(UnixPath),
-    /// A WebSocket server.
     WebSocket(Arc<WebSocketSpec>, Destination),
-    /// A UDP server.
     Udp(HostPort),
-    /// A Unix datagram socket.
     UnixGram(UnixPath),
     /// A built-in service, in memory.
     Service(ServiceInstance),

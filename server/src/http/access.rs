@@ -21,7 +21,6 @@ pub(super) enum Action<'a> {
     /// Observing a connection; `None` for the next one, and if there is no connection with the
     /// requested identifier.
     Tap(Option<&'a Entry>),
-    /// Ending a connection.
     Close,
     /// Ending the server.
     Drain,
@@ -67,7 +66,7 @@ pub(super) fn check(
 ) -> Result<(), String> {
     let checked = check_uncounted(context, peer, headers, action);
     if checked.is_err() {
-        context.counters.refused(Refusal::Policy);
+        context.counters.refused.count(Refusal::Policy);
     }
     checked
 }

@@ -87,7 +87,7 @@ async fn guard_origin(
 ) -> Response {
     match foreign(&context, &client, request.headers()) {
         Some(reason) => {
-            context.counters.refused(Refusal::Policy);
+            context.counters.refused.count(Refusal::Policy);
             (StatusCode::FORBIDDEN, format!("{reason}\n")).into_response()
         }
         None => next.run(request).await,

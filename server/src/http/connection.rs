@@ -58,7 +58,6 @@ impl From<&Settings> for Timeouts {
     }
 }
 
-/// The activity of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     permit: Arc<HttpPermit>,
@@ -132,7 +131,6 @@ impl Activity {
         !self.is_http2 && (self.owes_answer.load(Ordering::Relaxed) || self.is_writing())
     }
 
-    /// Whether a write waits for the client.
     pub(super) fn is_writing(&self) -> bool {
         self.is_writing.load(Ordering::Relaxed)
     }
@@ -222,7 +220,6 @@ pub(super) enum Ended<T> {
     Done(T),
     /// The permit was revoked.
     Revoked(Refusal),
-    /// A deadline has passed.
     TimedOut,
 }
 

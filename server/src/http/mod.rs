@@ -264,7 +264,7 @@ pub(crate) async fn serve(
         Ended::Done(Err(e)) => tracing::debug!(%peer, "http connection: {e}"),
         Ended::TimedOut => tracing::debug!(%peer, "http connection: closed at its deadline"),
         Ended::Revoked(reason) => {
-            context.counters.refused(reason);
+            context.counters.refused.count(reason);
             tracing::debug!(%peer, "http connection: closed for another one");
         }
     }

@@ -31,7 +31,6 @@ impl HttpStream {
         HttpStream { stream, activity, withheld_from: None }
     }
 
-    /// Records the result of a write.
     fn wrote(&mut self, result: &Poll<io::Result<usize>>) {
         self.activity.wrote(result);
         if self.withheld_from.is_some()
@@ -42,7 +41,6 @@ impl HttpStream {
         }
     }
 
-    /// The stream itself.
     pub(super) fn into_inner(mut self) -> Stream {
         self.activity.handed_over();
         mem::replace(&mut self.stream, Stream::Plain(StreamSocket::Failed))

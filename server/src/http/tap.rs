@@ -143,7 +143,6 @@ struct Observer {
     undecoded: Option<(WireRecord, Place, Bytes)>,
     /// Events that are decoded and not sent.
     decoded: VecDeque<Record>,
-    /// The number of events that were lost.
     lost: u64,
     has_ended: bool,
     _permit: ConnectionPermit,
@@ -203,7 +202,6 @@ impl Observer {
         tracing::info!(id = connection, observer = %self.peer, "tap begins");
     }
 
-    /// A response with the events.
     fn into_response(self) -> Response {
         let events = stream::unfold(self, |mut observer| async move {
             let record = observer.next().await?;

@@ -14,16 +14,13 @@ use crate::text::escape::escape;
 /// A host, normalized so that equal hosts compare equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
-    /// An IP address.
     Ip(IpAddr),
     /// A registered name in lower case, without the trailing dot of the DNS root.
     Name(String),
 }
 
-/// A host and an optional port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Authority {
-    /// The host.
     pub(crate) host: Host,
     /// The port; None means the default port of the scheme.
     pub(crate) port: Option<u16>,
@@ -141,7 +138,6 @@ impl fmt::Display for Authority {
     }
 }
 
-/// A value of `--allow-host`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AllowedHost(pub Host);
 

@@ -9,14 +9,10 @@
 //! A socketpair costs about a third less CPU time, but is no TCP that the page or a packet capture
 //! could show; `service:NAME` is the upstream without a socket, and costs less than both.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc};
 
 use nix::errno::Errno;
+use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
@@ -53,7 +49,7 @@ impl Hairpins {
         socket.set_nonblocking(true)?;
         let entry = {
             // Locked across connect(2): `take` must not look the hairpin up before it is inserted.
-            let mut hairpins = self.lock();
+            let mut hairpins = self.0.lock();
             match socket.connect(&to.into()) {
                 Err(e) if e.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(e),
                 _ => {}
@@ -83,16 +79,11 @@ impl Hairpins {
         from: SocketAddr,
         to: impl FnOnce() -> io::Result<SocketAddr>,
     ) -> Option<Hairpin> {
-        let mut hairpins = self.lock();
+        let mut hairpins = self.0.lock();
         if hairpins.is_empty() {
             return None;
         }
         hairpins.remove(&address_pair(from, to().ok()?))
-    }
-
-    /// No code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, HashMap<AddressPair, Hairpin>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,7 +95,7 @@ struct PendingEntry<'a> {
 
 impl Drop for PendingEntry<'_> {
     fn drop(&mut self) {
-        self.hairpins.lock().remove(&self.pair);
+        self.hairpins.0.lock().remove(&self.pair);
     }
 }
 
@@ -148,11 +139,11 @@ mod tests {
             let mut cancelled = pin!(hairpins.connect(at, HAIRPIN));
             let polled = poll_fn(|cx| Poll::Ready(cancelled.as_mut().poll(cx).is_pending())).await;
             assert!(polled, "the attempt is under way");
-            assert_eq!(hairpins.lock().len(), 1);
+            assert_eq!(hairpins.0.lock().len(), 1);
         }
-        assert_eq!(hairpins.lock().len(), 0);
+        assert_eq!(hairpins.0.lock().len(), 0);
         drop(listener);
         hairpins.connect(at, HAIRPIN).await.unwrap_err();
-        assert_eq!(hairpins.lock().len(), 0);
+        assert_eq!(hairpins.0.lock().len(), 0);
     }
 }

@@ -44,7 +44,6 @@ pub(crate) struct ConnectOptions {
     pub(crate) source: Option<SocketAddr>,
 }
 
-/// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     V4,
@@ -195,7 +194,7 @@ fn most_significant(failures: Vec<io::Error>) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, future::pending};
+    use std::cell::RefCell;
 
     use super::*;
 
@@ -256,37 +255,18 @@ mod tests {
     const NEVER: u64 = 1 << 40;
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_does_not_answer_delays_the_next_one_by_the_attempt_delay() {
-        let (begun, raced, took) = raced(&[(NEVER, true), (NEVER, true), (5, true)]).await;
-        assert_eq!((raced, took), (Ok(2), 505));
-        assert_eq!(begun, [0, 250, 500]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn after_a_failure_the_next_attempt_starts_at_once() {
-        let (begun, raced, took) = raced(&[(1, false), (1, false), (300, true), (10, false)]).await;
-        assert_eq!((raced, took), (Ok(2), 302));
-        assert_eq!(begun, [0, 1, 2, 252]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_first_connection_wins_even_if_its_attempt_started_first() {
-        let (begun, raced, took) = raced(&[(400, true), (NEVER, true), (NEVER, true)]).await;
-        assert_eq!((raced, took), (Ok(0), 400));
-        assert_eq!(begun, [0, 250]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_race_fails_when_all_attempts_have_failed() {
-        assert_eq!(raced(&[(300, false), (10, false), (1, false)]).await.1, Err(3));
-        assert_eq!(raced(&[]).await.1, Err(0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_caller_limits_the_time_of_all_addresses_together() {
-        let all = addresses(&["127.0.0.1:1", "127.0.0.1:2"]);
-        let race = race::<(), _>(all, |_| pending());
-        assert!(timeout_at(Instant::now() + Duration::from_secs(9), race).await.is_err());
+    async fn an_attempt_begins_after_a_failure_or_the_delay_and_the_first_connection_wins() {
+        type Case = (&'static [(u64, bool)], &'static [u64], Result<u16, usize>, u64);
+        let cases: [Case; 5] = [
+            (&[(NEVER, true), (NEVER, true), (5, true)], &[0, 250, 500], Ok(2), 505),
+            (&[(1, false), (1, false), (300, true), (9, false)], &[0, 1, 2, 252], Ok(2), 302),
+            (&[(400, true), (NEVER, true), (NEVER, true)], &[0, 250], Ok(0), 400),
+            (&[(300, false), (10, false), (1, false)], &[0, 250, 260], Err(3), 300),
+            (&[], &[], Err(0), 0),
+        ];
+        for (attempts, begun, result, took) in cases {
+            assert_eq!(raced(attempts).await, (begun.to_vec(), result, took), "{attempts:?}");
+        }
     }
 
     #[test]

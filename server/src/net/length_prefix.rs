@@ -249,17 +249,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_write_is_one_record() {
-        let (mut records, mut peer) = records(4);
-        assert_eq!(records.write(b"hello").await.unwrap(), 5);
-        assert_eq!(records.write(b"").await.unwrap(), 0);
-        records.shutdown().await.unwrap();
-        let mut bytes = Vec::new();
-        peer.read_to_end(&mut bytes).await.unwrap();
-        assert_eq!(bytes, b"\0\0\0\x05hello\0\0\0\0");
-    }
-
-    #[tokio::test]
     async fn a_record_that_the_stream_does_not_take_at_once_is_finished_by_a_flush() {
         let (mut records, mut peer) = records(4);
         let record = vec![7; MAX_RECORD];

@@ -11,7 +11,6 @@ use crate::connections::registry::Peer;
 /// A listening stream socket.
 #[derive(Debug)]
 pub(crate) enum Listener {
-    /// A TCP port.
     Tcp(TcpListener),
     /// A Unix socket, and its file if this process created it.
     Unix(UnixListener, Option<SocketFile>),

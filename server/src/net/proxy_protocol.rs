@@ -21,7 +21,6 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The length of the fixed part of a header of version 2 in bytes.
 const V2_FIXED: usize = 16;
 
-/// A version of the PROXY protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     /// One line of text.

@@ -80,7 +80,6 @@ pub(crate) fn is_end(error: &io::Error) -> bool {
 /// A stream over a socket. One type for all of them, so that code over streams is compiled once.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    /// A TCP or Unix socket.
     Plain(StreamSocket),
     /// TLS over TCP. In a box, so that an idle plain connection does not pay for it.
     Tls(Box<Tls>),
@@ -268,7 +267,6 @@ impl Stream {
         }
     }
 
-    /// The socket of the stream.
     fn socket(&self) -> &StreamSocket {
         match self {
             Stream::Plain(socket) => socket,

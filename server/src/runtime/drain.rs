@@ -20,13 +20,14 @@ mod watch;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use slab::Slab;
 use tokio::{
     sync::Notify,
@@ -125,14 +126,14 @@ impl Drain {
 
     /// Sets the Close that the shutdown sends to WebSocket peers.
     pub(crate) fn set_close(&self, close: ServerClose) {
-        self.0.tables().close = Some(close);
+        self.0.tables.lock().close = Some(close);
     }
 
     /// Moves on to `stage`, never back, and wakes all watching tasks.
     pub(crate) fn advance(&self, stage: Stage) {
         self.0.advance(stage);
         self.0.held_from.store(usize::MAX, Ordering::Release);
-        self.0.tables().watchers.iter().for_each(|(_, watcher)| watcher.waker.wake_by_ref());
+        self.0.tables.lock().watchers.iter().for_each(|(_, watcher)| watcher.waker.wake_by_ref());
     }
 
     /// Moves the connections on to `stage` one after the other, evenly until `until`, so that their
@@ -142,7 +143,7 @@ impl Drain {
             // The group has that stage, and connections never go back.
             return self.advance(stage);
         }
-        let keys: Vec<_> = self.0.tables().watchers.iter().map(|(key, _)| key).collect();
+        let keys: Vec<_> = self.0.tables.lock().watchers.iter().map(|(key, _)| key).collect();
         self.0.held_from.store(0, Ordering::Release);
         self.0.advance(stage);
         let start = Instant::now();
@@ -161,7 +162,7 @@ impl Drain {
     /// Asks a connection to end, unless it was asked before. False if no connection of the group has
     /// the identifier.
     pub(crate) fn request_end(&self, id: u64, request: EndRequest) -> bool {
-        let mut tables = self.0.tables();
+        let mut tables = self.0.tables.lock();
         let Some((key, watcher)) = tables.watchers.iter().find(|(_, watcher)| watcher.id == id)
         else {
             return false;
@@ -200,11 +201,6 @@ impl Stage {
 }
 
 impl Inner {
-    /// No code panics while it holds the lock.
-    fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The stage of the group.
     fn stage(&self) -> Stage {
         Stage::of(self.stage.load(Ordering::Acquire))
@@ -219,7 +215,7 @@ impl Inner {
     fn release(&self, keys: &[usize]) {
         let Some(last) = keys.last() else { return };
         self.held_from.store(last + 1, Ordering::Release);
-        let tables = self.tables();
+        let tables = self.tables.lock();
         for watcher in keys.iter().filter_map(|&key| tables.watchers.get(key)) {
             watcher.waker.wake_by_ref();
         }
@@ -233,7 +229,7 @@ impl Inner {
         if bits & HAS_REQUESTS == 0 {
             return stage;
         }
-        let tables = self.tables();
+        let tables = self.tables.lock();
         tables.requests.get(&key).map_or(stage, |request| request.stage.max(stage))
     }
 
@@ -260,7 +256,7 @@ impl Inner {
     fn run_expired(&self) -> Option<Instant> {
         let now = Instant::now();
         self.running_since(now);
-        let Tables { watchers, timers, .. } = &mut *self.tables();
+        let Tables { watchers, timers, .. } = &mut *self.tables.lock();
         while let Some(timer) = timers.first() {
             let at = self.start + timer.after();
             if at > now {

@@ -1,11 +1,9 @@
 //! Event-loop lag: the time that a loop takes to answer, between two tasks of its own.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use echogate_event_loop::{EventLoops, StuckLoop};
+use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -34,7 +32,6 @@ pub(crate) struct LoopLag {
 }
 
 impl LoopLag {
-    /// No measurements yet.
     pub(crate) fn new(loops: EventLoops) -> LoopLag {
         LoopLag { loops, seconds: Histogram::new(LAGS), until: Arc::default() }
     }
@@ -55,7 +52,7 @@ impl LoopLag {
     /// Measures in regular intervals, for [`MEASURED_AFTER_READ`] from now on or until `stop`.
     pub(crate) fn keep_measuring(&self, tasks: &TaskTracker, stop: &CancellationToken) {
         let until = Instant::now() + MEASURED_AFTER_READ;
-        let mut running = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.until.lock();
         if running.replace(until).is_some() {
             return;
         }
@@ -80,7 +77,7 @@ impl LoopLag {
 
     /// Whether the regular measurements are to end; then the next reader begins them anew.
     fn is_over(&self) -> bool {
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut until = self.until.lock();
         until.take_if(|until| *until <= Instant::now()).is_some()
     }
 }

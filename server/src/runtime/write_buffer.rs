@@ -31,7 +31,6 @@ impl WriteBuffer {
         self.0.as_ref().map_or(0, |waiting| waiting.bytes.len() - waiting.written)
     }
 
-    /// Discards the buffered bytes.
     pub(crate) fn clear(&mut self) {
         self.0 = None;
     }

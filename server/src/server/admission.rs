@@ -46,7 +46,6 @@ pub(super) enum Destination {
 }
 
 impl Admission {
-    /// The configuration in force.
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         self.current.borrow().clone()
     }
@@ -99,7 +98,6 @@ impl Admission {
 }
 
 impl Admitted {
-    /// The context of the connection.
     pub(super) fn context(&self) -> &Arc<ServerContext> {
         &self.snapshot.context
     }
@@ -124,14 +122,16 @@ impl Admitted {
         let counters = &self.context().counters;
         match &self.destination {
             Destination::Forward(forward, _) => forward.target.refused(counters, why),
-            Destination::Service(..) | Destination::Http(..) => counters.refused(why),
+            Destination::Service(..) | Destination::Http(..) => counters.refused.count(why),
         }
     }
 
     /// Waits until the permit is taken away before the connection is dispatched.
     pub(super) async fn revoked(&self) {
         match &self.destination {
-            Destination::Http(permit, _) => self.context().counters.refused(permit.revoked().await),
+            Destination::Http(permit, _) => {
+                self.context().counters.refused.count(permit.revoked().await);
+            }
             Destination::Service(..) | Destination::Forward(..) => pending().await,
         }
     }

@@ -60,7 +60,7 @@ pub(super) fn serve(
         tokio::select! {
             // Also at the end of the stream, which the first read reports.
             _ = stream.has_begun() => permit.begin(),
-            reason = permit.revoked() => return context.counters.refused(reason),
+            reason = permit.revoked() => return context.counters.refused.count(reason),
             () = watch.draining() => {}
             () = sleep_until(deadline) => {
                 return tracing::debug!(%peer, "http connection: no byte within --header-timeout");
@@ -101,7 +101,7 @@ async fn accept_https(
     tokio::select! {
         secured = handshake => secured,
         reason = permit.revoked() => {
-            context.counters.refused(reason);
+            context.counters.refused.count(reason);
             None
         }
     }
@@ -119,7 +119,7 @@ fn serve_service(
     let permit = match permit.map(|permit| permit.for_address(peer.ip())).transpose() {
         Ok(permit) => permit,
         Err(limit) => {
-            context.counters.refused(limit.refusal());
+            context.counters.refused.count(limit.refusal());
             return tracing::info!(%peer, "refused: {limit}");
         }
     };
@@ -238,7 +238,7 @@ async fn accept_tls(
     };
     let tls = server_tls.accept(protocol, socket, peer, within, drain).await;
     if tls.is_none() {
-        context.counters.refused(Refusal::Tls);
+        context.counters.refused.count(Refusal::Tls);
     }
     tls.map(Stream::from)
 }

@@ -68,7 +68,6 @@ pub(crate) struct Server {
     tasks: TaskTracker,
 }
 
-/// A socket that is served.
 #[derive(Debug)]
 struct RunningSocket {
     reception: ReceptionEnd,
@@ -137,7 +136,6 @@ impl Server {
             .then(|| format!("operator   token {}", self.hub.token().reveal()))
     }
 
-    /// The configuration in force.
     fn snapshot(&self) -> Arc<Snapshot> {
         self.current.borrow().clone()
     }

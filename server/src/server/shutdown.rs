@@ -58,7 +58,6 @@ const NOTICE: Duration = Duration::from_millis(20);
 /// observers have as much behind it.
 const CUT: Duration = Duration::from_millis(200);
 
-/// The times of the phases of a shutdown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Phases {
     /// The beginning of the first phase, and the end of the last one.

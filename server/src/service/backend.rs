@@ -25,20 +25,15 @@ use crate::{
 /// A service with what it needs to run. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) enum ServiceInstance {
-    /// [`Service::Upper`]
     Upper,
-    /// [`Service::Echo`]
     Echo,
     /// [`Service::Time`], with the time zone of its answers.
     Time(TimeZone),
-    /// [`Service::Chat`]
     Chat(Arc<Hub>),
-    /// [`Service::Operator`]
     Operator(Arc<Hub>),
 }
 
 impl ServiceInstance {
-    /// The service's name.
     pub(crate) fn service(&self) -> Service {
         match self {
             ServiceInstance::Upper => Service::Upper,

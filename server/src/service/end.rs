@@ -13,15 +13,12 @@ pub(crate) enum End {
     Drained,
     /// The end of this connection was requested, for the given reason, and all answers were written.
     Requested(Cow<'static, str>),
-    /// The idle timeout has passed.
     Idle,
     /// The one message of the connection was answered.
     Once,
-    /// The service closed the connection.
     Closed,
     /// The deadline of the shutdown has passed, or a reset of this connection was requested.
     Cut,
-    /// The stream failed.
     Failed(io::Error),
 }
 

@@ -42,7 +42,6 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// All services.
     pub(crate) const ALL: [Service; 5] =
         [Service::Upper, Service::Echo, Service::Time, Service::Chat, Service::Operator];
 

@@ -63,7 +63,6 @@ pub(super) fn is_error(datagram: &[u8]) -> bool {
     datagram.get(..ERROR.len()).is_some_and(|start| start.eq_ignore_ascii_case(ERROR))
 }
 
-/// The answer to a datagram.
 pub(super) fn answer(bytes: &[u8], zone: &TimeZone) -> Vec<u8> {
     let line = bytes.strip_suffix(b"\n");
     let request = line.map_or(bytes, |line| line.strip_suffix(b"\r").unwrap_or(line));

@@ -10,14 +10,12 @@
 
 use std::{
     io,
-    sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        mpsc::{SyncSender, sync_channel},
-    },
+    sync::mpsc::{SyncSender, sync_channel},
     time::Duration,
 };
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use parking_lot::{Condvar, Mutex};
 use rustyline::ExternalPrinter;
 use tokio::sync::Notify;
 
@@ -105,7 +103,7 @@ impl Screen {
         loop {
             let drawn = self.drawn.notified();
             {
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 match state.mode {
                     Mode::Open => return print(lines),
                     Mode::Closed => return Ok(()),
@@ -124,7 +122,7 @@ impl Screen {
     /// Writes complete lines without waiting. Returns false if the screen is closed. Lines that come
     /// much faster than the terminal takes them are replaced by one that says so.
     pub(crate) fn show_now(&self, lines: &str) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match state.mode {
             Mode::Closed => return false,
             // An error is reported by the next write that can report it.
@@ -143,13 +141,13 @@ impl Screen {
 
     /// Writes complete lines, if no line is being edited.
     pub(super) fn write_between(&self, lines: &str) -> io::Result<()> {
-        let state = self.lock();
+        let state = self.state.lock();
         if state.mode == Mode::Open { print(lines) } else { Ok(()) }
     }
 
     /// Enters [`Mode::Editing`]. Returns false if the screen is closed.
     pub(super) fn begin_edit(&self) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         // An editor that cannot redraw leaves the terminal to the output.
         if state.mode == Mode::Open && self.redraw.is_some() {
             state.mode = Mode::Editing;
@@ -161,7 +159,7 @@ impl Screen {
     /// returns after the screen has been closed: the editor cannot be cancelled, so its thread is
     /// parked here, where it does not write to the terminal any more.
     pub(super) fn take_prompt(&self, prompt: &str) -> String {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.mode == Mode::Closing {
             self.finish(&mut state).ok();
         }
@@ -180,7 +178,7 @@ impl Screen {
 
     /// Leaves [`Mode::Editing`] after the editor has returned a line.
     pub(super) fn end_edit(&self) -> io::Result<()> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match state.mode {
             Mode::Closed => Ok(()),
             Mode::Closing => self.finish(&mut state),
@@ -194,14 +192,14 @@ impl Screen {
 
     /// Restores the original terminal settings, at any time.
     pub(super) fn restore(&self) -> io::Result<()> {
-        let original = self.original.lock().unwrap_or_else(PoisonError::into_inner);
+        let original = self.original.lock();
         Ok(tcsetattr(io::stdin(), SetArg::TCSANOW, &original)?)
     }
 
     /// Sets the editor's terminal settings again when the process continues after a stop, since the
     /// shell has changed them, and requests a redraw.
     pub(super) fn resume(&self) {
-        let state = self.lock();
+        let state = self.state.lock();
         let settings = match state.mode {
             Mode::Open => Some(&state.between),
             Mode::Editing | Mode::Closing => state.editing.as_ref().or(Some(&state.between)),
@@ -215,13 +213,12 @@ impl Screen {
 
     /// Closes the screen, also while a line is edited: writes the queue and restores the settings.
     pub(crate) fn close(&self) -> io::Result<()> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.mode == Mode::Editing {
             state.mode = Mode::Closing;
             self.request_redraw();
-            let waited =
-                self.closed.wait_timeout_while(state, CLOSE_TIMEOUT, |s| s.mode != Mode::Closed);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let is_open = |state: &mut State| state.mode != Mode::Closed;
+            self.closed.wait_while_for(&mut state, is_open, CLOSE_TIMEOUT);
         }
         if state.mode != Mode::Closed { self.finish(&mut state) } else { Ok(()) }
     }
@@ -241,11 +238,6 @@ impl Screen {
             // A full channel holds a request already.
             redraw.try_send(()).ok();
         }
-    }
-
-    /// Locks the state. A panic of another holder leaves the state consistent.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -153,7 +153,6 @@ impl Span {
         }
     }
 
-    /// Sets an attribute to a number.
     pub(crate) fn set(&self, name: &'static str, value: u64) {
         self.set_value(name, || i64::try_from(value).unwrap_or(i64::MAX).into());
     }

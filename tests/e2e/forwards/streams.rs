@@ -79,6 +79,9 @@ fn a_reset_passes_behind_the_bytes_before_it_in_either_direction() {
         assert_eq!(read_exactly(&mut sees, 6), b"before", "from the client: {from_client}");
         let error = sees.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "from the client: {from_client}");
+        let who = if from_client { "client" } else { "upstream" };
+        let why = format!("the {who}'s connection failed: connection reset by peer");
+        server.wait_for_log(&["id=1", &why]);
     }
 }
 

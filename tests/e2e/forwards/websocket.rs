@@ -177,11 +177,22 @@ fn an_upstream_that_vanishes_is_1011_and_a_client_that_vanishes_a_reset() {
     assert_eq!((code, reason.contains("reset")), (Some(1011), true), "{reason}");
 
     let (mut client, mut upstream, _server) = connected("", &[], &[]);
-    client.send_frame(first::TEXT, b"last words");
+    let sent = noise(3 << 20);
+    let reading = std::thread::spawn(move || {
+        let mut read = Vec::new();
+        loop {
+            match upstream.try_read() {
+                Ok(frame) => read.extend(frame.expect("no end in order").payload),
+                Err(e) => break (read, e.kind()),
+            }
+        }
+    });
+    sent.chunks(1 << 19).for_each(|part| client.send_frame(first::BINARY, part));
     wait_until_read(&client.stream);
     reset(client.stream);
-    assert_eq!(upstream.read().payload, b"last words");
-    assert_eq!(upstream.try_read().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    let (read, end) = reading.join().unwrap();
+    assert!(read == sent, "{} bytes", read.len());
+    assert_eq!(end, ErrorKind::ConnectionReset);
 }
 
 #[test]

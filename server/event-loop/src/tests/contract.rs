@@ -159,7 +159,6 @@ async fn used_socket(loops: &EventLoops) -> (UnixStream, StreamSocket) {
     (peer, timeout(LONG, receiver).await.unwrap().unwrap())
 }
 
-/// The message of a panic.
 fn message(panic: &(dyn Any + Send)) -> &str {
     panic.downcast_ref::<String>().map_or("", String::as_str)
 }

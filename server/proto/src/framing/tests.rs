@@ -389,6 +389,35 @@ fn the_options_are_read_and_what_is_unknown_is_refused() {
     assert!("CRLF".parse::<Newline>().is_err());
 }
 
+/// Bytes that are text in part, with line endings.
+fn any_text() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![
+        Just(b'\n'),
+        Just(b'\r'),
+        Just(b'a'),
+        Just(0xe2_u8),
+        Just(0x82),
+        Just(0xac),
+        Just(0xf0),
+        Just(0x9f),
+        0..=255_u8
+    ];
+    proptest::collection::vec(byte, 0..120)
+}
+
+/// The messages of framing `line`: text where a line is valid UTF-8, else binary.
+fn lines_of(input: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let (whole, rest) =
+        input.split_at(input.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1));
+    let lines = whole.split_inclusive(|&byte| byte == b'\n').map(|line| {
+        let line = &line[..line.len() - 1];
+        line.strip_suffix(b"\r").unwrap_or(line)
+    });
+    let last = Some(rest).filter(|rest| !rest.is_empty());
+    let kind = |line: &[u8]| if std::str::from_utf8(line).is_ok() { 1 } else { 2 };
+    lines.chain(last).map(|line| (kind(line), line.to_vec())).collect()
+}
+
 proptest! {
     #[test]
     fn no_message_is_longer_than_the_chunk_and_no_byte_is_lost(
@@ -449,59 +478,6 @@ proptest! {
         }
         let all: Vec<u8> = got.into_iter().flat_map(|(_, payload)| payload).collect();
         prop_assert_eq!(all, input);
-    }
-}
-
-/// Bytes that are text in part, with line endings.
-fn any_text() -> impl Strategy<Value = Vec<u8>> {
-    let byte = prop_oneof![
-        Just(b'\n'),
-        Just(b'\r'),
-        Just(b'a'),
-        Just(0xe2_u8),
-        Just(0x82),
-        Just(0xac),
-        Just(0xf0),
-        Just(0x9f),
-        0..=255_u8
-    ];
-    proptest::collection::vec(byte, 0..120)
-}
-
-/// The messages of framing `line`: text where a line is valid UTF-8, else binary.
-fn lines_of(input: &[u8]) -> Vec<(u8, Vec<u8>)> {
-    let (whole, rest) =
-        input.split_at(input.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1));
-    let lines = whole.split_inclusive(|&byte| byte == b'\n').map(|line| {
-        let line = &line[..line.len() - 1];
-        line.strip_suffix(b"\r").unwrap_or(line)
-    });
-    let last = Some(rest).filter(|rest| !rest.is_empty());
-    let kind = |line: &[u8]| if std::str::from_utf8(line).is_ok() { 1 } else { 2 };
-    lines.chain(last).map(|line| (kind(line), line.to_vec())).collect()
-}
-
-proptest! {
-    #[test]
-    fn bytes_and_text_keep_every_byte(text in ".{0,300}", cuts in proptest::collection::vec(0..9_usize, 0..80)) {
-        for framing in [Framing::Bytes, Framing::Text] {
-            let all: Vec<u8> =
-                framed(framing, text.as_bytes(), &cuts).into_iter().flat_map(|(_, p)| p).collect();
-            prop_assert_eq!(&all, text.as_bytes());
-        }
-    }
-
-    #[test]
-    fn lines_are_the_same_in_any_pieces(
-        lines in proptest::collection::vec("[a-z\r\u{20ac}]{0,5}", 0..20),
-        cuts in proptest::collection::vec(0..9_usize, 0..80),
-    ) {
-        let stream: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let expected: Vec<Vec<u8>> =
-            lines.iter().map(|line| line.strip_suffix('\r').unwrap_or(line).into()).collect();
-        let got: Vec<Vec<u8>> =
-            framed(Framing::Line, stream.as_bytes(), &cuts).into_iter().map(|(_, p)| p).collect();
-        prop_assert_eq!(got, expected);
     }
 
     #[test]

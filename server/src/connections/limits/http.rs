@@ -25,11 +25,12 @@ mod timestamp;
 use std::{
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::limit::State;
@@ -62,7 +63,6 @@ pub(crate) struct HttpPermit {
 struct Counting {
     counted_by: Option<CountedBy>,
     is_established: bool,
-    /// The number of exemptions that exist.
     exemptions: u32,
 }
 
@@ -81,7 +81,6 @@ impl HttpLimits {
         }
     }
 
-    /// The permit of a new connection.
     pub(super) fn admit(self: &Arc<Self>, counted_by: Option<CountedBy>) -> Arc<HttpPermit> {
         let state = Arc::new(State::new());
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -119,16 +118,15 @@ impl HttpPermit {
     /// Counts the connection as established, by `counted_by`: the client's address may have been
     /// replaced by that of a PROXY header since the connection was accepted.
     pub(crate) fn establish(&self, counted_by: Option<CountedBy>) {
-        let mut counting = self.counting();
+        let mut counting = self.counting.lock();
         self.limits.set_ups.release(self.id);
         counting.counted_by = counted_by;
         counting.is_established = true;
         self.hold_established(&counting);
     }
 
-    /// Exempts the connection from the limits.
     pub(crate) fn exempt(self: &Arc<Self>) -> Exemption {
-        let mut counting = self.counting();
+        let mut counting = self.counting.lock();
         counting.exemptions += 1;
         if counting.exemptions == 1 {
             self.limits.established.release(self.id);
@@ -137,13 +135,8 @@ impl HttpPermit {
         Exemption(Some(self.clone()))
     }
 
-    /// Whether the connection is exempt from the limits.
     pub(crate) fn is_exempt(&self) -> bool {
-        self.counting().exemptions > 0
-    }
-
-    fn counting(&self) -> MutexGuard<'_, Counting> {
-        self.counting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counting.lock().exemptions > 0
     }
 
     fn hold_established(&self, counting: &Counting) {
@@ -154,7 +147,7 @@ impl HttpPermit {
 
 impl Drop for HttpPermit {
     fn drop(&mut self) {
-        let is_established = self.counting().is_established;
+        let is_established = self.counting.lock().is_established;
         match is_established {
             true => self.limits.established.release(self.id),
             false => self.limits.set_ups.release(self.id),
@@ -172,7 +165,7 @@ impl Exemption {
 impl Drop for Exemption {
     fn drop(&mut self) {
         let Some(permit) = &self.0 else { return };
-        let mut counting = permit.counting();
+        let mut counting = permit.counting.lock();
         counting.exemptions -= 1;
         if counting.exemptions == 0 {
             permit.touch();

@@ -39,7 +39,7 @@ impl ConnectionPermit {
         ip: Option<IpAddr>,
     ) -> Result<ConnectionPermit, LimitReached> {
         let Some(ip) = ip else { return Ok(self) };
-        let mut counts = self.limits.counts();
+        let mut counts = self.limits.counts.lock();
         let (ip, max) = counts.counted_by(ip);
         let address = match counts.per_address.entry(Arc::new(ip)) {
             Entry::Occupied(mut count) if *count.get() < max => {
@@ -80,7 +80,7 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let is_relay = self.route.is_some();
         self.limits.descriptors.release(if is_relay { OF_RELAY } else { OF_CONNECTION });
-        let mut counts = self.limits.counts();
+        let mut counts = self.limits.counts.lock();
         match counts.excess.checked_sub(1) {
             Some(fewer) => counts.excess = fewer,
             None => self.limits.left.add_permits(1),

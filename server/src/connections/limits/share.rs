@@ -3,8 +3,10 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
+
+use parking_lot::Mutex;
 
 use super::counted_as;
 
@@ -30,16 +32,15 @@ impl Shares {
         Shares { max, per_address, held: Mutex::default() }
     }
 
-    /// The number of permits that are held.
     pub(crate) fn in_use(&self) -> usize {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+        self.held.lock().values().sum()
     }
 
     /// Takes a permit for a client at `address`, without an address as for loopback; `None` if its
     /// share is used up or no permit is free.
     pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Share> {
         let address = address.map_or(Ipv4Addr::LOCALHOST.into(), counted_as);
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         let all: usize = held.values().sum();
         let own = held.get(&address).copied().unwrap_or(0);
         if all >= self.max || own >= self.per_address && !address.is_loopback() {
@@ -53,7 +54,7 @@ impl Shares {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut held = self.shares.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.shares.held.lock();
         if let Some(own) = held.get_mut(&self.address) {
             *own -= 1;
             if *own == 0 {
@@ -78,6 +79,6 @@ mod tests {
         drop((two, third));
         let _three = [(); 3].map(|()| shares.take(here).unwrap());
         assert!(shares.take(there).is_none());
-        assert_eq!(shares.held.lock().unwrap().len(), 1);
+        assert_eq!(shares.held.lock().len(), 1);
     }
 }

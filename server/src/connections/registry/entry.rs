@@ -4,7 +4,7 @@ use std::{
     fmt,
     ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -14,6 +14,7 @@ use echogate_proto::{
     api::{Carried, Connection, Kind, Legs},
     close::CloseCode,
 };
+use parking_lot::Mutex;
 use tracing::field::display;
 
 use super::{
@@ -43,7 +44,7 @@ pub(crate) struct Entry {
     pub(super) since: Instant,
     received: Counter,
     sent: Counter,
-    observed: Mutex<Option<Box<Observed>>>,
+    pub(super) observed: Mutex<Option<Box<Observed>>>,
     pub(super) registry: Registry,
 }
 
@@ -55,7 +56,6 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// Counts payload.
     pub(crate) fn add(&self, bytes: usize, messages: u64) {
         // One writer: a load and a store are enough, and cheaper than a locked add.
         for (counter, more) in [(&self.bytes, bytes as u64), (&self.messages, messages)] {
@@ -118,7 +118,7 @@ impl Entry {
 
     /// Records the latency of the latest exchange.
     pub(crate) fn record_latency(&self, legs: Legs) {
-        self.observed().get_or_insert_default().legs = Some(legs);
+        self.observed.lock().get_or_insert_default().legs = Some(legs);
     }
 
     /// Counts the end of a WebSocket by its code.
@@ -213,12 +213,8 @@ impl Entry {
             bytes_sent: self.sent.bytes(),
             messages_received: self.received.messages.load(Ordering::Relaxed),
             messages_sent: self.sent.messages.load(Ordering::Relaxed),
-            legs: self.observed().as_ref().and_then(|observed| observed.legs),
+            legs: self.observed.lock().as_ref().and_then(|observed| observed.legs),
         }
-    }
-
-    pub(super) fn observed(&self) -> MutexGuard<'_, Option<Box<Observed>>> {
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

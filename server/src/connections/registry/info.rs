@@ -13,11 +13,9 @@ use crate::{connections::target::ConnectionTarget, trace::ConnectionTrace};
 /// A client, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Peer {
-    /// A network address.
     Address(SocketAddr),
     /// The identifier of a process on this machine.
     Process(i32),
-    /// The path of a Unix socket.
     Path(Arc<str>),
     /// An unnamed Unix socket whose process is not known.
     Unknown,
@@ -52,9 +50,7 @@ impl fmt::Display for Peer {
 /// Information about a connection that is known when it is accepted.
 #[derive(Debug)]
 pub(crate) struct ConnectionInfo {
-    /// The transport.
     pub(crate) kind: Kind,
-    /// The client.
     pub(crate) peer: Peer,
     /// The service, route or forward.
     pub(crate) target: Arc<ConnectionTarget>,

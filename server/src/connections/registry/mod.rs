@@ -14,13 +14,14 @@ use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use echogate_proto::api::Carried;
 pub(crate) use echogate_proto::api::Kind;
+use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 pub(crate) use self::{
@@ -60,11 +61,8 @@ struct Live {
 /// Totals of one kind of connection since the start of the server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
-    /// Live connections.
     pub(crate) live: u64,
-    /// Connections accepted.
     pub(crate) opened: u64,
-    /// Their traffic.
     pub(crate) carried: Carried,
 }
 
@@ -79,10 +77,8 @@ impl Totals {
     }
 }
 
-/// A connection that began or ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// A connection was accepted.
     Opened(Arc<Entry>),
     /// A connection ended, with the reason.
     Closed(Arc<Entry>, Arc<str>),
@@ -100,7 +96,7 @@ impl Registry {
             metrics.connection_opened();
         }
         let registered = RegistryGuard::new(id, info, self.clone(), permit);
-        self.live().entries.insert(id, registered.clone());
+        self.0.live.lock().entries.insert(id, registered.clone());
         self.notify(|| Change::Opened(registered.clone()));
         registered
     }
@@ -112,25 +108,24 @@ impl Registry {
 
     /// The live connections, oldest first.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
-        self.live().entries.values().cloned().collect()
+        self.0.live.lock().entries.values().cloned().collect()
     }
 
     /// The live connection with an identifier.
     pub(crate) fn entry(&self, id: u64) -> Option<Arc<Entry>> {
-        self.live().entries.get(&id).cloned()
+        self.0.live.lock().entries.get(&id).cloned()
     }
 
     /// At most `most` live connections whose identifiers are greater than `id`, oldest first. The
     /// first identifier is 1.
     pub(crate) fn entries_after(&self, id: u64, most: usize) -> Vec<Arc<Entry>> {
-        let live = self.live();
+        let live = self.0.live.lock();
         let after = live.entries.range((Bound::Excluded(id), Bound::Unbounded));
         after.take(most).map(|(_, entry)| entry.clone()).collect()
     }
 
-    /// The number of live connections.
     pub(crate) fn count(&self) -> usize {
-        self.live().entries.len()
+        self.0.live.lock().entries.len()
     }
 
     /// The observers that wait for the next connection.
@@ -158,7 +153,7 @@ impl Registry {
 
     /// Totals since the start, by kind.
     pub(crate) fn totals(&self) -> [(Kind, Totals); Kind::ALL.len()] {
-        let live = self.live();
+        let live = self.0.live.lock();
         let mut totals = live.ended;
         for entry in live.entries.values() {
             let totals = &mut totals[entry.kind() as usize];
@@ -173,7 +168,7 @@ impl Registry {
     pub(crate) fn bytes_of(&self, targets: &[Arc<TargetMetrics>]) -> Vec<[u64; 2]> {
         let indices = targets.iter().enumerate().map(|(index, it)| (Arc::as_ptr(it), index));
         let indices: HashMap<_, _> = indices.collect();
-        let live = self.live();
+        let live = self.0.live.lock();
         let mut sums: Vec<_> = targets.iter().map(|metrics| metrics.ended_bytes()).collect();
         for entry in live.entries.values() {
             let metrics = entry.target.metrics.as_ref().map(Arc::as_ptr);
@@ -188,7 +183,7 @@ impl Registry {
 
     /// Takes a connection out, unless it is out already.
     fn leave(&self, id: u64) {
-        let mut live = self.live();
+        let mut live = self.0.live.lock();
         let Some(entry) = live.entries.remove(&id) else { return };
         live.ended[entry.kind() as usize].add(&entry);
         if let Some(metrics) = &entry.target.metrics {
@@ -197,10 +192,6 @@ impl Registry {
             drop(live);
             metrics.connection_ended(entry.since.elapsed().as_secs_f64(), bytes);
         }
-    }
-
-    fn live(&self) -> MutexGuard<'_, Live> {
-        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

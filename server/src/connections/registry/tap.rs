@@ -78,7 +78,7 @@ impl Entry {
         }
         let mut observers = Observers::new(self.id, describe(self.describe()));
         // Locked before the history is listed: whoever is to evict it finds the observers.
-        let mut observed = self.observed();
+        let mut observed = self.observed.lock();
         if keeps_history {
             observers.keep_history(&self.registry.0.histories);
         }
@@ -106,7 +106,7 @@ impl Entry {
         sides: Sides,
         describe: impl FnOnce(Opened) -> Opened,
     ) -> Result<(), Attach> {
-        let mut observed = self.observed();
+        let mut observed = self.observed.lock();
         if self.flags.load(Ordering::Relaxed) & ENDED != 0 {
             return Err(Attach::Ended);
         }
@@ -155,7 +155,7 @@ impl Entry {
         if self.flags.fetch_or(ENDED, Ordering::Relaxed) & ENDED != 0 {
             return;
         }
-        let mut observed = self.observed();
+        let mut observed = self.observed.lock();
         let tap = observed.as_mut().and_then(|observed| observed.tap.take());
         if let Some(mut observers) = tap {
             self.flags.fetch_and(!OBSERVED, Ordering::Relaxed);
@@ -164,7 +164,7 @@ impl Entry {
     }
 
     fn tap(&self, event: impl FnOnce(&mut Observers)) {
-        let mut observed = self.observed();
+        let mut observed = self.observed.lock();
         let tap = observed.as_mut().and_then(|observed| observed.tap.take());
         let Some(mut observers) = tap else { return };
         event(&mut observers);

@@ -13,12 +13,10 @@ mod parts;
 mod replica;
 mod watch;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use echogate_proto::api::{Connection, ReplicaConnections};
+use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch as watch_channel};
 
 pub(crate) use self::{
@@ -65,7 +63,7 @@ impl Replicas {
 
     /// Sets the name of this replica; none outside of a cluster, where other replicas are forgotten.
     pub(crate) fn set_own(&self, name: Option<Arc<str>>) {
-        let mut others = self.others();
+        let mut others = self.0.others.lock();
         if name.is_none() {
             others.replicas.clear();
             others.vanished.clear();
@@ -75,46 +73,45 @@ impl Replicas {
 
     /// The name of this replica; none outside of a cluster.
     pub(crate) fn own(&self) -> Option<Arc<str>> {
-        self.others().own.clone()
+        self.0.others.lock().own.clone()
     }
 
     /// Sets whether this replica has an API, and the URL by which clients reach it.
     pub(crate) fn set_api(&self, has_api: bool, url: Option<String>) {
-        let mut others = self.others();
+        let mut others = self.0.others.lock();
         (others.lists, others.url) = (has_api, url.filter(|_| has_api));
     }
 
     /// The URL by which clients reach the API of this replica.
     pub(crate) fn url(&self) -> Option<String> {
-        self.others().url.clone()
+        self.0.others.lock().url.clone()
     }
 
-    /// The connections of this replica.
     pub(crate) fn registry(&self) -> &Registry {
         &self.0.registry
     }
 
     /// The most connections that one replica reports.
     pub(crate) fn share(&self) -> usize {
-        MAX_REPORTED / (self.others().replicas.len() + 1)
+        MAX_REPORTED / (self.0.others.lock().replicas.len() + 1)
     }
 
     /// The most connections that this replica reports to others: none without an API, which would list
     /// them.
     pub(crate) fn reported(&self) -> usize {
-        if self.others().lists { self.share() } else { 0 }
+        if self.0.others.lock().lists { self.share() } else { 0 }
     }
 
     /// Watches the other replicas until the result is dropped.
     pub(crate) fn watch(&self, now: Instant) -> Watch {
-        let mut others = self.others();
+        let mut others = self.0.others.lock();
         others.watched_since.get_or_insert(now);
         self.0.watchers.send_modify(|watchers| *watchers += 1);
         Watch::new(self.clone(), self.0.changes.subscribe())
     }
 
     fn stop_watching(&self) {
-        let mut others = self.others();
+        let mut others = self.0.others.lock();
         self.0.watchers.send_modify(|watchers| *watchers -= 1);
         if *self.0.watchers.borrow() == 0 {
             others.watched_since = None;
@@ -124,21 +121,19 @@ impl Replicas {
         }
     }
 
-    /// The number of watchers.
     pub(crate) fn watchers(&self) -> watch_channel::Receiver<usize> {
         self.0.watchers.subscribe()
     }
 
-    /// Adds a replica.
     pub(crate) fn add(&self, identity: Identity, now: Instant) {
-        let mut others = self.others();
+        let mut others = self.0.others.lock();
         others.vanished.remove(&identity.name);
         others.replicas.insert(identity.id, Replica::new(identity, now));
     }
 
     /// Removes a replica. One that has `vanished` is named as missing for a while.
     pub(crate) fn remove(&self, id: ReplicaId, vanished: Option<Instant>) {
-        let mut others = self.others();
+        let mut others = self.0.others.lock();
         let Some(replica) = others.replicas.remove(&id) else { return };
         if let Some(at) = vanished {
             others.vanish(vec![replica.name().clone()], at);
@@ -149,7 +144,7 @@ impl Replicas {
 
     /// Sets whether there is a connection to the broker. Without one all replicas are missing.
     pub(crate) fn set_connected(&self, is_connected: bool, now: Instant) {
-        let mut others = self.others();
+        let mut others = self.0.others.lock();
         let names = others.replicas.values().map(|it| it.name().clone()).collect();
         others.replicas.clear();
         if is_connected {
@@ -167,14 +162,14 @@ impl Replicas {
 
     /// The identifiers of the replicas whose connections are not known.
     pub(crate) fn unknown(&self) -> Vec<ReplicaId> {
-        let others = self.others();
+        let others = self.0.others.lock();
         let unknown = others.replicas.iter().filter(|(_, replica)| replica.next.is_none());
         unknown.map(|(&id, _)| id).collect()
     }
 
     /// Applies a report of a replica. After a gap in its reports only a complete one is applied.
     pub(crate) fn apply(&self, id: ReplicaId, report: Report, now: Instant) {
-        let mut others = self.others();
+        let mut others = self.0.others.lock();
         if others.watched_since.is_none() {
             return;
         }
@@ -188,7 +183,7 @@ impl Replicas {
 
     /// The names of the replicas that do not answer.
     pub(crate) fn missing(&self, now: Instant) -> Vec<Arc<str>> {
-        let others = self.others();
+        let others = self.0.others.lock();
         let silent = others.replicas.values().filter(|replica| others.is_missing(replica, now));
         let silent = silent.map(Replica::name);
         silent.chain(others.vanished(now)).cloned().collect()
@@ -196,26 +191,26 @@ impl Replicas {
 
     /// Whether every replica has reported its connections, or is missing.
     pub(crate) fn is_complete(&self, now: Instant) -> bool {
-        let others = self.others();
+        let others = self.0.others.lock();
         others.replicas.values().all(|it| it.is_complete || others.is_missing(it, now))
     }
 
     /// The number of connections of the other replicas.
     pub(crate) fn total(&self) -> usize {
-        let others = self.others();
+        let others = self.0.others.lock();
         others.replicas.values().map(|replica| replica.total).fold(0, usize::saturating_add)
     }
 
     /// The connections of the other replicas, under their numbers here.
     pub(crate) fn connections(&self, now: Instant) -> Vec<Connection> {
-        let others = self.others();
+        let others = self.0.others.lock();
         let all = others.replicas.values().flat_map(|replica| replica.connections.values());
         all.map(|known| known.at(now)).collect()
     }
 
     /// The connections of the other replicas, by replica.
     pub(crate) fn list(&self, now: Instant) -> Vec<ReplicaConnections> {
-        let others = self.others();
+        let others = self.0.others.lock();
         let listed = others.replicas.values().map(|replica| ReplicaConnections {
             name: replica.name().clone(),
             missing: !replica.is_complete || others.is_missing(replica, now),
@@ -234,7 +229,7 @@ impl Replicas {
     /// The connection that has a number here: the name and the URL of its replica, and its identifier
     /// there. No URL with a loopback address of another machine.
     pub(crate) fn find(&self, number: u64) -> Option<(Arc<str>, Option<String>, u64)> {
-        let others = self.others();
+        let others = self.0.others.lock();
         others.replicas.values().find_map(|replica| {
             let mut connections = replica.connections.iter();
             let (&id, _) = connections.find(|(_, known)| known.connection.id == number)?;
@@ -245,10 +240,6 @@ impl Replicas {
     fn notify(&self, change: Change) {
         // An error means that there are no watchers.
         self.0.changes.send(Arc::new(change)).ok();
-    }
-
-    fn others(&self) -> MutexGuard<'_, Others> {
-        self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,7 +11,6 @@ use crate::connections::registry::{Registry, reporter::MAX_REPORTED};
 /// A report of a replica on its connections.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// The number of the report.
     pub(crate) number: u64,
     /// The URL of an HTTP socket of the replica, where that has an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,7 +54,6 @@ impl KnownConnection {
     }
 }
 
-/// A change of the connections of other replicas.
 #[derive(Debug)]
 pub(crate) enum Change {
     /// The connections are to be listed again.

@@ -183,7 +183,7 @@ fn replicas_that_have_vanished_are_forgotten_however_often_the_broker_is_lost() 
         replicas.set_connected(true, now + Duration::from_secs(2));
         assert_eq!(replicas.missing(now).is_empty(), seconds >= 60, "{seconds}");
     }
-    assert!(replicas.others().vanished.is_empty());
+    assert!(replicas.0.others.lock().vanished.is_empty());
 }
 
 #[test]

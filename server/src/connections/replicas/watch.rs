@@ -34,7 +34,6 @@ impl Watch {
         }
     }
 
-    /// Waits for the next change.
     pub(crate) async fn changed(&mut self) {
         self.changes.recv().await.ok();
     }

@@ -22,7 +22,6 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.closing.as_ref().map_or(0, |closing| closing.undelivered)
     }
 
-    /// The end of the connection.
     pub(super) fn end(&self) -> End {
         let (code, why) = if self.is_ws_client() { self.upstream_end() } else { self.client_end() };
         let why = match self.undelivered() {

@@ -158,7 +158,6 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
     }
 
-    /// Handles an error of the stream.
     pub(super) fn stream_failed(&mut self, error: &io::Error) {
         self.stream_in = StreamIn::Ended;
         self.stream_broken();

@@ -15,11 +15,9 @@ use crate::{gateway::websocket::gather::Gather, net::stream::Transport};
 /// The part of a message that a payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// All of it.
     Whole,
     /// A part with more behind it.
     Middle,
-    /// The last part.
     Last,
 }
 

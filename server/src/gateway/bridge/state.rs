@@ -53,7 +53,6 @@ pub(super) enum WsIn {
 }
 
 impl WsIn {
-    /// Whether frames are read.
     pub(super) fn is_open(&self) -> bool {
         matches!(self, WsIn::Open | WsIn::InputEnded)
     }
@@ -66,7 +65,6 @@ impl WsIn {
 /// The output to the WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WsOut {
-    /// Frames are written.
     Open,
     /// Everything is written, and the write side is shut.
     Shut,
@@ -78,7 +76,6 @@ pub(super) enum WsOut {
 /// The output to the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamOut {
-    /// Payload is written.
     Open,
     /// The buffered payload is written, and then the end of input unless a reset is due. No
     /// payload is added.
@@ -92,11 +89,9 @@ pub(super) enum StreamOut {
 /// The input from the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamIn {
-    /// Bytes are read.
     Open,
     /// Bytes are read and discarded: the framing cannot carry them.
     Unframed,
-    /// The stream ended or failed.
     Ended,
 }
 
@@ -146,7 +141,6 @@ pub(super) enum CloseCause {
 pub(super) enum CloseStage {
     /// The Close is sent after the replies to the WebSocket peer's last messages.
     AfterReplies,
-    /// The Close is to be sent.
     Due,
     /// The Close is written, or in the write buffer.
     Sent,

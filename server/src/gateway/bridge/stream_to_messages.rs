@@ -47,7 +47,6 @@ impl PartialReply {
         self.bytes.len()
     }
 
-    /// Appends further bytes.
     fn append(&mut self, bytes: &[u8], now: Instant) {
         self.bytes.extend_from_slice(bytes);
         self.until = self.until.map(|_| now + PARTIAL_REPLY_TIME);

@@ -76,6 +76,11 @@ impl Rig {
         exactly(&mut self.client, len).await
     }
 
+    async fn gets_close(&mut self, code: CloseCode, reason: &str) {
+        let expected = close(code, reason);
+        assert_eq!(self.at_client(expected.len()).await, expected);
+    }
+
     async fn at_upstream(&mut self, len: usize) -> Vec<u8> {
         exactly(&mut self.upstream, len).await
     }

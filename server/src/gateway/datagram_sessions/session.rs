@@ -4,12 +4,13 @@ use std::{
     collections::VecDeque,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use echogate_event_loop::{InFlight, may_continue_in_runtime};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -70,7 +71,7 @@ impl Inbox {
 
     /// Appends a datagram; false if the queue is full, none if the session takes no more.
     pub(super) fn push(&self, datagram: &[u8]) -> Option<bool> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if state.stage != Stage::Open {
             return None;
         }
@@ -90,17 +91,17 @@ impl Inbox {
 
     /// Whether the session takes more datagrams.
     pub(super) fn is_open(&self) -> bool {
-        self.state().stage == Stage::Open
+        self.0.lock().stage == Stage::Open
     }
 
     /// Whether the relay has dropped the session.
     pub(super) fn is_dropped(&self) -> bool {
-        self.state().stage == Stage::Dropped
+        self.0.lock().stage == Stage::Dropped
     }
 
     /// The time since the last datagram in either direction.
     pub(super) fn idle_time(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.state().last)
+        now.saturating_duration_since(self.0.lock().last)
     }
 
     /// Ends the session's input behind its queue.
@@ -114,16 +115,11 @@ impl Inbox {
     }
 
     fn advance(&self, stage: Stage) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if state.stage < stage {
             state.stage = stage;
             wake(state);
         }
-    }
-
-    /// No code panics while it holds the lock.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -166,7 +162,7 @@ impl DatagramSession {
 
 impl Drop for DatagramSession {
     fn drop(&mut self) {
-        let mut state = self.inbox.state();
+        let mut state = self.inbox.0.lock();
         state.stage = Stage::Dropped;
         (state.queue, state.queued_bytes) = (VecDeque::new(), 0);
     }
@@ -183,7 +179,7 @@ impl AsyncRead for DatagramSession {
             return Poll::Pending;
         }
         let session = self.get_mut();
-        let mut state = session.inbox.state();
+        let mut state = session.inbox.0.lock();
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.waker = Some(cx.waker().clone());
         }
@@ -209,11 +205,11 @@ impl AsyncWrite for DatagramSession {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.inbox.state().stage >= Stage::Failed {
+        if self.inbox.0.lock().stage >= Stage::Failed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         match self.socket.try_send(bytes, &self.sender) {
-            Ok(()) => self.inbox.state().last = Instant::now(),
+            Ok(()) => self.inbox.0.lock().last = Instant::now(),
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => return Poll::Ready(Err(e)),
             Err(_) => self.counters.datagram_dropped(),
         }
@@ -235,11 +231,11 @@ impl AsyncWrite for DatagramSession {
 
 impl Transport for DatagramSession {
     fn has_ended(&self) -> bool {
-        self.inbox.state().stage >= Stage::Ended
+        self.inbox.0.lock().stage >= Stage::Ended
     }
 
     fn has_failed(&self) -> bool {
-        self.inbox.state().stage >= Stage::Failed
+        self.inbox.0.lock().stage >= Stage::Failed
     }
 
     fn in_flight(&self) -> Option<InFlight> {

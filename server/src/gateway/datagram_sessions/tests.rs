@@ -1,5 +1,6 @@
-use std::{io, sync::Mutex};
+use std::io;
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UdpSocket, UnixDatagram},
@@ -25,7 +26,7 @@ fn rig(socket: DatagramSocket, max: usize) -> Rig {
     let (reception, stop) = Reception::until(CancellationToken::new());
     let sessions = opened.clone();
     let open = move |_: Sender, session| {
-        let mut sessions = sessions.lock().unwrap();
+        let mut sessions = sessions.lock();
         let has_room = sessions.len() < max;
         if has_room {
             sessions.push(session);
@@ -54,8 +55,8 @@ impl Rig {
 
     /// The next session that was opened.
     async fn session(&self) -> DatagramSession {
-        self.until(|| !self.opened.lock().unwrap().is_empty()).await;
-        self.opened.lock().unwrap().remove(0)
+        self.until(|| !self.opened.lock().is_empty()).await;
+        self.opened.lock().remove(0)
     }
 
     async fn until(&self, mut is_true: impl FnMut() -> bool) {
@@ -153,7 +154,7 @@ async fn a_refused_sender_is_asked_about_again() {
     let rig = udp("127.0.0.1:0", 1).await;
     let (one, two) = (rig.client().await, rig.client().await);
     one.send(b"one").await.unwrap();
-    rig.until(|| rig.opened.lock().unwrap().len() == 1).await;
+    rig.until(|| rig.opened.lock().len() == 1).await;
     two.send(b"refused").await.unwrap();
     rig.has_dropped(1).await;
     let of_one = rig.session().await;
@@ -249,7 +250,7 @@ fn sessions(socket: UdpSocket) -> (Sessions<impl FnMut(Sender, DatagramSession) 
         socket: rig.socket.clone(),
         counters: rig.counters.clone(),
         open: move |_: Sender, session| {
-            opened.lock().unwrap().push(session);
+            opened.lock().push(session);
             true
         },
         live: HashMap::new(),

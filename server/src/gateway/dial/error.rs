@@ -17,7 +17,6 @@ use crate::{
     text::io_error::describe,
 };
 
-/// The failure to connect to an upstream.
 #[derive(Debug)]
 pub(crate) struct DialError {
     /// The status of the response, for programs.
@@ -28,7 +27,6 @@ pub(crate) struct DialError {
     pub(crate) reason: String,
     /// Header fields of the response, from that of a WebSocket server.
     pub(crate) headers: HeaderMap,
-    /// The kind of the failure.
     pub(crate) outcome: DialOutcome,
 }
 

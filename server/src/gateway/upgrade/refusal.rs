@@ -30,7 +30,6 @@ use crate::{
     trace::context::TraceContext,
 };
 
-/// The refusal of a handshake.
 pub(crate) struct Refused {
     /// The status of the response, for programs.
     status: StatusCode,
@@ -123,7 +122,7 @@ pub(super) fn refuse(
     refused: Refused,
 ) -> Response {
     let Refused { status, code, reason, counted_as, headers } = refused;
-    context.counters.refused(counted_as);
+    context.counters.refused.count(counted_as);
     let path = format!("\"{}\"", escape(request.uri.path()));
     let trace = TraceContext::of(&request.headers);
     let trace_id = trace.map(|trace| display(trace.parent.trace));
@@ -147,7 +146,7 @@ pub(super) fn refuse(
         };
         tokio::select! {
             () = closed => {}
-            reason = permit.revoked() => counters.refused(reason),
+            reason = permit.revoked() => counters.refused.count(reason),
         }
     });
     handshake.response()

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The times of the heartbeat.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::gateway) struct PingTimes {
     /// The silence after which a Ping is sent.

@@ -46,7 +46,6 @@ const BY_KIND: [ByKind; 6] = [
     (("sent_messages", Counter, "Messages to clients"), |of| of.carried.messages_sent),
 ];
 
-/// Answers with all metrics.
 pub(super) async fn metrics(State(context): State<Arc<ServerContext>>) -> Response {
     let ServerContext { loop_lag, http, shutting_down, started, .. } = &*context;
     loop_lag.keep_measuring(&http.tracker, shutting_down);
@@ -71,7 +70,6 @@ fn encode(context: Arc<ServerContext>, started: SystemTime) -> String {
     text
 }
 
-/// The metrics of the whole server.
 #[derive(Debug)]
 struct ServerMetrics(Arc<ServerContext>);
 
@@ -86,8 +84,8 @@ impl Collector for ServerMetrics {
             let samples = totals.iter().map(|(kind, of)| ([("kind", kind.to_string())], value(of)));
             family(encoder, metric, samples)?;
         }
-        let refusals = context.counters.refusals();
-        let refusals = refusals.map(|(why, count)| ([("reason", why.label())], count));
+        let refusals = context.counters.refused.iter();
+        let refusals = refusals.map(|(why, count)| ([("reason", why)], count));
         family(encoder, ("refused", Counter, "Refused clients, by reason"), refusals)?;
         let help = "Time that an event loop takes to answer.";
         let kind = MetricType::Histogram;
@@ -203,14 +201,14 @@ fn cluster(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt:
     single(encoder, ("cluster_operators", Gauge, help), operators)?;
     let help = "Messages of chat clients here that operators of other replicas have not confirmed";
     single(encoder, ("cluster_unconfirmed", Gauge, help), cluster.unconfirmed() as u64)?;
-    let [sent, received, dropped, invalid] = cluster.counters().get();
-    let by_direction = [("sent", sent), ("received", received)];
-    let by_direction = by_direction.map(|(name, count)| ([("direction", name)], count));
+    let counters = cluster.counters();
+    let by_direction = [("sent", &counters.sent), ("received", &counters.received)];
+    let by_direction = by_direction.map(|(name, count)| ([("direction", name)], count.get()));
     let help = "Messages to and from the broker";
     family(encoder, ("cluster_messages", Counter, help), by_direction)?;
     let help = "Messages of the cluster that were lost: a queue was full, or they exceeded the \
                 broker's max_payload";
-    single(encoder, ("cluster_dropped", Counter, help), dropped)?;
+    single(encoder, ("cluster_dropped", Counter, help), counters.dropped.get())?;
     let help = "Messages of the cluster that were ignored: of another version, or invalid";
-    single(encoder, ("cluster_invalid", Counter, help), invalid)
+    single(encoder, ("cluster_invalid", Counter, help), counters.invalid.get())
 }

@@ -92,7 +92,7 @@ fn connections(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> 
     family(encoder, ("target_dials", Counter, "Dials of the upstream, by outcome"), dials)?;
     let refused = targets.iter().flat_map(|of| {
         let refused = of.refused.iter().filter(|(_, n)| *n > 0);
-        refused.map(|(why, n)| ([of.label.pair(), ("reason", why.label())], n))
+        refused.map(|(why, n)| ([of.label.pair(), ("reason", why)], n))
     });
     family(encoder, ("target_refused", Counter, "Refused clients, by reason"), refused)?;
     let closes = targets

@@ -45,7 +45,6 @@ pub(super) async fn connect(
     Err(ProxyFailure::Refused("the head of the proxy's response exceeds 16 KiB".to_owned()))
 }
 
-/// The bytes of the request.
 fn request(at: &HostPort, credentials: Option<&Credentials>) -> String {
     let at = HostPort { host: at.without_zone().to_owned(), port: at.port };
     let authorization = credentials.map_or(String::new(), |credentials| {
@@ -54,7 +53,6 @@ fn request(at: &HostPort, credentials: Option<&Credentials>) -> String {
     format!("CONNECT {at} HTTP/1.1\r\nHost: {at}\r\n{authorization}\r\n")
 }
 
-/// The response of a proxy.
 struct Response {
     status: u16,
     reason: String,

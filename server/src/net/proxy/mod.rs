@@ -40,9 +40,7 @@ pub(crate) struct Proxy {
 /// A host to connect to, and how it is reached.
 #[derive(Clone, Debug)]
 pub(crate) struct Destination {
-    /// The host and port.
     pub(crate) host: HostPort,
-    /// The proxy, if any.
     pub(crate) proxy: Option<Proxy>,
     /// The choices for the connection to the host, or to the proxy.
     pub(crate) options: ConnectOptions,
@@ -54,7 +52,6 @@ impl fmt::Display for Destination {
     }
 }
 
-/// The protocol of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     /// HTTP CONNECT. The proxy resolves host names.
@@ -68,9 +65,7 @@ enum Protocol {
 /// The error of a connection attempt to a destination.
 #[derive(Debug)]
 pub(crate) enum ConnectionError {
-    /// The direct connection failed.
     Direct(ConnectError),
-    /// The connection through the proxy failed.
     Proxy(ProxyError),
 }
 
@@ -80,7 +75,6 @@ pub(crate) enum ConnectionError {
 pub(crate) struct ProxyError {
     /// The proxy's URL, without credentials.
     proxy: String,
-    /// The reason.
     pub(crate) failure: ProxyFailure,
 }
 

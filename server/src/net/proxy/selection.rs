@@ -14,7 +14,6 @@ const HTTP: &[&str] = &["http_proxy"];
 const ALL: &[&str] = &["all_proxy", "ALL_PROXY"];
 const NO_PROXY: &[&str] = &["no_proxy", "NO_PROXY"];
 
-/// The scheme of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Tcp,

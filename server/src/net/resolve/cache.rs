@@ -40,7 +40,6 @@ pub(super) struct Table {
     pub(super) names: HashMap<Arc<str>, Name>,
     /// Names whose look-up waits for a thread, each at most once.
     pub(super) queue: VecDeque<Arc<str>>,
-    /// Running threads.
     pub(super) threads: usize,
 }
 
@@ -51,11 +50,9 @@ pub(super) struct Name {
     known: Option<(Answer, Instant)>,
     /// Sends the next answer to the callers that wait for it.
     pub(super) waiting: Option<watch::Sender<Option<Answer>>>,
-    /// Running look-ups.
     pub(super) running: usize,
     /// The time at which the last look-up was queued; None unless it is queued or runs.
     pub(super) asked: Option<Instant>,
-    /// Whether the name is in the queue.
     pub(super) is_queued: bool,
 }
 

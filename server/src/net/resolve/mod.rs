@@ -14,12 +14,13 @@ mod cache;
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock},
     thread,
     time::Instant,
 };
 
 use echogate_proto::endpoint::HostPort;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::cache::{Answer, MAX_THREADS, Name, Table};
@@ -114,7 +115,7 @@ impl Resolver {
 
     fn ask(&self, host: &str) -> Asked {
         let now = Instant::now();
-        let mut guard = self.0.lock();
+        let mut guard = self.0.table.lock();
         let table = &mut *guard;
         if !table.names.contains_key(host) {
             table.make_room(now);
@@ -156,7 +157,7 @@ enum Asked {
 impl Inner {
     /// Looks up queued names until the queue is empty. Runs on a thread of its own.
     fn work(&self) {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         while let Some(host) = table.next() {
             drop(table);
             let answer = match (self.look_up)(&host) {
@@ -166,18 +167,13 @@ impl Inner {
                 Ok(addresses) => Ok(addresses.into()),
                 Err(error) => Err(ResolveError::new(&error)),
             };
-            table = self.lock();
+            table = self.table.lock();
             if let Some(name) = table.names.get_mut(&host) {
                 name.running -= 1;
                 name.finish(answer, Instant::now());
             }
         }
         table.threads -= 1;
-    }
-
-    /// No code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -210,7 +206,7 @@ mod tests {
         let resolver = Resolver::new(move |host| {
             count.fetch_add(1, Ordering::SeqCst);
             if host.starts_with("hung") {
-                hung.lock().unwrap().recv().ok();
+                hung.lock().recv().ok();
             }
             match host.contains("unknown") {
                 true => Err(io::Error::other(
@@ -282,7 +278,7 @@ mod tests {
         assert!(begun.load(Ordering::SeqCst) <= MAX_THREADS + 1);
         drop(release);
         assert_eq!(callers.join_all().await.len(), 3 * MAX_THREADS - 1);
-        assert!(resolver.0.lock().names.len() <= MAX_NAMES);
+        assert!(resolver.0.table.lock().names.len() <= MAX_NAMES);
     }
 
     #[tokio::test]
@@ -304,7 +300,7 @@ mod tests {
         callers.join_all().await;
         assert_eq!(resolved(&resolver, "after").await.len(), 2);
         assert_eq!(begun.load(Ordering::SeqCst), MAX_THREADS + 1);
-        assert!(resolver.0.lock().queue.is_empty());
+        assert!(resolver.0.table.lock().queue.is_empty());
     }
 
     #[tokio::test]
@@ -313,6 +309,6 @@ mod tests {
         for number in 0..2 * MAX_NAMES {
             resolved(&resolver, &number.to_string().replace('0', "zero").replace('1', "x")).await;
         }
-        assert!(resolver.0.lock().names.len() <= MAX_NAMES);
+        assert!(resolver.0.table.lock().names.len() <= MAX_NAMES);
     }
 }

@@ -7,9 +7,10 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
+use parking_lot::Mutex;
 use tokio_rustls::rustls::{KeyLog, KeyLogFile, NoKeyLog};
 
 use crate::text::io_error;
@@ -31,7 +32,7 @@ pub(super) fn key_log() -> Arc<dyn KeyLog> {
 /// The warning that TLS secrets are written, or why they are not. None before the first TLS
 /// configuration, and once it has been taken.
 pub(crate) fn take_warning() -> Option<String> {
-    WARNING.lock().unwrap_or_else(PoisonError::into_inner).take()
+    WARNING.lock().take()
 }
 
 fn start() -> Arc<dyn KeyLog> {
@@ -49,7 +50,7 @@ fn start() -> Arc<dyn KeyLog> {
             (Arc::new(NoKeyLog), format!("{VARIABLE}: TLS secrets are not written: {name}: {why}"))
         }
     };
-    *WARNING.lock().unwrap_or_else(PoisonError::into_inner) = Some(warning);
+    *WARNING.lock() = Some(warning);
     log
 }
 

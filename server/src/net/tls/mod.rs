@@ -81,7 +81,6 @@ const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 impl Tls {
-    /// Whether HTTP/2 was negotiated.
     pub(crate) fn is_http2(&self) -> bool {
         self.0.get_ref().1.alpn_protocol() == Some(H2)
     }
@@ -107,7 +106,6 @@ impl Tls {
         }
     }
 
-    /// The underlying socket.
     pub(crate) fn socket(&self) -> &StreamSocket {
         self.0.get_ref().0
     }

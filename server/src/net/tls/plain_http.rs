@@ -59,7 +59,6 @@ pub(super) async fn answer(mut stream: StreamSocket, redirects: bool) -> io::Res
 }
 
 impl PlainRequest {
-    /// Reads the head of a request.
     async fn read(stream: &mut StreamSocket) -> io::Result<PlainRequest> {
         let mut head = Vec::with_capacity(1024);
         loop {

@@ -22,7 +22,6 @@ const MAX_SHOWN: usize = 200;
 /// The error of an opening handshake.
 #[derive(Debug, Error)]
 pub(crate) enum OpeningError {
-    /// The stream failed.
     #[error(transparent)]
     Stream(#[from] io::Error),
     /// The other side, whose role is given, closed the connection before the end of its response.
@@ -61,7 +60,6 @@ impl From<OpeningError> for io::Error {
 #[derive(Debug, Error)]
 pub(crate) struct Rejection {
     role: &'static str,
-    /// The status.
     pub(crate) status: StatusCode,
     /// The reason phrase; that of the status if the response has none.
     reason: String,

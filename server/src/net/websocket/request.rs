@@ -5,7 +5,6 @@ use http::{HeaderName, header};
 use super::Opening;
 use crate::net::authority::host_header;
 
-/// The bytes of the request.
 pub(super) fn encode(opening: &Opening<'_>, key: &str) -> Vec<u8> {
     let Opening { at, tls, path, headers, .. } = *opening;
     let mut request = format!("GET {path} HTTP/1.1\r\n").into_bytes();

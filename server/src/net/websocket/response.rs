@@ -10,10 +10,8 @@ use crate::text::escape::escape;
 /// The largest response head, in bytes, interim responses included.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 
-/// The most header fields of a response.
 const MAX_HEADERS: usize = 128;
 
-/// The head of a response.
 #[derive(Debug)]
 pub(super) struct Response {
     pub(super) status: StatusCode,

@@ -38,7 +38,7 @@ async fn timers_expire_at_their_time() {
         woken_after(&drain, &[20, 5]),
     );
     assert_eq!(all, (30, 10, 20, 5));
-    let tables = drain.0.tables();
+    let tables = drain.0.tables.lock();
     assert!(tables.timers.is_empty() && tables.watchers.is_empty());
 }
 

@@ -52,10 +52,9 @@ impl ShutdownWatch {
         if self.drain.0.stage.load(Ordering::Acquire) & HAS_REQUESTS == 0 {
             return None;
         }
-        self.drain.0.tables().requests.get(&self.key).cloned()
+        self.drain.0.tables.lock().requests.get(&self.key).cloned()
     }
 
-    /// Whether this connection was asked to end.
     pub(crate) fn is_asked_to_end(&self) -> bool {
         self.request().is_some()
     }
@@ -64,7 +63,7 @@ impl ShutdownWatch {
     pub(crate) fn close(&self) -> ServerClose {
         match self.request() {
             Some(request) => request.close,
-            None => self.drain.0.tables().close.clone().unwrap_or(ServerClose::SHUTDOWN),
+            None => self.drain.0.tables.lock().close.clone().unwrap_or(ServerClose::SHUTDOWN),
         }
     }
 
@@ -129,7 +128,7 @@ impl ShutdownWatch {
         self.ensure_registered(cx);
         let (before, timer) = (self.table_entry(), self.drain.0.timer(at, self.key));
         self.timer = Some(at);
-        let mut tables = self.drain.0.tables();
+        let mut tables = self.drain.0.tables.lock();
         if let Some(before) = before {
             tables.timers.remove(&before);
         }
@@ -155,7 +154,8 @@ impl ShutdownWatch {
     #[cold]
     fn register(&mut self, cx: &Context<'_>) {
         let id = (self.key & !UNREGISTERED) as u64;
-        self.key = self.drain.0.tables().watchers.insert(Watcher { waker: cx.waker().clone(), id });
+        self.key =
+            self.drain.0.tables.lock().watchers.insert(Watcher { waker: cx.waker().clone(), id });
     }
 }
 
@@ -166,7 +166,7 @@ impl Drop for ShutdownWatch {
             return;
         }
         let timer = self.table_entry();
-        let mut tables = self.drain.0.tables();
+        let mut tables = self.drain.0.tables.lock();
         if let Some(timer) = timer {
             tables.timers.remove(&timer);
         }

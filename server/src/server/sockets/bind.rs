@@ -24,9 +24,7 @@ use crate::{
 /// A bound socket. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) enum Socket {
-    /// A listening socket.
     Stream(Arc<Listener>),
-    /// A datagram socket.
     Datagram(Arc<DatagramSocket>),
 }
 
@@ -61,33 +59,18 @@ impl Socket {
     ///
     /// The errors of getsockname(2).
     pub(crate) fn at(&self) -> io::Result<String> {
-        let path = |at: tokio::net::unix::SocketAddr| {
-            at.as_pathname().unwrap_or(Path::new("-")).display().to_string()
-        };
-        match self {
-            Socket::Stream(listener) => match &**listener {
-                Listener::Tcp(listener) => Ok(listener.local_addr()?.to_string()),
-                Listener::Unix(listener, _) => listener.local_addr().map(path),
-            },
-            Socket::Datagram(socket) => match &**socket {
-                DatagramSocket::Udp(socket) => Ok(socket.local_addr()?.to_string()),
-                DatagramSocket::UnixGram(socket, ..) => socket.local_addr().map(path),
-            },
-        }
+        let at = SockRef::from(self).local_addr()?;
+        let path = || at.as_pathname().unwrap_or(Path::new("-")).display().to_string();
+        Ok(at.as_socket().map_or_else(path, |address| address.to_string()))
     }
 
-    /// The local address of a TCP listener.
     pub(crate) fn tcp(&self) -> Option<SocketAddr> {
         match self {
-            Socket::Stream(listener) => match &**listener {
-                Listener::Tcp(listener) => listener.local_addr().ok(),
-                Listener::Unix(..) => None,
-            },
+            Socket::Stream(_) => SockRef::from(self).local_addr().ok()?.as_socket(),
             Socket::Datagram(_) => None,
         }
     }
 
-    /// The socket, if it is a datagram socket.
     pub(crate) fn datagrams(&self) -> Option<&DatagramSocket> {
         match self {
             Socket::Datagram(socket) => Some(socket),
@@ -103,10 +86,7 @@ impl Socket {
     pub(crate) fn set_backlog(&self, backlog: u32) -> io::Result<()> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         match self {
-            Socket::Stream(listener) => match &**listener {
-                Listener::Tcp(listener) => SockRef::from(listener).listen(backlog),
-                Listener::Unix(listener, _) => SockRef::from(listener).listen(backlog),
-            },
+            Socket::Stream(_) => SockRef::from(self).listen(backlog),
             Socket::Datagram(_) => Ok(()),
         }
     }
@@ -194,7 +174,6 @@ impl BindAddr {
         }
     }
 
-    /// The path of the socket's file.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             BindAddr::Unix(at) | BindAddr::UnixGram(at) => Some(at.path.as_ref()),

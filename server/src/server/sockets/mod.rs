@@ -33,7 +33,6 @@ pub(crate) struct BoundSocket {
     binding: Option<BindAddr>,
 }
 
-/// The role of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketRole {
     pub(crate) purpose: Purpose,
@@ -58,12 +57,10 @@ impl SocketRole {
     }
 }
 
-/// The purpose of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// HTTP, with the WebSocket routes.
     Http,
-    /// A built-in service answers.
     Service(Service),
     /// Connections are passed to an upstream; the position of the forward in the settings.
     Forward(usize),
@@ -212,7 +209,6 @@ impl BoundSockets {
         self.0.push(socket);
     }
 
-    /// Adds `others` to these sockets.
     pub(crate) fn with(mut self, others: &BoundSockets) -> BoundSockets {
         self.0.extend(others.iter().cloned());
         self

@@ -49,7 +49,6 @@ impl ActivatedSockets {
         Ok(ActivatedSockets { sockets })
     }
 
-    /// The purposes of the sockets.
     pub(crate) fn names(&self) -> ActivatedNames {
         let mut names = ActivatedNames::default();
         for (service, _) in &self.sockets {

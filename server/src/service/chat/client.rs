@@ -191,24 +191,22 @@ impl LineService for Client {
         if flow == Flow::Close || !out.is_empty() {
             return Poll::Ready(flow);
         }
-        match ready!(self.messages.poll_recv(cx)) {
+        Poll::Ready(match ready!(self.messages.poll_recv(cx)) {
             Some(ToClient::Line(line)) => {
-                out.extend(line.bytes());
-                out.push(b'\n');
-                Poll::Ready(Flow::Replied)
+                out.extend(line.bytes().chain([b'\n']));
+                Flow::Replied
             }
             Some(ToClient::Notice(line)) => {
-                out.extend(line.bytes());
-                out.push(b'\n');
-                Poll::Ready(Flow::Continue)
+                out.extend(line.bytes().chain([b'\n']));
+                Flow::Continue
             }
             // Without a newline, for clients that compare the received bytes with "bye".
             Some(ToClient::Bye) => {
                 out.extend(BYE.bytes());
-                Poll::Ready(Flow::Close)
+                Flow::Close
             }
-            None => Poll::Ready(Flow::Close),
-        }
+            None => Flow::Close,
+        })
     }
 
     fn ended(&mut self, how: &io::Result<End>) {

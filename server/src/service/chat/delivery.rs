@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 /// The limit of an operator's line, in bytes. No message of an operator is longer.
 pub(crate) const MAX_LINE: usize = 64 * 1024;
 
-/// A message to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ToClient {
     /// A line from an operator.
@@ -46,7 +45,6 @@ pub(super) enum Online {
 pub(crate) enum Undelivered {
     /// The conversation does not exist.
     Unknown,
-    /// The conversation has ended.
     Ended,
     /// The client does not read.
     Unread,

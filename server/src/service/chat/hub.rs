@@ -1,11 +1,12 @@
 //! The hub of `chat`: the operations of clients and operators.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use echogate_proto::chat::{Author, BYE, Conversation, Ending, Message, ToOperator};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{
     Semaphore,
     mpsc::{Receiver, channel},
@@ -31,7 +32,6 @@ pub(crate) struct Hub {
     in_flight: Arc<Semaphore>,
 }
 
-/// The state of the hub.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) conversations: Conversations,
@@ -50,14 +50,13 @@ impl Hub {
         }
     }
 
-    /// The token that operators present.
     pub(crate) fn token(&self) -> Token {
-        self.token.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.token.read().clone()
     }
 
     /// Changes the token for operators that connect from now on.
     pub(crate) fn set_token(&self, token: Token) {
-        *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
+        *self.token.write() = token;
     }
 
     /// The permits for client messages in flight: see [`InFlightPermit`].
@@ -115,7 +114,6 @@ impl Hub {
         })
     }
 
-    /// Removes an operator that leaves.
     pub(crate) fn remove_operator(&self, operator: u64) {
         self.change(|state| state.operators.remove(operator));
     }
@@ -159,7 +157,7 @@ impl Hub {
     /// Changes the state, then runs the deferred effects without holding the lock.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         // No code panics while it holds the lock.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let changed = change(&mut state);
         if let Some(remote) = &state.remote {
             remote.count_operators(state.operators.len());

@@ -223,7 +223,6 @@ impl Mirror {
         self.untaken.first().is_some()
     }
 
-    /// An open conversation.
     pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Mirrored> {
         self.open.get_mut(&id)
     }
@@ -233,7 +232,6 @@ impl Mirror {
         self.open.iter().map(|(id, mirrored)| (mirrored.local, *id))
     }
 
-    /// The number of open conversations.
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }

@@ -32,6 +32,8 @@ struct Origin<'a> {
     numbers: &'a mut OperatorNumbers,
     /// The guard that every event for operators keeps.
     guard: &'a Arc<UntakenGuard>,
+    /// The open conversations of other replicas.
+    mirrored: usize,
 }
 
 impl Origin<'_> {
@@ -65,8 +67,8 @@ impl Hub {
             let mirror = mirrors.get_mut(&owner)?;
             let guard = mirror.next(sequence)?;
             let operators = &operators;
-            let origin = Origin { me: *me, owner, operators, numbers, guard: &guard };
-            state.apply(mirror, event, origin, mirrored);
+            let origin = Origin { me: *me, owner, operators, numbers, guard: &guard, mirrored };
+            state.apply(mirror, event, origin);
             Some(guard)
         });
     }
@@ -80,9 +82,9 @@ impl Hub {
             let guard = mirror.next_part(part.index, part.sequence, now)?;
             let operators = &part.operators;
             for kept in part.conversations {
-                let origin = Origin { me: *me, owner, operators, numbers, guard: &guard };
                 let mirrored = others + mirror.len();
-                state.apply_kept(mirror, kept, origin, mirrored);
+                let origin = Origin { me: *me, owner, operators, numbers, guard: &guard, mirrored };
+                state.apply_kept(mirror, kept, origin);
             }
             if part.is_last {
                 for id in mirror.complete(part.sequence, now) {
@@ -115,17 +117,11 @@ impl Hub {
 }
 
 impl State {
-    /// Applies the next event of another replica. `mirrored` conversations are open.
-    fn apply(
-        &mut self,
-        mirror: &mut Mirror,
-        event: ToOperator,
-        mut origin: Origin<'_>,
-        mirrored: usize,
-    ) {
+    /// Applies the next event of another replica.
+    fn apply(&mut self, mirror: &mut Mirror, event: ToOperator, mut origin: Origin<'_>) {
         match event {
             ToOperator::Opened { conversation } => {
-                self.open_mirrored(mirror, &conversation, 0, mirrored, &origin);
+                self.open_mirrored(mirror, &conversation, 0, &origin);
             }
             ToOperator::Said { conversation, message } => {
                 if let Some(mirrored) = mirror.get_mut(conversation) {
@@ -143,16 +139,15 @@ impl State {
     }
 
     /// Opens a conversation of another replica behind `messages` that are not kept any more, unless
-    /// too many are `mirrored`.
+    /// too many are open.
     fn open_mirrored(
         &mut self,
         mirror: &mut Mirror,
         conversation: &Conversation,
         messages: u64,
-        mirrored: usize,
         origin: &Origin<'_>,
     ) {
-        if mirror.is_limited || mirrored >= MIRRORED {
+        if mirror.is_limited || origin.mirrored >= MIRRORED {
             mirror.is_limited = true;
             if !std::mem::replace(&mut mirror.knows_of_limit, true) {
                 let text = format!(
@@ -170,14 +165,9 @@ impl State {
         self.operators.report(ToOperator::Opened { conversation }, origin.guard());
     }
 
-    /// Applies a conversation in a snapshot of another replica. `mirrored` conversations are open.
-    fn apply_kept(
-        &mut self,
-        mirror: &mut Mirror,
-        Kept { mut conversation, total }: Kept,
-        mut origin: Origin<'_>,
-        mirrored: usize,
-    ) {
+    /// Applies a conversation in a snapshot of another replica.
+    fn apply_kept(&mut self, mirror: &mut Mirror, kept: Kept, mut origin: Origin<'_>) {
+        let Kept { mut conversation, total } = kept;
         let (id, ending) = (conversation.id, conversation.ending);
         if !mirror.list(id) {
             return;
@@ -185,7 +175,7 @@ impl State {
         let messages = std::mem::take(&mut conversation.messages);
         if mirror.get_mut(id).is_none() {
             let before = total.saturating_sub(messages.len() as u64);
-            self.open_mirrored(mirror, &conversation, before, mirrored, &origin);
+            self.open_mirrored(mirror, &conversation, before, &origin);
         }
         let Some(mirrored) = mirror.get_mut(id) else { return };
         let local = mirrored.local;

@@ -97,7 +97,6 @@ impl Operators {
         self.queues.is_empty()
     }
 
-    /// The number of operators.
     pub(super) fn len(&self) -> usize {
         self.queues.len()
     }
@@ -146,7 +145,6 @@ impl Operators {
         event
     }
 
-    /// Queues an event for one operator.
     pub(super) fn tell(&mut self, operator: u64, message: ToOperator) {
         let event = Arc::new(Event { message, _guard: None });
         if let Some(queue) = self.queues.get_mut(&operator)

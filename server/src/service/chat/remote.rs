@@ -157,7 +157,6 @@ impl Remote {
         });
     }
 
-    /// The number of messages that are not confirmed.
     pub(super) fn unconfirmed(&self) -> usize {
         self.unconfirmed.len()
     }

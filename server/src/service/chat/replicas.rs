@@ -209,7 +209,6 @@ impl Hub {
         })
     }
 
-    /// Shows an error to one operator.
     pub(crate) fn tell_operator(&self, operator: u64, text: String) {
         self.change(|state| state.operators.tell(operator, ToOperator::Error { text }));
     }

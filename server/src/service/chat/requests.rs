@@ -47,7 +47,7 @@ impl OperatorNumbers {
 }
 
 /// The answers to the last requests of other replicas, so that a repeated request is not executed again.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Recent<T> {
     answers: HashMap<(ReplicaId, u64), T>,
     order: VecDeque<(ReplicaId, u64)>,
@@ -56,10 +56,6 @@ pub(crate) struct Recent<T> {
 impl<T: Clone> Recent<T> {
     /// The most answers that are kept.
     const MAX: usize = 1024;
-
-    pub(crate) fn new() -> Recent<T> {
-        Recent { answers: HashMap::new(), order: VecDeque::new() }
-    }
 
     /// The answer to the request `id` of the replica `from`, which is executed if it is new.
     pub(crate) fn answer(&mut self, from: ReplicaId, id: u64, execute: impl FnOnce() -> T) -> T {
@@ -101,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_repeated_request_is_executed_once() {
-        let (mut recent, mut executed) = (Recent::new(), 0);
+        let (mut recent, mut executed) = (Recent::default(), 0);
         let mut ask = |replica, id| {
             recent.answer(ReplicaId::of(replica), id, || {
                 executed += 1;

@@ -1,10 +1,8 @@
 //! Events of another replica that operators here have not taken yet.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// The sequence numbers of events that are queued for operators. Clones are the same.
@@ -41,7 +39,7 @@ impl Untaken {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<u64, usize>) -> T) -> T {
-        change(&mut self.guards.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.guards.lock())
     }
 }
 

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{CountedBy, Timestamp};
@@ -61,18 +62,12 @@ impl HttpLimit {
         HttpLimit { max, held: Mutex::default() }
     }
 
-    /// The number of connections that hold a permit.
     pub(crate) fn in_use(&self) -> usize {
-        self.held().len()
+        self.held.lock().len()
     }
 
-    /// The maximum number of connections.
     pub(crate) fn max(&self) -> usize {
         self.max
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives a connection a permit of this limit, among the silent or the active connections, as
@@ -85,7 +80,7 @@ impl HttpLimit {
         state: &Arc<State>,
         kind: impl Fn(&mut Held) -> &mut BTreeMap<u64, Holder>,
     ) {
-        let mut held = self.held();
+        let mut held = self.held.lock();
         let address = counted_by.map(|(ip, _)| ip);
         let max_of_address = counted_by.map_or(usize::MAX, |(_, max)| max as usize);
         let is_same = |holder: &Holder| holder.address == address;
@@ -106,14 +101,14 @@ impl HttpLimit {
 
     /// Records that the first byte of a connection has arrived.
     pub(super) fn begin(&self, id: u64) {
-        let mut held = self.held();
+        let mut held = self.held.lock();
         if let Some(holder) = held.silent.remove(&id) {
             held.active.insert(id, holder);
         }
     }
 
     pub(super) fn release(&self, id: u64) {
-        let mut held = self.held();
+        let mut held = self.held.lock();
         held.silent.remove(&id).or_else(|| held.active.remove(&id));
     }
 }

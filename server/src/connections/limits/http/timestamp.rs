@@ -17,7 +17,6 @@ impl Timestamp {
         Timestamp { start: Instant::now(), after: AtomicU64::new(0) }
     }
 
-    /// Sets the timestamp to the current time.
     pub(crate) fn touch(&self) {
         // A process does not run for 2^64 microseconds.
         self.after.store(self.start.elapsed().as_micros() as u64, Ordering::Relaxed);

@@ -2,7 +2,6 @@
 
 mod ends;
 mod framings;
-mod sockets;
 
 use std::sync::Arc;
 
@@ -11,15 +10,14 @@ use echogate_proto::ws::{OpCode, frame::control_frame};
 use super::*;
 use crate::{
     connections::registry::Entry,
-    gateway::test_rig::{PipeState, ReceivedFrame, close_payload, read_frame},
+    gateway::test_rig::{FarEnd, PipeState, close_payload, far_end},
 };
 
 /// A bridge in the client role, with the other end of each of its streams.
 struct ClientRig {
     client: DuplexStream,
-    upstream: DuplexStream,
+    upstream: FarEnd,
     at_client: Arc<PipeState>,
-    at_upstream: Arc<PipeState>,
     bridge: JoinHandle<End>,
     entry: Arc<Entry>,
     drain: Drain,
@@ -33,9 +31,8 @@ fn client_rig(framing: Framing) -> ClientRig {
 /// Streams that hold `room` bytes each way.
 fn client_rig_with(config: BridgeConfig, half_close: bool, room: usize) -> ClientRig {
     let (client, client_end) = duplex(room);
-    let (upstream, upstream_end) = duplex(room);
     let (stream, at_client) = Pipe::new(client_end);
-    let (ws, at_upstream) = Pipe::new(upstream_end);
+    let (ws, upstream) = far_end(room, Role::Server);
     let drain = Drain::new();
     let registered = enter();
     let entry = registered.clone();
@@ -43,32 +40,10 @@ fn client_rig_with(config: BridgeConfig, half_close: bool, room: usize) -> Clien
     let bridge = run(Role::Client, ws, stream, b"", negotiated, registered, &drain);
     let bridge = tokio::spawn(bridge);
     let start = Instant::now();
-    ClientRig { client, upstream, at_client, at_upstream, bridge, entry, drain, start }
+    ClientRig { client, upstream, at_client, bridge, entry, drain, start }
 }
 
 impl ClientRig {
-    /// Sends a frame as the upstream.
-    async fn send(&mut self, first: u8, payload: &[u8]) {
-        self.upstream.write_all(&server_frame(first, payload)).await.unwrap();
-    }
-
-    /// Sends a Close as the upstream.
-    async fn send_close(&mut self, code: u16, reason: &str) {
-        self.upstream.write_all(&close(CloseCode(code), reason)).await.unwrap();
-    }
-
-    /// The next frame that the upstream receives, with its masking key.
-    async fn masked_frame(&mut self) -> ReceivedFrame {
-        let frame = timeout(HOUR, read_frame(&mut self.upstream, Role::Client)).await;
-        frame.expect("it comes within the hour").expect("no end before")
-    }
-
-    /// The first byte and the payload of the next frame that the upstream receives.
-    async fn frame(&mut self) -> (u8, Vec<u8>) {
-        let (first, _, payload) = self.masked_frame().await;
-        (first, payload)
-    }
-
     /// Reads everything that the client receives to the end of the stream.
     async fn rest_of_client(&mut self) -> Vec<u8> {
         let mut got = Vec::new();
@@ -78,7 +53,7 @@ impl ClientRig {
 
     /// Whether the upstream has seen the end of the connection.
     async fn upstream_sees_end(&mut self) -> bool {
-        let read = timeout(Duration::from_millis(1), self.upstream.read(&mut [0])).await;
+        let read = timeout(Duration::from_millis(1), self.upstream.stream.read(&mut [0])).await;
         read.is_ok_and(|read| read.unwrap() == 0)
     }
 
@@ -86,7 +61,7 @@ impl ClientRig {
     /// reset.
     async fn end(self) -> (u16, String, bool, bool) {
         let end = timeout(HOUR, self.bridge).await.expect("it ends").expect("it does not panic");
-        let (client, upstream) = (self.at_client.is_reset(), self.at_upstream.is_reset());
+        let (client, upstream) = (self.at_client.is_reset(), self.upstream.resets());
         (end.code.0, end.why.into_owned(), client, upstream)
     }
 }
@@ -115,7 +90,7 @@ async fn each_frame_is_masked_with_a_key_of_its_own() {
     let (mut messages, mut keys) = (Vec::new(), Vec::new());
     let mut open = false;
     loop {
-        let (first, key, payload) = rig.masked_frame().await;
+        let (first, key, payload) = rig.upstream.next_with_key().await.expect("no end before");
         keys.push(key);
         if first == 0x88 {
             assert_eq!(payload, close_payload(1000, "the client ended the stream"));
@@ -142,22 +117,22 @@ async fn each_frame_is_masked_with_a_key_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn fragments_reach_the_client_in_order_and_control_frames_between_them_are_answered() {
     let mut rig = client_rig(Framing::Bytes);
-    rig.send(0x02, b"one ").await;
-    rig.send(0x89, b"?").await;
-    rig.send(0x00, b"two ").await;
-    rig.send(0x8a, b"unasked").await;
-    rig.send(0x80, b"three").await;
-    rig.send(0x81, b" four").await;
+    rig.upstream.send(0x02, b"one ").await;
+    rig.upstream.send(0x89, b"?").await;
+    rig.upstream.send(0x00, b"two ").await;
+    rig.upstream.send(0x8a, b"unasked").await;
+    rig.upstream.send(0x80, b"three").await;
+    rig.upstream.send(0x81, b" four").await;
     assert_eq!(exactly(&mut rig.client, 18).await, b"one two three four");
-    assert_eq!(rig.frame().await, (0x8a, b"?".to_vec()), "a masked Pong");
+    assert_eq!(rig.upstream.frame_in().await, (0x8a, b"?".to_vec()), "a masked Pong");
 }
 
 #[tokio::test(start_paused = true)]
 async fn bytes_are_counted_as_the_client_sees_them() {
     let mut rig = client_rig(Framing::Bytes);
     rig.client.write_all(b"request").await.unwrap();
-    assert_eq!(rig.frame().await, (0x82, b"request".to_vec()));
-    rig.send(0x82, b"the reply").await;
+    assert_eq!(rig.upstream.frame_in().await, (0x82, b"request".to_vec()));
+    rig.upstream.send(0x82, b"the reply").await;
     assert_eq!(exactly(&mut rig.client, 9).await, b"the reply");
     sleep(Duration::from_millis(1)).await;
     let carried = rig.entry.carried();
@@ -169,8 +144,8 @@ async fn bytes_are_counted_as_the_client_sees_them() {
 async fn the_upstream_gets_masked_pings_and_its_pongs_keep_the_connection() {
     let mut rig = client_rig(Framing::Bytes);
     for _ in 0..3 {
-        assert_eq!(rig.frame().await, (0x89, Vec::new()));
-        rig.upstream.write_all(&control_frame(OpCode::Pong, b"")).await.unwrap();
+        assert_eq!(rig.upstream.frame_in().await, (0x89, Vec::new()));
+        rig.upstream.write(&control_frame(OpCode::Pong, b"")).await;
     }
     assert_eq!(rig.start.elapsed(), INTERVAL * 3);
 }

@@ -14,19 +14,6 @@ async fn a_client_that_closes_is_answered_at_once_when_nothing_is_owed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn replies_that_are_owed_come_before_the_answer_to_a_close() {
-    let mut rig = rig(Framing::Message);
-    let bytes = [frame(0x81, b"ab"), client_close(1000)].concat();
-    rig.client.write_all(&bytes).await.unwrap();
-    assert_eq!(rig.at_upstream(2).await, b"ab");
-    sleep(Duration::from_millis(1900)).await;
-    rig.upstream.write_all(b"AB").await.unwrap();
-    assert_eq!(rig.at_client(4).await, [0x81, 2, b'A', b'B']);
-    assert_eq!(rig.at_client(4).await, close(CloseCode::NORMAL, ""));
-    assert_eq!(rig.end().await, (1000, "the client closed".to_owned(), 1));
-}
-
-#[tokio::test(start_paused = true)]
 async fn replies_are_awaited_for_as_long_as_some_arrive_after_each_kind_of_end() {
     let ends = [
         (1500, client_close(1000), close(CloseCode::NORMAL, "")),
@@ -111,8 +98,7 @@ async fn an_upstream_that_sends_forever_is_closed_after_the_grace_time() {
 async fn a_client_that_never_answers_a_close_is_closed_after_a_timeout() {
     let mut rig = rig(Framing::Bytes);
     rig.upstream.shutdown().await.unwrap();
-    let expected = close(CloseCode::NORMAL, "the upstream ended the stream");
-    assert_eq!(rig.at_client(expected.len()).await, expected);
+    rig.gets_close(CloseCode::NORMAL, "the upstream ended the stream").await;
     let (code, why, seconds) = rig.end().await;
     assert_eq!((code, why.as_str(), seconds), (1000, "the upstream ended the stream", 5));
 }
@@ -125,8 +111,7 @@ async fn the_upstream_of_a_client_that_violates_the_protocol_is_reset_before_the
     rig.upstream.read_to_end(&mut got).await.unwrap();
     assert_eq!(got, [7; 80]);
     assert_eq!(rig.elapsed().as_millis(), 200, "the time for replies");
-    let expected = close(CloseCode::PROTOCOL_ERROR, "reserved opcode 3");
-    assert_eq!(rig.at_client(expected.len()).await, expected);
+    rig.gets_close(CloseCode::PROTOCOL_ERROR, "reserved opcode 3").await;
     assert_eq!(rig.end().await, (1002, "reserved opcode 3".to_owned(), 5));
 }
 
@@ -134,8 +119,7 @@ async fn the_upstream_of_a_client_that_violates_the_protocol_is_reset_before_the
 async fn a_client_that_answers_a_close_is_closed_at_once() {
     let mut rig = rig(Framing::Bytes);
     rig.upstream.shutdown().await.unwrap();
-    let expected = close(CloseCode::NORMAL, "the upstream ended the stream");
-    assert_eq!(rig.at_client(expected.len()).await, expected);
+    rig.gets_close(CloseCode::NORMAL, "the upstream ended the stream").await;
     rig.client.write_all(&client_close(1000)).await.unwrap();
     assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0);
     assert_eq!(rig.end().await.2, 0);
@@ -150,25 +134,12 @@ async fn an_upstream_that_ends_and_does_not_read_lets_the_client_end() {
     rig.client.write_all(&frame(0x82, &payload[..3000])).await.unwrap();
     sleep(Duration::from_millis(1)).await;
     rig.upstream.shutdown().await.unwrap();
-    let expected = close(CloseCode::NORMAL, "the upstream ended the stream");
-    assert_eq!(rig.at_client(expected.len()).await, expected);
+    rig.gets_close(CloseCode::NORMAL, "the upstream ended the stream").await;
     // The client's Close is read although the upstream does not read the bytes before it.
     rig.client.write_all(&frame(0x82, b"more")).await.unwrap();
     rig.client.write_all(&client_close(1000)).await.unwrap();
     assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0, "the end");
     assert_eq!(rig.elapsed().as_secs(), 0, "at once");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_ends_the_stream_ends_the_upstream() {
-    let mut rig = rig(Framing::Bytes);
-    rig.client.write_all(&frame(0x82, b"last")).await.unwrap();
-    rig.client.shutdown().await.unwrap();
-    let mut got = vec![];
-    rig.upstream.read_to_end(&mut got).await.unwrap();
-    assert_eq!(got, b"last");
-    rig.upstream.shutdown().await.unwrap();
-    assert_eq!(rig.end().await, (1006, "the client went away without a Close".to_owned(), 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,19 +153,6 @@ async fn a_client_that_ends_without_a_close_gets_the_replies_that_it_is_owed() {
     assert_eq!(rig.at_client(4).await, [0x81, 2, b'A', b'B']);
     assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0, "and the end");
     assert_eq!(rig.end().await, (1006, "the client went away without a Close".to_owned(), 10));
-}
-
-#[tokio::test(start_paused = true)]
-async fn messages_before_a_violation_are_answered_before_the_close() {
-    let mut rig = rig(Framing::Message);
-    rig.client.write_all(&[frame(0x81, b"ab"), frame(0x83, b"bad")].concat()).await.unwrap();
-    assert_eq!(rig.at_upstream(2).await, b"ab");
-    sleep(Duration::from_secs(1)).await;
-    rig.upstream.write_all(b"AB").await.unwrap();
-    assert_eq!(rig.at_client(4).await, [0x81, 2, b'A', b'B']);
-    let expected = close(CloseCode::PROTOCOL_ERROR, "reserved opcode 3");
-    assert_eq!(rig.at_client(expected.len()).await, expected);
-    assert_eq!(rig.elapsed().as_secs(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,37 +208,10 @@ async fn an_upstream_that_ends_with_undelivered_bytes_is_reported_to_the_client(
     drop(rig.upstream);
     rig.upstream = duplex(1).0;
     let (code, reason) = (CloseCode::INTERNAL_ERROR, "the upstream reset the connection");
-    let expected = close(code, reason);
-    assert_eq!(rig.at_client(expected.len()).await, expected);
+    rig.gets_close(code, reason).await;
     let (code, why, _) = rig.end().await;
     assert_eq!(code, 1011);
     assert_eq!(why, format!("{reason}; 900 bytes were not delivered to the upstream"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn bytes_behind_the_clients_close_are_read_and_discarded() {
-    let mut rig = rig(Framing::Bytes);
-    rig.upstream.shutdown().await.unwrap();
-    let expected = close(CloseCode::NORMAL, "the upstream ended the stream");
-    assert_eq!(rig.at_client(expected.len()).await, expected);
-    let bytes = [client_close(1000), vec![0xff; 100_000]].concat();
-    rig.client.write_all(&bytes).await.unwrap();
-    rig.client.shutdown().await.unwrap();
-    assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0);
-    assert_eq!(rig.end().await, (1000, "the upstream ended the stream".to_owned(), 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_violation_is_answered_and_bytes_behind_it_are_discarded() {
-    let mut rig = rig(Framing::Bytes);
-    let bytes = [frame(0x82, b"good"), frame(0x83, b"bad"), vec![0xff; 100_000]].concat();
-    rig.client.write_all(&bytes).await.unwrap();
-    let expected = close(CloseCode::PROTOCOL_ERROR, "reserved opcode 3");
-    assert_eq!(rig.at_client(expected.len()).await, expected);
-    assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0);
-    assert_eq!(rig.at_upstream(4).await, b"good");
-    rig.client.shutdown().await.unwrap();
-    assert_eq!(rig.end().await, (1002, "reserved opcode 3".to_owned(), 0));
 }
 
 #[tokio::test(start_paused = true)]

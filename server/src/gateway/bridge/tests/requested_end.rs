@@ -61,8 +61,7 @@ async fn an_upstream_that_does_not_take_the_last_bytes_is_reset() {
         rig.client.write_all(&frame(0x82, &[7; 50])).await.unwrap();
     }
     request_end(&mut rig).await;
-    let goodbye = close(CloseCode(4000), "enough");
-    assert_eq!(rig.at_client(goodbye.len()).await, goodbye);
+    rig.gets_close(CloseCode(4000), "enough").await;
     rig.client.write_all(&client_close(4000)).await.unwrap();
     let why = "enough; 36 bytes were not delivered to the upstream";
     assert_eq!(rig.end().await, (4000, why.to_owned(), 5));

@@ -24,7 +24,6 @@ use crate::{
 pub(super) enum Loss {
     /// The peer ended the stream.
     Fin,
-    /// The connection failed.
     Failure(io::Error),
     /// The peer did not answer a Ping.
     NoPong,

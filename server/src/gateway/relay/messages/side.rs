@@ -48,9 +48,7 @@ pub(super) struct Side<S> {
     pub(super) undecoded: Option<Box<Undecoded>>,
     /// Frames that are not written to the peer yet.
     pub(super) backlog: WriteBuffer,
-    /// Pongs that are to be written.
     pongs: Option<Box<Pongs>>,
-    /// Whether a Ping is to be sent.
     pub(super) ping_due: bool,
     pub(super) heartbeat: Heartbeat,
     /// The state of the end, once it has begun.

@@ -27,7 +27,6 @@ use crate::runtime::delivery::Delivery;
 /// The input from a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
-    /// Frames are read.
     Open,
     /// A Close was received. Bytes behind it are read and discarded ([`Closing::more`]): closing a
     /// socket with unread bytes sends a reset, which could destroy the last bytes sent.
@@ -41,7 +40,6 @@ pub(super) enum Input {
 /// The output to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Output {
-    /// Frames are written.
     Open,
     /// Frames are written: those that the upstream sends in the next moments answer messages of a
     /// client that has ended.

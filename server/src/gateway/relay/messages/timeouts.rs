@@ -119,7 +119,6 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
     }
 }
 
-/// Closes a side after the idle timeout.
 fn give_up_idle<S: Transport>(side: &mut Side<S>, turn: &mut Turn<'_, '_>, close: &ServerClose) {
     if side.backlog.is_empty() {
         side.send_close(turn.cx, turn.now, close.code, &close.reason);
@@ -131,7 +130,6 @@ fn give_up_idle<S: Transport>(side: &mut Side<S>, turn: &mut Turn<'_, '_>, close
 }
 
 impl<S: Transport> Side<S> {
-    /// The next deadline of the side, if there is one.
     fn deadline(&self, times: PingTimes) -> Option<Instant> {
         let step = match self.output {
             Output::Open | Output::Failed if self.input == Input::Open => {

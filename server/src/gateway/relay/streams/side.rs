@@ -17,7 +17,6 @@ use crate::{
 /// The input from a side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
-    /// Bytes are read.
     Open,
     /// The peer has ended its output.
     Ended,
@@ -28,7 +27,6 @@ pub(super) enum Input {
 /// The output to a side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Output {
-    /// Bytes are written.
     Open,
     /// The buffered bytes are written, and then the end of input unless the other side has failed.
     Ending,
@@ -206,7 +204,6 @@ impl<T: Transport> Side<T> {
         self.closing.get_or_insert_default()
     }
 
-    /// Counts bytes for this side as lost.
     pub(super) fn add_lost(&mut self, bytes: usize) {
         if bytes > 0 {
             self.closing().lost += bytes as u64;

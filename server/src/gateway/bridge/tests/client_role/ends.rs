@@ -11,17 +11,17 @@ async fn a_client_that_ends_gets_what_the_upstream_owes_before_its_close() {
     let mut rig = client_rig(Framing::Bytes);
     rig.client.write_all(b"request").await.unwrap();
     rig.client.shutdown().await.unwrap();
-    assert_eq!(rig.frame().await, (0x82, b"request".to_vec()));
-    assert_eq!(rig.frame().await, (0x88, close_payload(1000, "the client ended the stream")));
+    assert_eq!(rig.upstream.frame_in().await, (0x82, b"request".to_vec()));
+    rig.upstream.gets_close(1000, "the client ended the stream").await;
     for _ in 0..5 {
         sleep(Duration::from_secs(4)).await;
-        rig.send(0x82, b"reply ").await;
+        rig.upstream.send(0x82, b"reply ").await;
     }
-    rig.send_close(1000, "").await;
+    rig.upstream.send_close(1000, "").await;
     assert_eq!(rig.rest_of_client().await, b"reply ".repeat(5));
     sleep(Duration::from_secs(2)).await;
     assert!(!rig.upstream_sees_end().await, "the server ends the connection first");
-    rig.upstream.shutdown().await.unwrap();
+    rig.upstream.stream.shutdown().await.unwrap();
     assert!(rig.upstream_sees_end().await);
     assert_eq!(rig.end().await, (1000, "the client ended the stream".to_owned(), false, false));
 }
@@ -29,8 +29,8 @@ async fn a_client_that_ends_gets_what_the_upstream_owes_before_its_close() {
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_does_not_end_the_connection_is_not_waited_for_long() {
     let mut rig = client_rig(Framing::Bytes);
-    rig.send_close(1000, "").await;
-    assert_eq!(rig.frame().await, (0x88, close_payload(1000, "")));
+    rig.upstream.send_close(1000, "").await;
+    rig.upstream.gets_close(1000, "").await;
     assert_eq!(rig.rest_of_client().await, b"");
     assert!(rig.start.elapsed() < Duration::from_millis(1), "the client need not wait");
     let start = rig.start;
@@ -42,14 +42,14 @@ async fn an_upstream_that_does_not_end_the_connection_is_not_waited_for_long() {
 async fn a_client_is_reset_at_once_though_the_upstream_does_not_end_the_connection() {
     for (code, violates) in [(1011, false), (1002, true)] {
         let mut rig = client_rig_with(config(Framing::Bytes), false, 100);
-        rig.send(0x82, &[7; 90]).await;
-        rig.send(0x82, &[7; 90]).await;
+        rig.upstream.send(0x82, &[7; 90]).await;
+        rig.upstream.send(0x82, &[7; 90]).await;
         match violates {
-            true => rig.upstream.write_all(&frame(0x82, b"masked")).await.unwrap(),
-            false => rig.send_close(code, "").await,
+            true => rig.upstream.write(&frame(0x82, b"masked")).await,
+            false => rig.upstream.send_close(code, "").await,
         }
         assert_eq!(rig.rest_of_client().await, [7; 180], "{code}");
-        assert_eq!(rig.frame().await.0, 0x88);
+        assert_eq!(rig.upstream.frame_in().await.0, 0x88);
         assert!(rig.at_client.is_reset());
         assert!(rig.start.elapsed() < Duration::from_millis(1), "{:?}", rig.start.elapsed());
         assert!(!rig.upstream_sees_end().await, "the upstream is waited for");
@@ -65,24 +65,24 @@ async fn each_direction_ends_alone_with_half_close() {
         let mut rig = client_rig_with(config(Framing::Bytes), true, 4096);
         if client_first {
             rig.client.shutdown().await.unwrap();
-            assert_eq!(rig.frame().await, (0x82, Vec::new()), "the end of input");
+            assert_eq!(rig.upstream.frame_in().await, (0x82, Vec::new()), "the end of input");
             sleep(HOUR / 1000).await;
-            rig.send(0x82, b"late").await;
+            rig.upstream.send(0x82, b"late").await;
             assert_eq!(exactly(&mut rig.client, 4).await, b"late");
-            rig.send(0x82, b"").await;
+            rig.upstream.send(0x82, b"").await;
         } else {
-            rig.send(0x82, b"all").await;
-            rig.send(0x82, b"").await;
+            rig.upstream.send(0x82, b"all").await;
+            rig.upstream.send(0x82, b"").await;
             assert_eq!(rig.rest_of_client().await, b"all");
             rig.client.write_all(b"late").await.unwrap();
-            assert_eq!(rig.frame().await, (0x82, b"late".to_vec()));
+            assert_eq!(rig.upstream.frame_in().await, (0x82, b"late".to_vec()));
             rig.client.shutdown().await.unwrap();
-            assert_eq!(rig.frame().await, (0x82, Vec::new()), "the end of input");
+            assert_eq!(rig.upstream.frame_in().await, (0x82, Vec::new()), "the end of input");
         }
         assert_eq!(rig.rest_of_client().await, b"");
-        assert_eq!(rig.frame().await, (0x88, close_payload(1000, "both sides ended the stream")));
-        rig.send_close(1000, "").await;
-        rig.upstream.shutdown().await.unwrap();
+        rig.upstream.gets_close(1000, "both sides ended the stream").await;
+        rig.upstream.send_close(1000, "").await;
+        rig.upstream.stream.shutdown().await.unwrap();
         let expected = (1000, "both sides ended the stream".to_owned(), false, false);
         assert_eq!(rig.end().await, expected, "client first: {client_first}");
     }
@@ -100,14 +100,14 @@ async fn only_a_close_in_order_ends_the_client_in_order() {
     ] {
         for half_close in [true, false] {
             let mut rig = client_rig_with(config(Framing::Bytes), half_close, 4096);
-            rig.send(0x82, &[7; 3000]).await;
+            rig.upstream.send(0x82, &[7; 3000]).await;
             if half_close {
-                rig.send(0x82, b"").await;
+                rig.upstream.send(0x82, b"").await;
             }
-            rig.send_close(code, reason).await;
+            rig.upstream.send_close(code, reason).await;
             let payload = if code == 1005 { Vec::new() } else { close_payload(code, "") };
-            assert_eq!(rig.frame().await, (0x88, payload), "{code}");
-            rig.upstream.shutdown().await.unwrap();
+            assert_eq!(rig.upstream.frame_in().await, (0x88, payload), "{code}");
+            rig.upstream.stream.shutdown().await.unwrap();
             assert_eq!(rig.rest_of_client().await, [7; 3000]);
             assert_eq!(rig.end().await, (code, expected.to_owned(), resets, false));
         }
@@ -117,9 +117,9 @@ async fn only_a_close_in_order_ends_the_client_in_order() {
 #[tokio::test(start_paused = true)]
 async fn a_close_within_a_message_is_no_end_in_order() {
     let mut rig = client_rig(Framing::Bytes);
-    rig.send(0x02, b"half").await;
-    rig.send_close(1000, "").await;
-    rig.upstream.shutdown().await.unwrap();
+    rig.upstream.send(0x02, b"half").await;
+    rig.upstream.send_close(1000, "").await;
+    rig.upstream.stream.shutdown().await.unwrap();
     assert_eq!(rig.rest_of_client().await, b"half");
     assert_eq!(rig.end().await, (1000, "the upstream closed".to_owned(), true, false));
 }
@@ -133,12 +133,12 @@ async fn a_client_whose_bytes_come_too_late_for_the_upstream_is_reset() {
         let mut rig = client_rig(framing);
         rig.client.write_all(early).await.unwrap();
         sleep(Duration::from_millis(1)).await;
-        rig.send(0x81, b"last").await;
-        rig.send_close(1000, "").await;
-        while rig.frame().await.0 != 0x88 {}
+        rig.upstream.send(0x81, b"last").await;
+        rig.upstream.send_close(1000, "").await;
+        while rig.upstream.frame_in().await.0 != 0x88 {}
         rig.client.write_all(late).await.unwrap();
         sleep(Duration::from_millis(1)).await;
-        rig.upstream.shutdown().await.unwrap();
+        rig.upstream.stream.shutdown().await.unwrap();
         assert!(rig.rest_of_client().await.ends_with(b"last"));
         let expected = (1000, "the upstream closed".to_owned(), true, false);
         assert_eq!(rig.end().await, expected, "{framing}");
@@ -153,16 +153,16 @@ async fn an_upstream_that_vanishes_resets_the_client_behind_what_it_sent() {
     ] {
         let mut rig = client_rig(Framing::Bytes);
         if resets {
-            rig.at_upstream.set_read_error(io::ErrorKind::ConnectionReset);
+            rig.upstream.state.set_read_error(io::ErrorKind::ConnectionReset);
         }
-        rig.send(0x82, &[7; 3000]).await;
-        rig.send(0x02, b"half a message").await;
-        rig.upstream.shutdown().await.unwrap();
+        rig.upstream.send(0x82, &[7; 3000]).await;
+        rig.upstream.send(0x02, b"half a message").await;
+        rig.upstream.stream.shutdown().await.unwrap();
         assert_eq!(rig.rest_of_client().await, [&[7; 3000][..], b"half a message"].concat());
         assert_eq!(rig.end().await, (1006, expected.to_owned(), true, false));
     }
     let mut rig = client_rig(Framing::Bytes);
-    rig.send(0x82, b"last").await;
+    rig.upstream.send(0x82, b"last").await;
     assert_eq!(exactly(&mut rig.client, 4).await, b"last");
     let start = rig.start;
     let expected = (1006, "the upstream did not answer a Ping".to_owned(), true, false);
@@ -182,12 +182,12 @@ async fn an_upstream_that_violates_the_protocol_gets_a_close_and_the_client_a_re
         ),
     ] {
         let mut rig = client_rig(Framing::Bytes);
-        rig.send(0x82, b"good").await;
-        rig.upstream.write_all(&bytes).await.unwrap();
-        assert_eq!(rig.frame().await, (0x88, close_payload(code, reason)));
+        rig.upstream.send(0x82, b"good").await;
+        rig.upstream.write(&bytes).await;
+        rig.upstream.gets_close(code, reason).await;
         assert_eq!(exactly(&mut rig.client, 4).await, b"good");
         assert!(!rig.upstream_sees_end().await, "the server ends the connection first");
-        rig.upstream.shutdown().await.unwrap();
+        rig.upstream.stream.shutdown().await.unwrap();
         let expected = format!("the upstream violated the protocol: {reason}");
         assert_eq!(rig.end().await, (code, expected, true, false));
     }
@@ -208,13 +208,13 @@ async fn a_client_that_is_reset_resets_the_upstream_behind_what_it_sent() {
         // The upstream is slow, and still gets everything.
         while got.len() < 1000 {
             sleep(Duration::from_secs(3)).await;
-            let (first, payload) = rig.frame().await;
+            let (first, payload) = rig.upstream.frame_in().await;
             assert_eq!(first, 0x82);
             got.extend(payload);
         }
         sending.await.unwrap();
         let mut rest = Vec::new();
-        rig.upstream.read_to_end(&mut rest).await.unwrap();
+        rig.upstream.stream.read_to_end(&mut rest).await.unwrap();
         assert_eq!(rest, b"", "no Close");
         let (code, why, _, upstream_reset) = rig.end().await;
         assert_eq!((code, &*why), (1006, "the client reset the connection"));
@@ -226,10 +226,10 @@ async fn a_client_that_is_reset_resets_the_upstream_behind_what_it_sent() {
 async fn a_client_that_fails_after_its_end_of_input_resets_the_upstream() {
     let mut rig = client_rig_with(config(Framing::Bytes), true, 4096);
     rig.client.shutdown().await.unwrap();
-    assert_eq!(rig.frame().await, (0x82, Vec::new()));
+    assert_eq!(rig.upstream.frame_in().await, (0x82, Vec::new()));
     drop(rig.client);
     rig.client = duplex(1).0;
-    rig.send(0x82, b"late").await;
+    rig.upstream.send(0x82, b"late").await;
     let (code, why, _, upstream_reset) = rig.end().await;
     let expected = "the client reset the connection";
     assert_eq!((code, &*why, upstream_reset), (1006, expected, true));
@@ -239,8 +239,8 @@ async fn a_client_that_fails_after_its_end_of_input_resets_the_upstream() {
 async fn a_slow_client_gets_all_that_comes_before_the_upstreams_close() {
     let mut rig = client_rig_with(config(Framing::Bytes), false, 100);
     rig.client.shutdown().await.unwrap();
-    assert_eq!(rig.frame().await, (0x88, close_payload(1000, "the client ended the stream")));
-    let mut upstream = std::mem::replace(&mut rig.upstream, duplex(1).0);
+    rig.upstream.gets_close(1000, "the client ended the stream").await;
+    let mut upstream = std::mem::replace(&mut rig.upstream.stream, duplex(1).0);
     let sending = tokio::spawn(async move {
         for _ in 0..10 {
             upstream.write_all(&server_frame(0x82, &[7; 200])).await.unwrap();
@@ -262,9 +262,9 @@ async fn a_slow_client_gets_all_that_comes_before_the_upstreams_close() {
 async fn a_client_that_ends_and_does_not_read_is_given_up() {
     let mut rig = client_rig_with(config(Framing::Bytes), false, 100);
     rig.client.shutdown().await.unwrap();
-    rig.frame().await;
-    rig.send(0x82, &[7; 80]).await;
-    rig.send(0x82, &[7; 80]).await;
+    rig.upstream.frame_in().await;
+    rig.upstream.send(0x82, &[7; 80]).await;
+    rig.upstream.send(0x82, &[7; 80]).await;
     let start = rig.start;
     let (code, why, client_reset, _) = rig.end().await;
     assert_eq!(code, 1006);
@@ -276,7 +276,7 @@ async fn a_client_that_ends_and_does_not_read_is_given_up() {
 async fn an_upstream_that_does_not_answer_a_close_is_given_up() {
     let mut rig = client_rig(Framing::Bytes);
     rig.client.shutdown().await.unwrap();
-    rig.frame().await;
+    rig.upstream.frame_in().await;
     let start = rig.start;
     let expected = (1006, "the client ended the stream; cut off".to_owned(), true, false);
     assert_eq!(rig.end().await, expected);
@@ -287,9 +287,9 @@ async fn an_upstream_that_does_not_answer_a_close_is_given_up() {
 async fn an_upstream_that_answers_a_close_with_a_failure_resets_the_client() {
     let mut rig = client_rig(Framing::Bytes);
     rig.client.shutdown().await.unwrap();
-    rig.frame().await;
-    rig.send_close(1011, "not stored").await;
-    rig.upstream.shutdown().await.unwrap();
+    rig.upstream.frame_in().await;
+    rig.upstream.send_close(1011, "not stored").await;
+    rig.upstream.stream.shutdown().await.unwrap();
     let expected = (1011, "the upstream closed: not stored".to_owned(), true, false);
     assert_eq!(rig.end().await, expected);
 }
@@ -300,12 +300,12 @@ async fn a_quiet_connection_ends_at_the_beginning_of_a_drain() {
         let mut rig = client_rig(Framing::Bytes);
         sleep(Duration::from_millis(1)).await;
         rig.drain.advance(Stage::Graceful);
-        assert_eq!(rig.frame().await, (0x88, close_payload(1001, "the server is shutting down")));
+        rig.upstream.gets_close(1001, "the server is shutting down").await;
         if !late.is_empty() {
-            rig.send(0x82, late).await;
+            rig.upstream.send(0x82, late).await;
         }
-        rig.send_close(1001, "").await;
-        rig.upstream.shutdown().await.unwrap();
+        rig.upstream.send_close(1001, "").await;
+        rig.upstream.stream.shutdown().await.unwrap();
         assert_eq!(rig.rest_of_client().await, late);
         let expected = (1001, "the server is shutting down".to_owned(), resets, false);
         assert_eq!(rig.end().await, expected);
@@ -315,7 +315,7 @@ async fn a_quiet_connection_ends_at_the_beginning_of_a_drain() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_waits_for_the_end_of_a_message_and_a_cut_resets_the_client() {
     let mut rig = client_rig(Framing::Bytes);
-    rig.send(0x02, b"half").await;
+    rig.upstream.send(0x02, b"half").await;
     assert_eq!(exactly(&mut rig.client, 4).await, b"half");
     rig.drain.advance(Stage::Graceful);
     sleep(Duration::from_secs(1)).await;
@@ -330,9 +330,9 @@ async fn an_idle_connection_ends_in_order() {
     let idle_timeout = Some(Duration::from_secs(10));
     let mut rig =
         client_rig_with(BridgeConfig { idle_timeout, ..config(Framing::Bytes) }, false, 4096);
-    assert_eq!(rig.frame().await, (0x88, close_payload(1001, "idle timeout (--idle-timeout)")));
-    rig.send_close(1001, "").await;
-    rig.upstream.shutdown().await.unwrap();
+    rig.upstream.gets_close(1001, "idle timeout (--idle-timeout)").await;
+    rig.upstream.send_close(1001, "").await;
+    rig.upstream.stream.shutdown().await.unwrap();
     assert_eq!(rig.rest_of_client().await, b"");
     let expected = (1001, "idle timeout (--idle-timeout)".to_owned(), false, false);
     assert_eq!(rig.end().await, expected);

@@ -20,14 +20,14 @@ async fn a_client_whose_bytes_do_not_fit_the_framing_is_reset_and_the_upstream_t
         let mut rig = client_rig(framing);
         rig.client.write_all(bytes).await.unwrap();
         rig.client.shutdown().await.unwrap();
-        let mut frame = rig.frame().await;
+        let mut frame = rig.upstream.frame_in().await;
         if frame.0 == 0x02 {
             assert_eq!(frame.1, b"a", "the part of a record is no message");
-            frame = rig.frame().await;
+            frame = rig.upstream.frame_in().await;
         }
         assert_eq!(frame, (0x88, close_payload(code, reason)));
-        rig.send_close(code, "").await;
-        rig.upstream.shutdown().await.unwrap();
+        rig.upstream.send_close(code, "").await;
+        rig.upstream.stream.shutdown().await.unwrap();
         assert_eq!(rig.end().await, (code, reason.to_owned(), true, false));
     }
 }
@@ -36,13 +36,13 @@ async fn a_client_whose_bytes_do_not_fit_the_framing_is_reset_and_the_upstream_t
 async fn a_record_that_stalls_goes_out_in_masked_fragments_with_pongs_between() {
     let mut rig = client_rig(Framing::Length);
     rig.client.write_all(b"\0\0\0\x06ab").await.unwrap();
-    assert_eq!(rig.frame().await, (0x02, b"ab".to_vec()));
-    rig.send(0x89, b"?").await;
-    assert_eq!(rig.frame().await, (0x8a, b"?".to_vec()));
+    assert_eq!(rig.upstream.frame_in().await, (0x02, b"ab".to_vec()));
+    rig.upstream.send(0x89, b"?").await;
+    assert_eq!(rig.upstream.frame_in().await, (0x8a, b"?".to_vec()));
     rig.client.write_all(b"cdef\0\0\0\0\0\0\0\x01x").await.unwrap();
-    assert_eq!(rig.frame().await, (0x80, b"cdef".to_vec()));
-    assert_eq!(rig.frame().await, (0x82, Vec::new()));
-    assert_eq!(rig.frame().await, (0x82, b"x".to_vec()));
+    assert_eq!(rig.upstream.frame_in().await, (0x80, b"cdef".to_vec()));
+    assert_eq!(rig.upstream.frame_in().await, (0x82, Vec::new()));
+    assert_eq!(rig.upstream.frame_in().await, (0x82, b"x".to_vec()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,19 +53,19 @@ async fn a_record_that_arrives_byte_by_byte_is_one_message() {
         rig.client.write_all(byte).await.unwrap();
         sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(rig.frame().await, (0x82, vec![7; 3000]));
+    assert_eq!(rig.upstream.frame_in().await, (0x82, vec![7; 3000]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_in_fragments_is_written_with_its_length_or_not_at_all() {
     let mut rig = client_rig(Framing::Length);
-    rig.send(0x02, b"in ").await;
-    rig.send(0x00, b"").await;
-    rig.send(0x80, b"pieces").await;
+    rig.upstream.send(0x02, b"in ").await;
+    rig.upstream.send(0x00, b"").await;
+    rig.upstream.send(0x80, b"pieces").await;
     assert_eq!(exactly(&mut rig.client, 13).await, b"\0\0\0\x09in pieces");
-    rig.send(0x02, b"never complete").await;
-    rig.send_close(1000, "").await;
-    rig.upstream.shutdown().await.unwrap();
+    rig.upstream.send(0x02, b"never complete").await;
+    rig.upstream.send_close(1000, "").await;
+    rig.upstream.stream.shutdown().await.unwrap();
     assert_eq!(rig.rest_of_client().await, b"");
     let expected = "the upstream closed; 14 bytes were not delivered to the client";
     assert_eq!(rig.end().await, (1000, expected.to_owned(), true, false));
@@ -195,7 +195,8 @@ async fn echo_lines(lines: Vec<String>, room: usize, cuts: Vec<usize>) {
     let ClientRig { mut client, upstream, bridge, .. } =
         client_rig_with(config(Framing::Line), false, room);
     let server = tokio::spawn(async move {
-        let mut server = WebSocketStream::from_raw_socket(upstream, Side::Server, None).await;
+        let mut server =
+            WebSocketStream::from_raw_socket(upstream.stream, Side::Server, None).await;
         let mut pongs = 0;
         loop {
             match timeout(HOUR, server.next()).await.expect("in time") {

@@ -79,7 +79,6 @@ async fn an_idle_connection_that_owes_bytes_is_reset_where_it_owes_them() {
     assert_eq!(rig.relay.end().await, (why.to_owned(), 50, (false, true)));
 }
 
-/// Asks the relay to end.
 fn request_end(relay: &Control) {
     let close = ServerClose { code: CloseCode(4000), reason: "enough".into() };
     assert!(relay.drain.request_end(1, EndRequest { stage: Stage::Immediate, close }));
