@@ -3,7 +3,7 @@
 use std::{
     fs::OpenOptions,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use echogate_proto::{
     api::Kind,
     recording::{Direction, Opened, Place, Side},
 };
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::{target::Target, verbose};
@@ -90,7 +91,7 @@ impl Recording {
 
     /// A further connection. Its first event is to be added.
     pub(super) fn connection(&self) -> RecordedConnection {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state.lock();
         state.connections += 1;
         let number = state.connections;
         RecordedConnection { recording: self.clone(), number, ended_by: None }
@@ -104,7 +105,7 @@ impl Recording {
     /// Adds events, and writes if at least so many bytes are pending then. After a failure nothing
     /// is recorded any more.
     fn write(&self, pending: usize, add: impl FnOnce(&mut RecordingFile)) {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state.lock();
         let Some(file) = &mut state.file else { return };
         add(file);
         if file.pending() >= pending

@@ -9,13 +9,10 @@
 //! sent datagrams again, once: it may have been the wrong one. One peer that does not read so leaves at least
 //! a quarter of the buffer to others, and two leave 1/16 unless the others are sent as much as they.
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, io};
 
 use nix::sys::socket::UnixAddr;
+use parking_lot::Mutex;
 
 /// The send buffer that is asked for, in bytes; the system limits it (`net.core.wmem_max`).
 const SEND_BUFFER: usize = 1 << 20;
@@ -72,7 +69,7 @@ impl Unread {
         len: usize,
         send: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         let unread = || system::send_buffer(socket).map_or(0, |buffer| buffer.unread);
         if state.is_low() {
             send()?;
@@ -86,11 +83,6 @@ impl Unread {
         send()?;
         state.count(to, unread().saturating_sub(before));
         Ok(())
-    }
-
-    /// No code panics while it holds the lock.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,12 +11,13 @@ mod writer;
 use std::{
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use self::thread::RecorderThread;
@@ -55,7 +56,7 @@ impl Recorder {
     ///
     /// The thread cannot be started.
     pub(crate) fn apply(&self, settings: Option<&RecorderSettings>) -> io::Result<()> {
-        let mut thread = self.thread();
+        let mut thread = self.0.thread.lock();
         match (settings, &*thread) {
             (None, Some(running)) => {
                 running.stop();
@@ -77,12 +78,12 @@ impl Recorder {
 
     /// The queue for events of connections that are recorded; none if the recorder does not run.
     pub(crate) fn queue(&self) -> Option<Sink> {
-        self.thread().as_ref().map(|thread| thread.queue().clone())
+        self.0.thread.lock().as_ref().map(|thread| thread.queue().clone())
     }
 
     /// Writes what is queued, and ends, within `limit`.
     pub(crate) async fn end(&self, limit: Duration) {
-        let thread = self.thread().take();
+        let thread = self.0.thread.lock().take();
         let Some(thread) = thread else { return };
         thread.stop();
         if timeout(limit, thread.ended()).await.is_err() {
@@ -94,7 +95,7 @@ impl Recorder {
 
     /// Whether events are written.
     pub(crate) fn is_recording(&self) -> bool {
-        self.thread().as_ref().is_some_and(RecorderThread::is_recording)
+        self.0.thread.lock().as_ref().is_some_and(RecorderThread::is_recording)
     }
 
     /// The bytes of all files so far.
@@ -105,9 +106,5 @@ impl Recorder {
     /// The events that were lost so far.
     pub(crate) fn lost_events(&self) -> u64 {
         self.0.budget.lost_events()
-    }
-
-    fn thread(&self) -> MutexGuard<'_, Option<RecorderThread>> {
-        self.0.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

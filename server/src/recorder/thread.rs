@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Wake, Waker},
@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::writer::{RecorderSettings, Writer};
@@ -71,7 +72,7 @@ impl RecorderThread {
 
     /// Changes the settings.
     pub(super) fn set(&self, settings: RecorderSettings) {
-        *self.control.settings.lock().unwrap_or_else(PoisonError::into_inner) = Some(settings);
+        *self.control.settings.lock() = Some(settings);
         self.thread.unpark();
     }
 
@@ -116,9 +117,7 @@ fn record(writer: &mut Writer, queue: &Sink, control: &Control) -> Result<(), St
     loop {
         // Before the queue: what was queued before the order is written.
         let stop = control.stop.load(Ordering::Acquire);
-        if let Some(settings) =
-            control.settings.lock().unwrap_or_else(PoisonError::into_inner).take()
-        {
+        if let Some(settings) = control.settings.lock().take() {
             writer.set(settings)?;
         }
         let has_events = queue.take(&mut batch, &waker);

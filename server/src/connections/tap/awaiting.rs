@@ -1,9 +1,8 @@
 //! The observers that wait for the next connection.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
 
 use super::{Observers, Sides, Sink};
 
@@ -27,7 +26,7 @@ pub(crate) struct AwaitingObserver {
 impl Awaiting {
     /// Adds an observer, which waits until its queue is closed.
     pub(crate) fn add(&self, observer: AwaitingObserver) {
-        let mut observers = self.observers();
+        let mut observers = self.observers.lock();
         observers.retain(|observer| !observer.sink.is_closed());
         observers.push(observer);
         self.is_any.store(true, Ordering::Release);
@@ -39,17 +38,13 @@ impl Awaiting {
         if !self.is_any.load(Ordering::Acquire) {
             return;
         }
-        let mut observers = self.observers();
+        let mut observers = self.observers.lock();
         observers.retain(|AwaitingObserver { sink, sides, has_token }| {
             let is_attached = (*has_token || !connection.is_private())
                 && connection.attach(sink, *sides, 0).is_ok();
             !is_attached && !sink.is_closed()
         });
         self.is_any.store(!observers.is_empty(), Ordering::Release);
-    }
-
-    fn observers(&self) -> MutexGuard<'_, Vec<AwaitingObserver>> {
-        self.observers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

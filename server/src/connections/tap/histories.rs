@@ -4,11 +4,13 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
+
+use parking_lot::Mutex;
 
 /// The bytes of all histories at most.
 const MAX_BYTES: usize = 256 * 1024;
@@ -69,7 +71,7 @@ impl Histories {
         let [last_event, listed] = [time, time].map(AtomicU64::new);
         let times = Arc::new(Times { last_event, listed });
         self.0.bytes.fetch_add(description, Ordering::Relaxed);
-        self.by_last_event().insert((time, connection), times.clone());
+        self.0.by_last_event.lock().insert((time, connection), times.clone());
         HistoryMemory { histories: self.clone(), connection, description, events: 0, times }
     }
 
@@ -79,7 +81,7 @@ impl Histories {
         if self.0.bytes.load(Ordering::Relaxed) <= MAX_BYTES {
             return None;
         }
-        let mut by_last_event = self.by_last_event();
+        let mut by_last_event = self.0.by_last_event.lock();
         loop {
             let ((listed, connection), times) = by_last_event.pop_first()?;
             let last = times.last_event.load(Ordering::Relaxed);
@@ -89,10 +91,6 @@ impl Histories {
             times.listed.store(last, Ordering::Relaxed);
             by_last_event.insert((last, connection), times);
         }
-    }
-
-    fn by_last_event(&self) -> MutexGuard<'_, BTreeMap<(u64, u64), Arc<Times>>> {
-        self.0.by_last_event.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,7 +108,7 @@ impl HistoryMemory {
 impl Drop for HistoryMemory {
     fn drop(&mut self) {
         self.histories.0.bytes.fetch_sub(self.description + self.events, Ordering::Relaxed);
-        let mut by_last_event = self.histories.by_last_event();
+        let mut by_last_event = self.histories.0.by_last_event.lock();
         by_last_event.remove(&(self.times.listed.load(Ordering::Relaxed), self.connection));
     }
 }
@@ -139,6 +137,6 @@ mod tests {
         assert_eq!(histories.next_to_evict(), None);
         all.clear();
         assert_eq!(histories.0.bytes.load(Ordering::Relaxed), 0);
-        assert!(histories.by_last_event().is_empty());
+        assert!(histories.0.by_last_event.lock().is_empty());
     }
 }

@@ -5,13 +5,14 @@ use std::{
     collections::{BTreeMap, VecDeque},
     future::poll_fn,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
 
 use echogate_proto::recording::Lost;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::recording::wire::{self, WireEvent, WireRecord};
 
@@ -108,7 +109,7 @@ impl Sink {
 
     /// The next event. One task may wait for it.
     pub(crate) fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<WireRecord> {
-        let mut queue = self.queue();
+        let mut queue = self.0.queue.lock();
         if let Some(record) = self.next(&mut queue) {
             return Poll::Ready(record);
         }
@@ -119,7 +120,7 @@ impl Sink {
     /// Exchanges all events for an empty `batch`, whose memory is used again. False if there are
     /// none: then `waker` is woken by the next.
     pub(crate) fn take(&self, batch: &mut Batch, waker: &Waker) -> bool {
-        let mut queue = self.queue();
+        let mut queue = self.0.queue.lock();
         std::mem::swap(&mut queue.records, &mut batch.0);
         let lost = std::mem::take(&mut queue.lost);
         self.0.budget.release(self.0.bytes.swap(0, Ordering::Relaxed));
@@ -140,7 +141,7 @@ impl Sink {
 
     /// Ends the observation: nothing is queued any more.
     pub(crate) fn close(&self) {
-        let mut queue = self.queue();
+        let mut queue = self.0.queue.lock();
         self.0.is_closed.store(true, Ordering::Relaxed);
         while self.next(&mut queue).is_some() {}
     }
@@ -157,7 +158,7 @@ impl Sink {
 
     /// Queues an event with `bytes` of payload if there is room; otherwise it is lost.
     pub(super) fn push(&self, record: WireRecord, bytes: usize) -> bool {
-        let mut queue = self.queue();
+        let mut queue = self.0.queue.lock();
         let size = bytes + OVERHEAD;
         if !self.has_room(bytes) || !self.0.budget.take(size) {
             let is_first = matches!(record.event, WireEvent::Opened(_));
@@ -173,7 +174,7 @@ impl Sink {
 
     /// Queues the last event of a connection, for which the first one has made room.
     pub(super) fn push_last(&self, record: WireRecord) {
-        let mut queue = self.queue();
+        let mut queue = self.0.queue.lock();
         if self.is_closed() {
             return;
         }
@@ -183,7 +184,7 @@ impl Sink {
 
     /// Counts an event as lost.
     pub(super) fn lose(&self, connection: u64, bytes: usize) {
-        self.lose_in(self.queue(), connection, bytes);
+        self.lose_in(self.0.queue.lock(), connection, bytes);
     }
 
     fn lose_in(&self, mut queue: MutexGuard<'_, Queue>, connection: u64, bytes: usize) {
@@ -205,10 +206,6 @@ impl Sink {
             return Some(record);
         }
         queue.lost.pop_first().map(lost_record)
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -333,7 +330,7 @@ mod tests {
             }
             assert_eq!(sink.take(&mut batch, waker), events > 0);
             assert_eq!(batch.drain().count(), events);
-            batch.0.capacity().max(sink.queue().records.capacity())
+            batch.0.capacity().max(sink.0.queue.lock().records.capacity())
         };
         assert!(take(10_000) >= 10_000);
         assert!(take(10_000) >= 10_000);
