@@ -88,6 +88,7 @@ impl Outgoing {
 
     /// The number of payload bytes that are sent with this piece, including those held back
     /// before.
+    #[inline]
     pub fn payload_len(&self) -> usize {
         self.head.held() + self.payload.len()
     }

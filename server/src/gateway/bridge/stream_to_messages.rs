@@ -285,6 +285,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// The next piece, unless a Close is to be sent first.
+    #[inline]
     fn next_piece(&mut self, input: &[u8], rest: Rest) -> Result<Option<Outgoing>, FramingError> {
         if self.close_is_due() {
             return Ok(None);
