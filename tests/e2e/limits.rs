@@ -185,7 +185,7 @@ fn with_files(files: u32, arguments: &[&str]) -> Server {
 fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
     let server = with_files(64, &[]);
     server.wait_for_log(&[
-        "--max-connections 20000 needs up to 60",
+        "--max-connections 20000 needs up to 40",
         "this process is 64",
         "ulimit",
     ]);

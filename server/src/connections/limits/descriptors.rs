@@ -11,9 +11,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::LimitReached;
 
-/// The descriptors of a relay at most: the client, the upstream, and this server's own end of a connection
-/// to itself.
-pub(super) const OF_RELAY: u32 = 3;
+/// The descriptors of a relay: the client and the upstream. Where the upstream is this server itself, the
+/// descriptor of the other end is not counted.
+pub(super) const OF_RELAY: u32 = 2;
 
 /// The descriptors of any other connection.
 pub(super) const OF_CONNECTION: u32 = 1;
@@ -21,7 +21,7 @@ pub(super) const OF_CONNECTION: u32 = 1;
 /// Descriptors that are given back when this is dropped, unless it is forgotten.
 pub(super) type Taken<'a> = SemaphorePermit<'a>;
 
-/// The descriptors that are reserved at most: a quarter of the free ones where that is less.
+/// The descriptors that are reserved at most: a 16th of the free ones where that is less.
 const MAX_RESERVED: usize = 5504;
 
 /// The descriptors that are reserved at least, unless that is more than half of the free ones.
@@ -32,6 +32,8 @@ const MIN_RESERVED: usize = 24;
 pub(super) struct Descriptors {
     /// The limit of the process (`RLIMIT_NOFILE`).
     max: usize,
+    /// Those that were free at the start.
+    free: usize,
     reserved: usize,
     /// Those that are free for connections.
     left: Semaphore,
@@ -49,25 +51,25 @@ impl Descriptors {
 
     fn new(max: usize, used: usize) -> Descriptors {
         let free = max.saturating_sub(used);
-        let reserved = (free / 4).max(MIN_RESERVED.min(free / 2)).min(MAX_RESERVED);
+        let reserved = (free / 16).max(MIN_RESERVED.min(free / 2)).min(MAX_RESERVED);
         let left = free.saturating_sub(reserved).max(OF_RELAY as usize);
-        Descriptors { max, reserved, left: Semaphore::new(left) }
+        Descriptors { max, free, reserved, left: Semaphore::new(left) }
     }
 
     /// The descriptors of established HTTP connections, of `most` at most.
     pub(super) fn of_http(&self, most: usize) -> usize {
-        most.min((self.reserved / 4).max(1))
+        most.min((self.free / 16).max(self.reserved / 4).max(1))
     }
 
     /// The descriptors of HTTP connections whose first request has not arrived yet, of `most` at most,
-    /// beside `http` established ones. The rest of the reserve is for connections that wait or end.
+    /// beside `http` established ones.
     pub(super) fn of_http_set_ups(&self, most: usize, http: usize) -> usize {
-        most.min((self.reserved - self.reserved / 16).saturating_sub(http).max(1))
+        most.min((self.free / 4).saturating_sub(http).max(1))
     }
 
     /// The descriptors of connections of one listener that are accepted and wait, of `most` at most.
     pub(super) fn of_waiting(&self, most: usize) -> usize {
-        most.min((self.reserved / 16).max(1))
+        most.min((self.free / 64).max(1))
     }
 
     /// Takes descriptors.
@@ -110,9 +112,10 @@ mod tests {
     fn a_part_is_reserved_for_http() {
         for (max, used, left, set_ups, http) in [
             (1 << 20, 30, (1 << 20) - 30 - 5504, 4096, 1024),
-            (1024, 24, 750, 173, 62),
-            (64, 24, 20, 14, 5),
-            (24, 24, 3, 1, 1),
+            (20_000, 32, 18_720, 3968, 1024),
+            (1024, 24, 938, 188, 62),
+            (64, 24, 20, 5, 5),
+            (24, 24, 2, 1, 1),
         ] {
             let descriptors = Descriptors::new(max, used);
             assert_eq!(descriptors.left.available_permits(), left, "{max}");
