@@ -125,9 +125,8 @@ impl ServerContext {
         hub: Arc<Hub>,
         spans: Spans,
     ) -> io::Result<ServerContext> {
-        let loops = EventLoops::start()?;
-        // Behind everything that keeps file descriptors.
         let limits = Limits::new(settings.max_connections, settings.max_per_address);
+        let loops = EventLoops::start()?;
         let registry = Registry::default();
         let replicas = Replicas::new(registry.clone());
         let cluster = Cluster::new(hub.clone(), &replicas)?;
@@ -193,16 +192,37 @@ impl ServerContext {
     }
 
     /// Begins the observation of a connection that has just been registered, before its first byte.
-    /// The sides `record` are recorded. `describe` completes its description.
+    /// The sides `record` are recorded. `describe` completes its description. A hairpin is not the next
+    /// connection that observers wait for: they wait for its client.
     pub(crate) fn observe(
         &self,
         entry: &Entry,
         record: Option<Sides>,
+        is_hairpin: bool,
         describe: impl FnOnce(Opened) -> Opened,
     ) {
         let recorder = record.and_then(|sides| Some((self.recorder.queue()?, sides)));
         let recorder = recorder.as_ref().map(|(queue, sides)| (queue, *sides));
-        entry.observe(self.keeps_history(), recorder, describe);
+        let is_shown =
+            |has_token| !is_hairpin && (has_token || !self.leads_to_operators(entry.target()));
+        entry.observe(self.keeps_history(), recorder, describe, is_shown);
+    }
+
+    /// The upstream of a route under the current configuration.
+    pub(crate) fn upstream(&self, target: &str) -> Option<&str> {
+        let route = self.endpoints.routes.iter().find(|route| *route.path == *target);
+        route.map(|route| &*route.upstream)
+    }
+
+    /// Whether operators present their token on a connection to a target: a service, a route, or the
+    /// URL of a forward's upstream. Any URL with the port of a listener of operators counts.
+    pub(crate) fn leads_to_operators(&self, target: &str) -> bool {
+        let to = self.upstream(target).unwrap_or(target);
+        let port = |url: &str| url.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        let mut listeners = self.endpoints.listeners.iter().filter(|it| it.service == "operator");
+        target == "operator"
+            || to == "service:operator"
+            || listeners.any(|it| it.url == to || port(to).is_some() && port(&it.url) == port(to))
     }
 
     /// Carries a connection of `group` to its end on an event loop.

@@ -322,7 +322,7 @@ fn connections_of_health_checks_are_logged_for_debugging_only() {
     drop(cut);
     server.wait_for_log(&["WARN", "the connection ended within its PROXY header"]);
     assert_eq!(server.terminate(), Some(0));
-    // The limit of this machine on file descriptors may be worth a warning.
+    // The limit of this machine on file descriptors may be worth a line.
     let loud = |line: &&String| {
         let is_loud = line.contains(" INFO ") || line.contains(" WARN ");
         is_loud && !line.contains("file descriptors")

@@ -184,21 +184,15 @@ fn with_files(files: u32, arguments: &[&str]) -> Server {
 #[test]
 fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
     let server = with_files(64, &[]);
-    server.wait_for_log(&[
-        "--max-connections 20000 needs up to 40",
-        "this process is 64",
-        "ulimit",
-    ]);
+    server.wait_for_log(&["needs up to 41024 file descriptors", "this process is 64: raise it"]);
     let mut first = connect(server.address("upper"));
     assert_eq!(round_trip(&mut first, b"a"), b"A");
 
     // The kernel completes connections that the server cannot accept.
     let mut crowd: Vec<_> = (0..100).map(|_| connect(server.address("upper"))).collect();
-    server.wait_for_metric("echogate_waiting_clients", |waiting| waiting > 0);
+    server.wait_for_log(&["cannot accept connections"]);
     for _ in 0..10 {
         assert_eq!(round_trip(&mut first, b"still served"), b"STILL SERVED");
-        assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
-        assert_eq!(http::get(server.address("http"), "/readyz").status, 200);
     }
 
     // The last client waits until others have ended.
@@ -210,6 +204,10 @@ fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
     last.set_nonblocking(false).unwrap();
     drop(crowd);
     assert_eq!(read_exactly(&mut last, 7), b"AT LAST");
+    server.wait_for_log(&["accepting connections again"]);
+
+    let warnings = server.log().iter().filter(|line| line.contains("cannot accept")).count();
+    assert!(warnings < 10, "{warnings} warnings: it is logged when it begins, not at each try");
     assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
 }
 
@@ -220,6 +218,7 @@ fn running_out_of_file_descriptors_fails_a_handshake_but_not_the_server() {
     let refused = loop {
         assert!(clients.len() < 48, "never out of files");
         let mut stream = connect(server.address("http"));
+        // The upstream connection may get the last file, or none is left to accept this client.
         stream.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
         let request = format!(
             "GET /ws HTTP/1.1\r\nHost: {}\r\n{}\r\n\r\n",
@@ -233,8 +232,7 @@ fn running_out_of_file_descriptors_fails_a_handshake_but_not_the_server() {
         }
     };
     if let Some(refused) = refused {
-        assert_eq!(refused.status, 503, "{refused:?}");
-        assert!(refused.text().contains("file descriptors are used up"), "{refused:?}");
+        assert_eq!(refused.status, 502, "{refused:?}");
     }
     // Accepted clients are served once the upstream connection of the last one is accepted.
     drop(clients.split_off(clients.len() / 2));

@@ -351,7 +351,7 @@ fn how_much_is_logged_is_a_level_or_an_error() {
     let mut stream = TcpStream::connect(server.address("http")).unwrap();
     handshake(&mut stream, &server, "/none", &[]);
     server.wait_for_log(&["refused: no such route: /none"]);
-    // The limit of this machine on file descriptors may be worth a warning.
+    // The limit of this machine on file descriptors may be worth a line.
     let is_expected = |line: &String| line.contains("refused") || line.contains("descriptors");
     assert!(server.log().iter().all(is_expected), "{:?}", server.log());
 }

@@ -58,7 +58,7 @@ pub struct Session {
     pairs: Pairs,
     /// The first row to which a new rule for pairing is not applied yet; `None` if it is to all.
     unpaired_from: Option<u64>,
-    /// Whether the rule has changed since the transcript was cleared.
+    /// Whether rows that were cleared are not paired by the present rule.
     cleared_is_unpaired: bool,
     /// Messages handed to the socket that it has not reported as sent.
     handed: VecDeque<Handed>,

@@ -11,7 +11,7 @@ pub(crate) enum Refusal {
     Policy,
     /// The request names no route of this server.
     NoRoute,
-    /// `--max-connections` is reached, or no file descriptors are left.
+    /// `--max-connections` is reached.
     MaxConnections,
     /// `--max-per-address` is reached.
     MaxPerAddress,

@@ -2,12 +2,10 @@
 //! holds a permit for as long as it exists. The limits may change meanwhile: permits that are held
 //! count towards the new limits, and none is revoked.
 //!
-//! - `descriptors`: the file descriptors that connections may take
 //! - `permit`: the permit of a connection; `reached`: the limit that refuses one
 //! - `http`: the limits on HTTP connections, whose permits can be revoked
 //! - `share`: permits for other costly resources, of which each address may hold a share
 
-mod descriptors;
 pub(crate) mod http;
 mod permit;
 mod reached;
@@ -24,31 +22,31 @@ use std::{
     },
 };
 
+use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use self::{
-    descriptors::{Descriptors, OF_CONNECTION},
-    http::{CountedBy, HttpLimits, HttpPermit},
-};
+use self::http::{CountedBy, HttpLimits, HttpPermit};
 pub(crate) use self::{
     permit::ConnectionPermit,
     reached::{LimitReached, counted_as},
 };
 
-/// The maximum number of established HTTP connections, not counting those upgraded to WebSocket; fewer
-/// where the process may not have so many file descriptors.
+/// The maximum number of established HTTP connections, not counting those upgraded to WebSocket.
 const HTTP_CONNECTIONS: usize = 1024;
 
-/// The same of HTTP connections whose first request has not arrived yet.
+/// The maximum number of HTTP connections whose first request has not arrived yet.
 const HTTP_SET_UPS: usize = 4096;
+
+/// The divisor of the process's limit on file descriptors that gives the maximum of
+/// [`HTTP_SET_UPS`] connections, where that is lower.
+const HTTP_SET_UPS_PART: usize = 4;
 
 /// The limits, and the permits that are held.
 #[derive(Debug)]
 pub(crate) struct Limits {
     /// The permits that are free, of all connections together.
     left: Semaphore,
-    descriptors: Descriptors,
     counts: Mutex<Counts>,
     /// The number of connections that wait for a permit.
     waiting: AtomicUsize,
@@ -81,12 +79,8 @@ impl Limits {
     /// Limits of `max` connections in all and `max_per_address` from one address. The default of
     /// the latter is 1000, without a limit on loopback addresses.
     pub(crate) fn new(max: u32, max_per_address: Option<u32>) -> Limits {
-        let descriptors = Descriptors::of_process();
-        let http = descriptors.of_http(HTTP_CONNECTIONS);
-        let http = HttpLimits::new(descriptors.of_http_set_ups(HTTP_SET_UPS, http), http);
         let limits = Limits {
             left: Semaphore::new(0),
-            descriptors,
             counts: Mutex::new(Counts {
                 max: 0,
                 excess: 0,
@@ -96,7 +90,7 @@ impl Limits {
                 per_route: HashMap::new(),
             }),
             waiting: AtomicUsize::new(0),
-            http: http.into(),
+            http: HttpLimits::new(http_set_ups(), HTTP_CONNECTIONS).into(),
         };
         limits.set(max, max_per_address);
         limits
@@ -105,7 +99,7 @@ impl Limits {
     /// Changes the limits. Connections that wait for a permit get one as far as the new limits
     /// allow it.
     pub(crate) fn set(&self, max: u32, max_per_address: Option<u32>) {
-        self.descriptors.check(max);
+        check_descriptors(max);
         let mut counts = self.counts.lock();
         counts.max_per_address = max_per_address.unwrap_or(1000);
         counts.loopback_is_limited = max_per_address.is_some();
@@ -133,19 +127,13 @@ impl Limits {
     /// Waits for a permit. It is not yet counted for an address
     /// ([`ConnectionPermit::for_address`]).
     pub(crate) async fn acquire(self: &Arc<Self>) -> ConnectionPermit {
-        let (descriptor, permit) =
-            match (self.descriptors.try_take(OF_CONNECTION), self.left.try_acquire()) {
-                (Ok(descriptor), Ok(permit)) => (descriptor, permit),
-                (descriptor, _) => {
-                    let _waiting = Waiting::new(&self.waiting);
-                    let descriptor = match descriptor {
-                        Ok(descriptor) => descriptor,
-                        Err(_) => self.descriptors.take().await,
-                    };
-                    (descriptor, self.left.acquire().await.expect("the semaphore is never closed"))
-                }
-            };
-        descriptor.forget();
+        let permit = match self.left.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let _waiting = Waiting::new(&self.waiting);
+                self.left.acquire().await.expect("the semaphore is never closed")
+            }
+        };
         permit.forget();
         ConnectionPermit::new(self)
     }
@@ -158,11 +146,6 @@ impl Limits {
     /// The address by which an HTTP connection is counted, and its limit.
     pub(crate) fn http_counted_by(&self, ip: Option<IpAddr>) -> Option<CountedBy> {
         ip.map(|ip| self.counts.lock().counted_by(ip))
-    }
-
-    /// The number of accepted connections of one listener that may wait for a permit, of `most` at most.
-    pub(crate) fn max_waiting(&self, most: usize) -> usize {
-        self.descriptors.of_waiting(most)
     }
 
     /// The limits, and the number of permits that are held.
@@ -193,14 +176,38 @@ impl Limits {
         let Ok(permit) = self.left.try_acquire() else {
             return Err(LimitReached::Server(self.counts.lock().max));
         };
-        self.descriptors.try_take(OF_CONNECTION)?.forget();
         permit.forget();
-        let permit = ConnectionPermit::new(self).for_address(ip)?;
+        let permit = ConnectionPermit::new(self);
+        let permit = permit.for_address(ip)?;
         match route {
             Some(route) => permit.for_route(route),
             None => Ok(permit),
         }
     }
+}
+
+/// The maximum number of HTTP connections whose first request has not arrived yet.
+fn http_set_ups() -> usize {
+    (max_descriptors() / HTTP_SET_UPS_PART).clamp(1, HTTP_SET_UPS)
+}
+
+/// Logs if `connections` may need more file descriptors than the process has: one for each client, one
+/// for its upstream, and those of HTTP.
+fn check_descriptors(connections: u32) {
+    let (needed, max) = (2 * connections as usize + HTTP_CONNECTIONS, max_descriptors());
+    if needed > max {
+        tracing::info!(
+            "--max-connections {connections} needs up to {needed} file descriptors, and the limit of \
+             this process is {max}: raise it (ulimit -n, or LimitNOFILE= of systemd), or lower \
+             --max-connections"
+        );
+    }
+}
+
+/// The limit on the file descriptors of the process.
+fn max_descriptors() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 impl Counts {

@@ -76,7 +76,7 @@ pub(crate) async fn forward(
     if upstream.has_frames() {
         entry.upstream_has_frames();
     }
-    context.observe(&entry, forward.target.record, |opened| Opened {
+    context.observe(&entry, forward.target.record, false, |opened| Opened {
         local: destination.map(|at| at.to_string()),
         upstream: Some(forward.target.upstream.to_string()),
         protocol,

@@ -236,7 +236,7 @@ fn bridge_upgraded(
             entry.upstream_has_frames();
         }
         let is_http2 = matches!(stream, ClientStream::Http2(_));
-        context.observe(&entry, route.target.record, |opened| {
+        context.observe(&entry, route.target.record, false, |opened| {
             let opened = heads.into_iter().fold(opened, |opened, heads| heads.describe(opened));
             let local = client.local.map(|at| at.to_string());
             Opened { local, upstream: Some(route.target.upstream.to_string()), ..opened }

@@ -8,7 +8,6 @@ use crate::{
     connections::{
         counters::Refusal,
         registry::{Entry, Peer},
-        tap::awaiting::is_private as is_private_target,
     },
     context::ServerContext,
 };
@@ -94,7 +93,7 @@ fn check_uncounted(
             _ => Err("Authorization: expected Bearer and the operators' token".to_owned()),
         };
     }
-    if matches!(action, Action::Tap(Some(entry)) if is_private(context, entry)) {
+    if matches!(action, Action::Tap(Some(entry)) if context.leads_to_operators(entry.target())) {
         return Err(format!(
             "operators present their token on this connection: {what} needs the token \
              (Authorization: Bearer TOKEN)"
@@ -116,15 +115,4 @@ fn check_uncounted(
         ));
     }
     Ok(())
-}
-
-/// Whether the operators' token passes on a connection.
-fn is_private(context: &ServerContext, entry: &Entry) -> bool {
-    is_private_target(entry.target(), upstream(context, entry.target()).as_deref())
-}
-
-/// The upstream of a route under the current configuration.
-pub(super) fn upstream(context: &ServerContext, target: &str) -> Option<String> {
-    let routes = &context.endpoints.routes;
-    routes.iter().find(|route| *route.path == *target).map(|route| route.upstream.clone())
 }

@@ -190,7 +190,7 @@ impl Observer {
         sides: Sides,
     ) -> Result<(), Refused> {
         entry.attach(&self.sink, sides, |opened| Opened {
-            upstream: access::upstream(context, &opened.target),
+            upstream: context.upstream(&opened.target).map(str::to_owned),
             ..opened
         })?;
         self.begins(entry.id());

@@ -31,7 +31,7 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// connection.
 const SHORTAGE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Accepted connections of a listener that wait for a permit, where file descriptors allow it. Further ones wait in the kernel.
+/// Accepted connections of a listener that wait for a permit. Further ones wait in the kernel.
 /// A connection of our own bridge, which needs no permit, may be among the latter.
 const MAX_WAITING: usize = 128;
 
@@ -66,7 +66,7 @@ pub(super) async fn accept(
 ) {
     let mut is_short = false;
     let mut logged: Option<Instant> = None;
-    let waiting = Arc::new(Semaphore::new(admission.max_waiting(MAX_WAITING)));
+    let waiting = Arc::new(Semaphore::new(MAX_WAITING));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

@@ -86,11 +86,6 @@ impl Admission {
         }
     }
 
-    /// The number of accepted connections that may wait for a permit, of `most` at most.
-    pub(super) fn max_waiting(&self, most: usize) -> usize {
-        self.snapshot().context.limits.max_waiting(most)
-    }
-
     /// The token that is cancelled when the server begins to shut down.
     pub(super) fn shutting_down(&self) -> CancellationToken {
         self.snapshot().context.shutting_down.clone()

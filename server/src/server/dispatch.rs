@@ -148,10 +148,12 @@ fn spawn_service(
     let info = ConnectionInfo { kind: service.kind, peer, target, gateway: None };
     // A hairpin has the idle timeout of its bridge, which ends it by the right Close.
     let idle = permit.as_ref().and(context.settings.idle_timeout);
+    let is_hairpin = permit.is_none();
     let entry = context.registry.enter(info, permit);
     let group = &context.services;
     let local = || stream.local_addr().ok().map(|at| at.to_string());
-    context.observe(&entry, service.record, |opened| Opened { local: local(), ..opened });
+    context
+        .observe(&entry, service.record, is_hairpin, |opened| Opened { local: local(), ..opened });
     let stream = TappedClient::new(stream, &entry, b"");
     let connection = connection::serve(stream, session, entry, idle, &group.drain);
     context.spawn_on_loop(group, connection);

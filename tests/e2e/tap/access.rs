@@ -128,6 +128,8 @@ fn the_next_connection_is_that_of_an_operator_for_operators_only() {
         &(|| drop(connect(server.address("operator")))) as &dyn Fn(),
         &|| drop(connect(server.address("forward"))),
         &|| drop(RawWs::connect(&server, "/o")),
+        // The default route, which leads to the listener.
+        &|| drop(RawWs::connect(&server, "/ws/operator")),
     ] {
         let mut operator = next(&[&bearer]);
         connect_operator();
@@ -135,8 +137,12 @@ fn the_next_connection_is_that_of_an_operator_for_operators_only() {
         assert!(opened.target.contains("operator") || opened.target == "/o", "{opened:?}");
         assert!(operator.rest().last().unwrap().starts_with("closed: "));
     }
-    drop(connect(server.address("upper")));
-    assert_eq!(anyone.opened().target, "upper");
+    let _operator = RawWs::connect(&server, "/ws/operator");
+    let id = id_of(&server, "/ws/operator");
+    assert_eq!(asked(connect(server.address("http")), id, &[]).status, 403);
+    // The connection of a client, not that of its route to the listener.
+    drop(RawWs::connect(&server, "/ws"));
+    assert_eq!(anyone.opened().target, "/ws");
     assert!(anyone.rest().last().unwrap().starts_with("closed: "));
 }
 

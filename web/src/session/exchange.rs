@@ -167,7 +167,7 @@ impl Session {
     /// Clears the transcript, until [`Self::restore`].
     pub fn clear(&mut self) {
         if !self.transcript.is_empty() {
-            self.cleared_is_unpaired = false;
+            self.cleared_is_unpaired = self.unpaired_from.is_some();
             self.transcript.clear();
         }
     }

@@ -9,10 +9,7 @@ use std::{
     },
 };
 
-use super::{
-    LimitReached, Limits, RouteLimit,
-    descriptors::{OF_CONNECTION, OF_RELAY},
-};
+use super::{LimitReached, Limits, RouteLimit};
 
 /// The permit of a connection, released when dropped.
 #[derive(Debug)]
@@ -24,7 +21,7 @@ pub(crate) struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// A permit that has been taken from `limits` with a file descriptor, not yet counted for an address or a route.
+    /// A permit that has been taken from `limits`, not yet counted for an address or a route.
     pub(super) fn new(limits: &Arc<Limits>) -> ConnectionPermit {
         ConnectionPermit { limits: limits.clone(), address: None, route: None }
     }
@@ -54,23 +51,21 @@ impl ConnectionPermit {
         Ok(self)
     }
 
-    /// Counts the permit on a route or a forward, and takes the file descriptors of a relay.
+    /// Counts the permit on a route or a forward.
     ///
     /// # Errors
     ///
-    /// When a limit is reached; the permit is released.
+    /// When its limit is reached; the permit is released.
     pub(crate) fn for_route(
         mut self,
         route: &RouteLimit,
     ) -> Result<ConnectionPermit, LimitReached> {
-        let descriptors = self.limits.descriptors.try_take(OF_RELAY - OF_CONNECTION)?;
         let RouteLimit { max, used } = route;
         let max = max.unwrap_or(u32::MAX);
         let more = |used| (used < max).then_some(used + 1);
         if used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
             return Err(LimitReached::Route(max));
         }
-        descriptors.forget();
         self.route = Some(used.clone());
         Ok(self)
     }
@@ -78,8 +73,6 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let is_relay = self.route.is_some();
-        self.limits.descriptors.release(if is_relay { OF_RELAY } else { OF_CONNECTION });
         let mut counts = self.limits.counts.lock();
         match counts.excess.checked_sub(1) {
             Some(fewer) => counts.excess = fewer,

@@ -12,8 +12,6 @@ use crate::connections::counters::Refusal;
 pub(crate) enum LimitReached {
     /// The maximum number of connections in all.
     Server(u32),
-    /// The file descriptors for connections, and the limit of the process.
-    Descriptors(usize),
     /// The address or IPv6 network, and its maximum number of connections.
     Address(IpAddr, u32),
     /// The maximum number of connections on the route.
@@ -25,9 +23,6 @@ impl fmt::Display for LimitReached {
         match self {
             LimitReached::Server(max) => {
                 write!(f, "the server is full: {max} connections (--max-connections)")
-            }
-            LimitReached::Descriptors(max) => {
-                write!(f, "the server is full: its {max} file descriptors are used up (ulimit -n)")
             }
             LimitReached::Address(ip, max) => {
                 let counted = if is_counted_by_network(ip) { "/64" } else { "" };
@@ -47,7 +42,7 @@ impl LimitReached {
     /// The counter of this refusal in `/metrics`.
     pub(crate) fn refusal(self) -> Refusal {
         match self {
-            LimitReached::Server(_) | LimitReached::Descriptors(_) => Refusal::MaxConnections,
+            LimitReached::Server(_) => Refusal::MaxConnections,
             LimitReached::Address(..) => Refusal::MaxPerAddress,
             LimitReached::Route(_) => Refusal::MaxPerRoute,
         }

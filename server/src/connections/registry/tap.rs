@@ -65,13 +65,16 @@ impl Entry {
         self.flags.fetch_or(UPSTREAM_HAS_FRAMES, Ordering::Relaxed);
     }
 
-    /// Begins the observation before the first byte: a history, if one is to be kept, `recorder`, and
-    /// with the history those who wait for the next connection. `describe` completes the description of the connection.
+    /// Begins the observation before the first byte: a history, if one is to be kept, `recorder`, and,
+    /// where there is a history, the observers that wait for the next connection. `describe` completes
+    /// the description of the connection; `is_shown` says whether these observers may see it, with the
+    /// operators' token or without.
     pub(crate) fn observe(
         &self,
         keeps_history: bool,
         recorder: Option<(&Sink, Sides)>,
         describe: impl FnOnce(Opened) -> Opened,
+        is_shown: impl Fn(bool) -> bool,
     ) {
         if !keeps_history && recorder.is_none() {
             return;
@@ -87,7 +90,7 @@ impl Entry {
             observers.attach(sink, sides, 0).ok();
         }
         if keeps_history {
-            self.registry.awaiting().attach_to(&mut observers);
+            self.registry.awaiting().attach_to(&mut observers, is_shown);
         }
         self.set_tap(&mut observed, observers.into());
         drop(observed);

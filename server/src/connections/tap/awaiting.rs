@@ -32,24 +32,17 @@ impl Awaiting {
         self.is_any.store(true, Ordering::Release);
     }
 
-    /// Attaches those that wait to a connection, before its first byte. One that the connection has no
-    /// room for, or that may not see it, waits for another one.
-    pub(crate) fn attach_to(&self, connection: &mut Observers) {
+    /// Attaches the waiting observers to a connection, before its first byte. An observer that the
+    /// connection has no room for, or that may not see it, waits for another one.
+    pub(crate) fn attach_to(&self, connection: &mut Observers, is_shown: impl Fn(bool) -> bool) {
         if !self.is_any.load(Ordering::Acquire) {
             return;
         }
         let mut observers = self.observers.lock();
         observers.retain(|AwaitingObserver { sink, sides, has_token }| {
-            let is_attached = (*has_token || !connection.is_private())
-                && connection.attach(sink, *sides, 0).is_ok();
+            let is_attached = is_shown(*has_token) && connection.attach(sink, *sides, 0).is_ok();
             !is_attached && !sink.is_closed()
         });
         self.is_any.store(!observers.is_empty(), Ordering::Release);
     }
-}
-
-/// Whether operators present their token on a connection to a target. The target of a forward is the
-/// URL of its upstream.
-pub(crate) fn is_private(target: &str, upstream: Option<&str>) -> bool {
-    target == "operator" || upstream.unwrap_or(target) == "service:operator"
 }

@@ -10,7 +10,6 @@ use thiserror::Error;
 
 use super::{
     Histories, Passed, Places, Sides,
-    awaiting::is_private,
     history::{History, payload},
     input, output,
     sink::{OVERHEAD, Sink},
@@ -104,11 +103,6 @@ impl Observers {
     /// Whether an observer does not know the position within the frames of a direction.
     pub(crate) fn await_position(&self) -> bool {
         self.sinks.iter().any(|attached| attached.unknown != Places::default())
-    }
-
-    /// Whether operators present their token on the connection.
-    pub(super) fn is_private(&self) -> bool {
-        is_private(&self.opened.target, self.opened.upstream.as_deref())
     }
 
     /// Adds an observer. It is sent the description of the connection, its history, and what

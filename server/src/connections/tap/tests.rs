@@ -61,7 +61,7 @@ fn texts(events: &[Event]) -> Vec<String> {
 fn an_observer_sees_the_history_and_then_what_passes_until_the_end() {
     let registry = Registry::default();
     let entry = enter(&registry, Kind::Tcp);
-    entry.observe(true, None, |opened| opened);
+    entry.observe(true, None, |opened| opened, |_| true);
     pass(&entry, TO_SERVER, b"before");
     pass(&entry, output(Side::Upstream), b"upstream");
     let (client, both) = (sink(10_000), sink(10_000));
@@ -85,7 +85,7 @@ fn an_observer_sees_the_history_and_then_what_passes_until_the_end() {
 fn a_connection_without_history_says_what_was_before_and_is_untapped_with_its_last_observer() {
     let registry = Registry::default();
     let entry = enter(&registry, Kind::Tcp);
-    entry.observe(false, None, |_| panic!("not described"));
+    entry.observe(false, None, |_| panic!("not described"), |_| true);
     assert!(!entry.is_tapped(Side::Client));
     entry.received().add(1000, 0);
     let sinks: Vec<_> = (0..8).map(|_| sink(1000)).collect();
@@ -104,7 +104,7 @@ fn frames_behind_lost_bytes_are_seen_again_once_their_position_is_known() {
     let registry = Registry::default();
     let entry = enter(&registry, Kind::WebSocket);
     let sink = sink(1000);
-    entry.observe(false, Some((&sink, Sides::Client)), |opened| opened);
+    entry.observe(false, Some((&sink, Sides::Client)), |opened| opened, |_| true);
     let [long, short] =
         [&[b'x'; 2000][..], b"seen"].map(|it| masked_frame(OpCode::Text, it, [1, 2, 3, 4]));
     pass(&entry, TO_SERVER, &short);
@@ -125,7 +125,12 @@ fn frames_behind_lost_bytes_are_seen_again_once_their_position_is_known() {
 fn the_registry_drops_the_history_of_a_connection_that_carries_much() {
     let registry = Registry::default();
     let entry = enter(&registry, Kind::Tcp);
-    entry.observe(true, None, |opened| Opened { protocol: Some("p".to_owned()), ..opened });
+    entry.observe(
+        true,
+        None,
+        |opened| Opened { protocol: Some("p".to_owned()), ..opened },
+        |_| true,
+    );
     while entry.is_tapped(Side::Client) {
         entry.received().add(2000, 0);
         pass(&entry, TO_SERVER, &[0; 2000]);
@@ -138,7 +143,7 @@ fn a_side_that_nobody_observes_costs_nothing() {
     let registry = Registry::default();
     let entry = enter(&registry, Kind::WebSocket);
     let (client, upstream) = (sink(1000), sink(1000));
-    entry.observe(false, Some((&client, Sides::Client)), |opened| opened);
+    entry.observe(false, Some((&client, Sides::Client)), |opened| opened, |_| true);
     assert!(entry.is_tapped(Side::Client) && !entry.is_tapped(Side::Upstream));
     attach(&entry, &upstream, Sides::Upstream).unwrap();
     entry.detach(&client);
@@ -150,7 +155,7 @@ fn connections_that_are_silent_give_up_their_histories_for_those_that_speak() {
     let registry = Registry::default();
     let slow = |_| {
         let entry = enter(&registry, Kind::Tcp);
-        entry.observe(true, None, |opened| opened);
+        entry.observe(true, None, |opened| opened, |_| true);
         pass(&entry, TO_SERVER, &[b'x'; 8 * 1024]);
         entry
     };
@@ -179,7 +184,7 @@ fn connections_that_are_silent_give_up_their_histories_for_those_that_speak() {
 fn observers_and_the_history_share_one_copy_of_the_payload() {
     let registry = Registry::default();
     let entry = enter(&registry, Kind::Tcp);
-    entry.observe(true, None, |opened| opened);
+    entry.observe(true, None, |opened| opened, |_| true);
     let payload = |sink: &Sink| {
         let records = std::iter::from_fn(|| sink.receive().now_or_never());
         let bytes = records.filter_map(|record| match record.event {

@@ -304,6 +304,10 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             && !self.only_empty_fragments
         {
             self.framer.expect_less(missing);
+            // What has been held back may be all that is owed now.
+            if let Some(reply) = &mut self.partial_reply {
+                reply.until = reply.until.map(|_| Instant::now());
+            }
         }
     }
 

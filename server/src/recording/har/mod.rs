@@ -163,7 +163,7 @@ impl HarEncoder {
                 directions: Default::default(),
             };
             if side == Side::Client {
-                self.open_bytes += socket.entries.current(time, side).len();
+                socket.entries.current(time, side, &mut self.open_bytes);
             }
             self.open.insert((connection, side), socket);
         }
@@ -182,7 +182,7 @@ impl HarEncoder {
         let (frames, assembler) = &mut directions[direction as usize];
         let start = entry::message_start(time, direction);
         let mut add = |message: Message<'_>| {
-            let entry = entries.current(time, side);
+            let entry = entries.current(time, side, &mut self.open_bytes);
             self.open_bytes += entry.add(time, &start, &message);
         };
         frames.decode(bytes, |part| match part {
@@ -202,8 +202,9 @@ impl HarEncoder {
     /// The entry for what is known of a side besides its messages. The upstream's side has one only
     /// if it has messages.
     fn described(&mut self, time: f64, key: (u64, Side)) -> Option<&mut Entry> {
-        let entries = &mut self.open.get_mut(&key)?.entries;
-        (key.1 == Side::Client || entries.count > 0).then(|| entries.current(time, key.1))
+        let (entries, open_bytes) = (&mut self.open.get_mut(&key)?.entries, &mut self.open_bytes);
+        let has_entry = key.1 == Side::Client || entries.count > 0;
+        has_entry.then(|| entries.current(time, key.1, open_bytes))
     }
 }
 
@@ -220,10 +221,12 @@ impl WebSocket {
 
 impl Entries {
     /// The present entry, which begins now if there is none.
-    fn current(&mut self, time: f64, side: Side) -> &mut Entry {
+    fn current(&mut self, time: f64, side: Side, open_bytes: &mut usize) -> &mut Entry {
         self.current.get_or_insert_with(|| {
             self.count += 1;
-            Entry::new(time, side, self.count)
+            let entry = Entry::new(time, side, self.count);
+            *open_bytes += entry.len();
+            entry
         })
     }
 }

@@ -64,7 +64,7 @@ impl FlowTable {
         let target = service.target.clone();
         let info = ConnectionInfo { kind: service.kind, peer: peer.clone(), target, gateway: None };
         let entry = self.registry.enter(info, None);
-        context.observe(&entry, service.record, |opened| opened);
+        context.observe(&entry, service.record, false, |opened| opened);
         Some(self.flows.entry(peer).insert_entry(Flow { entry, last: now }).into_mut())
     }
 
