@@ -128,8 +128,6 @@ fn the_next_connection_is_that_of_an_operator_for_operators_only() {
         &(|| drop(connect(server.address("operator")))) as &dyn Fn(),
         &|| drop(connect(server.address("forward"))),
         &|| drop(RawWs::connect(&server, "/o")),
-        // The default route, which leads to the listener.
-        &|| drop(RawWs::connect(&server, "/ws/operator")),
     ] {
         let mut operator = next(&[&bearer]);
         connect_operator();
@@ -137,12 +135,8 @@ fn the_next_connection_is_that_of_an_operator_for_operators_only() {
         assert!(opened.target.contains("operator") || opened.target == "/o", "{opened:?}");
         assert!(operator.rest().last().unwrap().starts_with("closed: "));
     }
-    let _operator = RawWs::connect(&server, "/ws/operator");
-    let id = id_of(&server, "/ws/operator");
-    assert_eq!(asked(connect(server.address("http")), id, &[]).status, 403);
-    // The connection of a client, not that of its route to the listener.
-    drop(RawWs::connect(&server, "/ws"));
-    assert_eq!(anyone.opened().target, "/ws");
+    drop(connect(server.address("upper")));
+    assert_eq!(anyone.opened().target, "upper");
     assert!(anyone.rest().last().unwrap().starts_with("closed: "));
 }
 
@@ -168,4 +162,16 @@ fn observers_are_limited_and_counted_until_they_leave() {
     drop(Observer::over(connect(server.address("http")), "next", "both", &[]));
     server.wait_for_metric("echogate_taps", |taps| taps == 0);
     Observer::new(&server, ids[8], "both").opened();
+}
+
+#[test]
+fn a_route_to_the_operators_listener_is_private_and_the_next_connection_is_that_of_a_client() {
+    let server = Server::start(ECHOGATE, &["--listen", "operator=tcp://127.0.0.1:0"]);
+    let mut anyone = Observer::over(connect(server.address("http")), "next", "both", &[]);
+    let _operator = RawWs::connect(&server, "/ws/operator");
+    let id = id_of(&server, "/ws/operator");
+    assert_eq!(asked(connect(server.address("http")), id, &[]).status, 403);
+    // Not the connection of its route to the listener, which is entered first.
+    drop(RawWs::connect(&server, "/ws"));
+    assert_eq!(anyone.opened().target, "/ws");
 }
