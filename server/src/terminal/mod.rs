@@ -1,4 +1,4 @@
-//! The terminal: a line editor with a prompt, and output above it. Without a prompt, [`print`] writes
+//! The terminal: a line editor with a prompt, and output above it. Without a prompt, [`print()`] writes
 //! to standard output; the server queues its own (`cli/stdout.rs`).
 //!
 //! - `editor`: the line editor, on its own thread
