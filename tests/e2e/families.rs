@@ -234,7 +234,7 @@ fn a_unix_peer_that_sends_and_never_reads_keeps_no_other_from_its_replies() {
         let large = vec![b'X'; 60_000];
         assert!(exchange(&large, large.len()) == large);
         server.wait_for_metric("echogate_datagrams_dropped_total", |now| now > dropped);
-        // One that has read is answered again.
+        // The peer is answered again when it has read.
         deaf.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         deaf.set_nonblocking(true).unwrap();
         while deaf.recv(&mut [0; 1]).is_ok() {}

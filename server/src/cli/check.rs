@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use clap::Args;
 use echogate_proto::endpoint::{Address, Endpoint};
 
-use super::{Error, logging, output_failed, serve::ServeArgs};
+use super::{Error, logging, printed, serve::ServeArgs};
 use crate::{
     config::{
         ANY_PATH, ActivatedNames, Bind, ListenAddr, RouteSpec, Settings, SideKind, is_reserved,
@@ -31,10 +31,10 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: CheckArgs) -> Result<(), Error> {
     logging::start(false).map_err(Error::Usage)?;
     let settings = args.serve.settings(&ActivatedNames::default()).map_err(Error::Usage)?;
-    print_to_reader(describe(&settings)).map_err(|e| output_failed(&e))?;
+    printed(print_to_reader(describe(&settings)))?;
     let Some(url) = args.url else { return Ok(()) };
     let answer = attempt(&settings, &url, args.origin.as_deref()).map_err(Error::Failed)?;
-    print_to_reader(format!("{answer}\n")).map(drop).map_err(|e| output_failed(&e))
+    printed(print_to_reader(format!("{answer}\n")))
 }
 
 /// The listeners, the routes and the forwards, one per line.

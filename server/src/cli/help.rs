@@ -4,7 +4,7 @@ use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Error, output_failed};
+use super::{Error, printed};
 use crate::{terminal::print_to_reader, text::suggest::suggestion};
 
 /// The environment of a server, beside its settings.
@@ -89,13 +89,12 @@ pub(super) fn print_manual(mut program: Command, name: Option<&str>) -> Result<(
     };
     let page = Man::new(command.clone()).source(concat!("echogate ", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
-    let printed = page.render(&mut text).and_then(|()| print_to_reader(&text));
-    printed.map(drop).map_err(|e| output_failed(&e))
+    printed(page.render(&mut text).and_then(|()| print_to_reader(&text)))
 }
 
 /// Prints the completion script for `shell`.
 pub(super) fn print_completions(mut program: Command, shell: Shell) -> Result<(), Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut program, "echogate", &mut script);
-    print_to_reader(&script).map(drop).map_err(|e| output_failed(&e))
+    printed(print_to_reader(&script))
 }

@@ -92,8 +92,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) if !e.use_stderr() => {
             // `--help` or `--version`.
-            let printed = has_reader(e.print()).map_err(|e| output_failed(&e));
-            return printed.map_or_else(fail, |_| ExitCode::SUCCESS);
+            return printed(has_reader(e.print())).map_or_else(fail, |()| ExitCode::SUCCESS);
         }
         Err(e) => return fail(Error::Usage(usage::one_line(e, &Cli::whole_command()))),
     };
@@ -130,8 +129,10 @@ fn fail(error: Error) -> ExitCode {
     ExitCode::from(status)
 }
 
-fn output_failed(error: &io::Error) -> Error {
-    Error::Failed(format!("standard output: {}", io_error::describe(error)))
+/// The result of a write to standard output; a reader that has ended is no failure.
+fn printed(written: io::Result<bool>) -> Result<(), Error> {
+    let failed = |error| Error::Failed(format!("standard output: {}", io_error::describe(&error)));
+    written.map(drop).map_err(failed)
 }
 
 /// Flushes standard output and the log when dropped, also after a panic.

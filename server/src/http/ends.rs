@@ -110,7 +110,7 @@ fn request(query: Option<&str>, entry: &Entry) -> Result<EndRequest, String> {
             ("reason", Some(value)) => reason = Some(close_reason(value)?),
             ("reset", None) => reset = true,
             other => {
-                let other = query::shown(other);
+                let other = query::as_written(other);
                 return Err(format!("\"{other}\": expected code=CODE, reason=TEXT or reset"));
             }
         }

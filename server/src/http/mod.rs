@@ -2,8 +2,7 @@
 //!
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
 //! - `events`: `/api/events`; `replicas`: the connections of all replicas; `tap`:
-//!   `/api/connections/ID/tap`; `metrics`: `/metrics`; `query`: the parameters of a
-//!   query
+//!   `/api/connections/ID/tap`; `metrics`: `/metrics`; `query`: the parameters of a query
 //! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`answer`]: what
 //!   reports it
 //! - [`assets`]: the files of the page; [`base_path`]: requests below `--base-path`

@@ -28,7 +28,7 @@ pub(super) fn parameters(query: Option<&str>) -> Result<Vec<(&str, Option<&str>)
 }
 
 /// A parameter as it stands in the query.
-pub(super) fn shown((name, value): (&str, Option<&str>)) -> String {
+pub(super) fn as_written((name, value): (&str, Option<&str>)) -> String {
     escape(&value.map_or_else(|| name.to_owned(), |value| format!("{name}={value}")))
 }
 

@@ -119,7 +119,7 @@ fn sides(query: Option<&str>) -> Result<Sides, String> {
             ("side", Some("upstream")) => Sides::Upstream,
             ("side", Some("both")) => Sides::Both,
             other => {
-                let other = query::shown(other);
+                let other = query::as_written(other);
                 return Err(format!(
                     "\"{other}\": expected side=client, side=upstream or side=both"
                 ));

@@ -2,8 +2,8 @@
 //!
 //! - [`listener`], [`datagram_socket`]: bound sockets of every family; [`connected_datagrams`]:
 //!   connected datagram sockets; [`datagram_upstream`]: one of them as an upstream; `packet_info`:
-//!   the local address of a datagram; `unread`: Unix
-//!   peers that do not read; [`socket_file`]: the files of Unix sockets; [`own_sockets`]:
+//!   the local address of a datagram; `unread`: peers
+//!   of Unix sockets that do not read; [`socket_file`]: the files of Unix sockets; [`own_sockets`]:
 //!   this server's datagram sockets; [`descriptors`]: descriptors passed between processes
 //! - [`stream`]: byte streams of clients and upstreams; [`tapped`]: transports whose bytes observers
 //!   see; [`tls`]; [`length_prefix`]: the records of a byte stream

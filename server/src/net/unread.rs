@@ -2,12 +2,14 @@
 //!
 //! The kernel charges a Unix datagram to the send buffer of its sender until the receiver has read it:
 //! a peer that reads nothing could hold all of the buffer of a server, which could then answer nobody.
-//! The kernel tells how many bytes are unread, but not whose they are. So while a good part of the buffer
-//! is unread, what is sent to each peer is counted, and when half of the buffer is unread, the peer that
-//! accounts for the growth is sent nothing until it has read: its count is closest to the growth. If the
-//! growth continues, the next one is excluded when half of what is left is unread, and the one before is
-//! sent datagrams again, once: it may have been the wrong one. One peer that does not read so leaves at least
-//! a quarter of the buffer to others, and two leave 1/16 unless the others are sent as much as they.
+//! The kernel reports how many bytes are unread, but not by which peer. So while a quarter of the buffer or
+//! more is unread, the bytes that are sent to each peer are counted, and when half of the buffer is unread,
+//! the peer whose count is closest to the growth is *excluded*: it is sent nothing until it has read. If the
+//! growth continues, a further peer is excluded when half of the rest is unread, and the peer before is
+//! admitted again, once, since it may have been the wrong one. Where one peer does not read, a quarter of the
+//! buffer is left to others; where two do not, 1/16 is left, unless the others are sent as much as they.
+//!
+//! It is a guess: while a peer holds half of the buffer, a peer that reads may be excluded in its place.
 
 use std::{collections::HashMap, io};
 
@@ -28,10 +30,11 @@ pub(crate) struct Unread(Mutex<State>);
 struct State {
     /// The size of the send buffer.
     capacity: usize,
-    /// The unread bytes at most: as the kernel told, and what was sent since.
+    /// The unread bytes at most: those that the kernel reported last, and those that were sent since.
     bound: usize,
-    /// The unread bytes at the start of the counts, and those at which a peer is excluded.
+    /// The unread bytes when the counts began.
     start: usize,
+    /// The unread bytes at which a peer is excluded.
     threshold: usize,
     counted: HashMap<UnixAddr, usize>,
     excluded: Vec<Excluded>,
@@ -43,7 +46,7 @@ struct Excluded {
     peer: UnixAddr,
     /// The unread bytes at the exclusion.
     at: usize,
-    /// Whether nothing is sent to the peer, and whether it was admitted again.
+    /// Whether nothing is sent to the peer; false once it is admitted again.
     is_active: bool,
     was_readmitted: bool,
 }
@@ -57,11 +60,11 @@ impl Unread {
         Unread(Mutex::new(State::new(capacity)))
     }
 
-    /// Has `send` send `len` bytes to a peer.
+    /// Calls `send`, which sends a datagram of `len` bytes, unless the peer is excluded.
     ///
     /// # Errors
     ///
-    /// Those of `send`, and `WouldBlock` for a peer that does not read.
+    /// The errors of `send`; `WouldBlock` for an excluded peer.
     pub(super) fn send(
         &self,
         socket: &tokio::net::UnixDatagram,
@@ -108,7 +111,7 @@ impl State {
         self.bound < self.capacity / 4
     }
 
-    /// Whether a peer is sent a datagram while `unread` bytes are unread.
+    /// Whether a peer is sent a datagram while `unread` bytes are unread. Excludes a peer at the threshold.
     fn admits(&mut self, to: &UnixAddr, unread: usize) -> bool {
         self.bound = unread;
         self.start = self.start.min(unread);
@@ -128,7 +131,7 @@ impl State {
         !self.excluded.iter().any(|excluded| excluded.is_active && excluded.peer == *to)
     }
 
-    /// Excludes a peer, and admits again those before it that were excluded once.
+    /// Excludes a peer, and admits each peer again that was excluded before it for the first time.
     fn exclude(&mut self, peer: UnixAddr, at: usize) {
         let mut was_readmitted = false;
         self.excluded.retain_mut(|excluded| {
@@ -166,7 +169,7 @@ mod system {
 
     sockopt_impl!(MemInfo, GetOnly, libc::SOL_SOCKET, libc::SO_MEMINFO, [u32; 4]);
 
-    /// The send buffer; none where the kernel does not tell: before Linux 4.12.
+    /// The send buffer; none where the kernel does not report it: before Linux 4.12.
     pub(super) fn send_buffer(socket: &impl AsFd) -> Option<SendBuffer> {
         // The numbers of linux/sock_diag.h.
         let [_, _, unread, size] = getsockopt(socket, MemInfo).ok()?;
@@ -221,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_does_not_read_is_sent_nothing_more_and_others_are_answered() {
-        // Datagrams to the one that reads for each to the one that does not, and their sizes.
+        // Datagrams to the peer that reads for each to the other one, and the sizes of both.
         for (ratio, size, deaf_size) in
             [(1, 2304, 768), (1, 768, 2304), (100, 2304, 768), (3, 61_696, 768), (2, 768, 61_696)]
         {
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_excluded_where_the_kernel_does_not_tell() {
+    fn nobody_is_excluded_where_the_kernel_reports_nothing() {
         let mut state = State::new(usize::MAX);
         assert!(state.is_low());
         assert!(state.admits(&UnixAddr::new("/run/x").unwrap(), 0));

@@ -158,7 +158,7 @@ fn observers_are_limited_and_counted_until_they_leave() {
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
     drop(observers);
     server.wait_for_metric("echogate_taps", |taps| taps == 0);
-    // Those who leave before the next connection opens leave nothing behind.
+    // Observers that leave before the next connection opens release their permits.
     drop(Observer::over(connect(server.address("http")), "next", "both", &[]));
     server.wait_for_metric("echogate_taps", |taps| taps == 0);
     Observer::new(&server, ids[8], "both").opened();

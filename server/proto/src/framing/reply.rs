@@ -104,9 +104,9 @@ impl Framer {
         self.left > 0 && (self.in_message || self.framing == Framing::Message)
     }
 
-    /// Records that `missing` bytes of the last frame will not come: the reply to the others is a part of a
-    /// message.
-    pub fn expect_less(&mut self, missing: u64) {
+    /// Shortens the reply that is expected to the last frame by `missing` bytes, which will not come: the
+    /// reply is a fragment without FIN, or none.
+    pub fn shorten_last(&mut self, missing: u64) {
         let has_begun = self.expected.frames == 1 && self.left > 0;
         let Some(Run { len, opcode, .. }) = self.expected.pop_last() else { return };
         let owed = if has_begun { self.left } else { len }.saturating_sub(missing);

@@ -157,7 +157,7 @@ fn a_frame_that_is_cut_off_is_owed_a_reply_to_what_has_come() {
     ] {
         let mut framer = Framer::new(Framing::Message);
         (0..=before).for_each(|_| framer.expect(OpCode::Binary, true, 3));
-        framer.expect_less(missing);
+        framer.shorten_last(missing);
         let input = &b"abcdefgh"[..(before + 1) * 3 - usize::try_from(missing).unwrap()];
         assert_eq!(part(&mut framer, input, &[]).unwrap(), replies, "{before} {missing}");
         assert_eq!(framer.expected(), 0);
@@ -167,7 +167,7 @@ fn a_frame_that_is_cut_off_is_owed_a_reply_to_what_has_come() {
         let mut framer = Framer::new(Framing::Message);
         framer.expect(OpCode::Text, true, 4);
         assert_eq!(part(&mut framer, b"ab", &[]).unwrap(), [0x01, 2, b'a', b'b']);
-        framer.expect_less(missing);
+        framer.shorten_last(missing);
         let sent = part(&mut framer, rest, &[]).unwrap();
         assert!(sent.is_empty() == rest.is_empty() && (sent.is_empty() || sent[0] == 0x00));
         assert_eq!(framer.expected(), 0);

@@ -61,7 +61,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// Handles a violation of the protocol by the peer.
     pub(super) fn ws_violated(&mut self, violation: Violation) {
-        self.expect_no_more();
+        self.cancel_unforwarded_reply();
         self.ws_violates(violation.close_code(), violation.to_string().into());
     }
 
@@ -83,7 +83,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// client is sent the replies: it may have ended its own side only.
     pub(super) fn ws_ended(&mut self) {
         self.ws_in = WsIn::Gone(Disconnect::WithoutClose);
-        self.expect_no_more();
+        self.cancel_unforwarded_reply();
         self.abort_stream();
         self.limit_ws(if self.counts_replies() { STALL } else { GRACE });
     }

@@ -297,14 +297,14 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
     }
 
-    /// Expects no reply to the part of a frame that has not been forwarded, when nothing more will be.
-    pub(super) fn expect_no_more(&mut self) {
+    /// Cancels the reply that is expected to the part of a frame that will not be forwarded any more.
+    pub(super) fn cancel_unforwarded_reply(&mut self) {
         if let Some(missing) = self.decoder.missing_payload()
             && self.is_answered()
             && !self.only_empty_fragments
         {
-            self.framer.expect_less(missing);
-            // What has been held back may be all that is owed now.
+            self.framer.shorten_last(missing);
+            // The bytes that are held back may be all of the reply now.
             if let Some(reply) = &mut self.partial_reply {
                 reply.until = reply.until.map(|_| Instant::now());
             }

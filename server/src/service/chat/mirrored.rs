@@ -32,7 +32,7 @@ struct Origin<'a> {
     numbers: &'a mut OperatorNumbers,
     /// The guard that every event for operators keeps.
     guard: &'a Arc<UntakenGuard>,
-    /// The open conversations of other replicas.
+    /// The number of open conversations of other replicas.
     mirrored: usize,
 }
 

@@ -52,12 +52,13 @@ impl App {
             let focused = browser::focused();
             let in_bar = [id::TOGGLE, id::ENDPOINT, id::PROTOCOL].contains(&&*focused);
             let left = connection.focus_left.take();
-            if at != *chosen {
-                // The focus is in the parts of another connection.
-            } else if opened && in_bar {
+            // The parts of the page that have the focus are those of the chosen connection.
+            let is_chosen = at == *chosen;
+            if opened && is_chosen && in_bar {
                 browser::focus(id::MESSAGE);
                 connection.focus_left = Some(focused);
             } else if let Some(left) = left
+                && is_chosen
                 && focused == id::MESSAGE
                 && connection.compose.draft.text.is_empty()
                 && connection.session.transcript().ends_with_refusal()
