@@ -195,6 +195,23 @@ fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
         assert_eq!(round_trip(&mut first, b"still served"), b"STILL SERVED");
     }
 
+    // The reserve answers HTTP, and carries no connection that would keep a descriptor of it.
+    let at = server.address("http");
+    for _ in 0..20 {
+        assert_eq!(http::get(at, "/healthz").status, 200);
+        assert_eq!(http::get(at, "/readyz").status, 200);
+    }
+    for path in ["/ws", "/ws/echo"] {
+        let (_, refused) = handshake(&server, path);
+        assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+        assert_eq!(
+            refused.text(),
+            "all 64 file descriptors of the server are in use (ulimit -n)\n"
+        );
+    }
+    assert_eq!(http::get(at, "/api/events").status, 503);
+    assert_eq!(server.metric("echogate_refused_total{reason=\"descriptors\"}"), 3);
+
     // The last client waits until others have ended.
     let mut last = crowd.pop().unwrap();
     last.write_all(b"at last").unwrap();
@@ -213,28 +230,18 @@ fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
 
 #[test]
 fn running_out_of_file_descriptors_fails_a_handshake_but_not_the_server() {
-    let server = with_files(48, &[]);
+    let server = with_files(64, &[]);
     let mut clients = Vec::new();
     let refused = loop {
-        assert!(clients.len() < 48, "never out of files");
-        let mut stream = connect(server.address("http"));
-        // The upstream connection may get the last file, or none is left to accept this client.
-        stream.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
-        let request = format!(
-            "GET /ws HTTP/1.1\r\nHost: {}\r\n{}\r\n\r\n",
-            server.address("http"),
-            ws::UPGRADE.join("\r\n")
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        match http::Response::read(&mut stream) {
-            Ok(response) if response.status == 101 => clients.push(RawWs { stream }),
-            other => break other.ok(),
+        assert!(clients.len() < 64, "never out of files");
+        let (stream, response) = handshake(&server, "/ws");
+        match response.status {
+            101 => clients.push(RawWs { stream }),
+            _ => break response,
         }
     };
-    if let Some(refused) = refused {
-        assert_eq!(refused.status, 502, "{refused:?}");
-    }
-    // Accepted clients are served once the upstream connection of the last one is accepted.
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    // The bridge whose hairpin waits to be accepted is served once others have ended.
     drop(clients.split_off(clients.len() / 2));
     for client in &mut clients {
         assert_eq!(client.exchange(b"in"), b"IN");
@@ -242,6 +249,20 @@ fn running_out_of_file_descriptors_fails_a_handshake_but_not_the_server() {
     server.wait_for_connections(|all| all.len() == 2 * clients.len());
     let mut new = RawWs::connect(&server, "/ws");
     assert_eq!(new.exchange(b"new"), b"NEW");
+}
+
+#[test]
+fn idle_http_connections_do_not_take_all_file_descriptors() {
+    let server = with_files(64, &[]);
+    let at = server.address("http");
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {at}\r\n\r\n");
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        let mut stream = connect(at);
+        stream.write_all(request.as_bytes()).unwrap();
+        assert_eq!(http::Response::read(&mut stream).unwrap().status, 200);
+        idle.push(stream);
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::{
         ANY_PATH, ActivatedNames, ConfigLayer, ForwardSpec, HttpAddress, LogFormat, RouteSpec,
         Settings, Sources,
     },
+    connections::limits::descriptors,
     console::ConsoleOperator,
     net::tls,
     server::{ActivatedSockets, Server, ServiceManager},
@@ -124,6 +125,7 @@ pub(super) fn run(command: Command) -> Result<(), Error> {
     }
     stdout::start().map_err(Error::Failed)?;
     runtime::raise_file_limit();
+    descriptors::keep_reserve();
     let runtime = runtime::start().map_err(Error::Failed)?;
     let served = runtime.block_on(serve(settings, activated, names, console_log));
     // Does not wait for tasks that missed the shutdown deadline.

@@ -19,6 +19,8 @@ pub(crate) enum Refusal {
     MaxPerRoute,
     /// A limit on HTTP connections, or on answers of the API, is reached.
     MaxHttp,
+    /// All file descriptors of the process are in use.
+    NoDescriptors,
     UpstreamRefused,
     /// The upstream did not accept the connection within `--dial-timeout`.
     UpstreamTimeout,
@@ -36,13 +38,14 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// All reasons in their order, with the values of the label `reason` in `/metrics`.
-    const ALL: [(Refusal, &str); 13] = [
+    const ALL: [(Refusal, &str); 14] = [
         (Refusal::Policy, "policy"),
         (Refusal::NoRoute, "route"),
         (Refusal::MaxConnections, "full"),
         (Refusal::MaxPerAddress, "address"),
         (Refusal::MaxPerRoute, "route_full"),
         (Refusal::MaxHttp, "http_full"),
+        (Refusal::NoDescriptors, "descriptors"),
         (Refusal::UpstreamRefused, "upstream_refused"),
         (Refusal::UpstreamTimeout, "upstream_timeout"),
         (Refusal::UpstreamUnresolved, "unresolved"),

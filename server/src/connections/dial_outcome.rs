@@ -21,13 +21,15 @@ pub(crate) enum DialOutcome {
     Rejected,
     /// The proxy in between refused the connection or could not be used.
     Proxy,
+    /// All file descriptors of this process are in use.
+    NoDescriptors,
     /// The client went away before the dial had ended.
     Cancelled,
 }
 
 impl DialOutcome {
     /// All outcomes in their order, with the values of the label `outcome` in `/metrics`.
-    pub(crate) const ALL: [(DialOutcome, &str); 10] = [
+    pub(crate) const ALL: [(DialOutcome, &str); 11] = [
         (DialOutcome::Connected, "ok"),
         (DialOutcome::Refused, "refused"),
         (DialOutcome::TimedOut, "timeout"),
@@ -37,6 +39,7 @@ impl DialOutcome {
         (DialOutcome::Handshake, "handshake"),
         (DialOutcome::Rejected, "rejected"),
         (DialOutcome::Proxy, "proxy"),
+        (DialOutcome::NoDescriptors, "descriptors"),
         (DialOutcome::Cancelled, "cancelled"),
     ];
 
@@ -49,6 +52,7 @@ impl DialOutcome {
             DialOutcome::Refused | DialOutcome::Rejected => Refusal::UpstreamRefused,
             DialOutcome::TimedOut => Refusal::UpstreamTimeout,
             DialOutcome::Unresolved => Refusal::UpstreamUnresolved,
+            DialOutcome::NoDescriptors => Refusal::NoDescriptors,
             _ => Refusal::UpstreamFailed,
         }
     }

@@ -3,9 +3,11 @@
 //! count towards the new limits, and none is revoked.
 //!
 //! - `permit`: the permit of a connection; `reached`: the limit that refuses one
+//! - `descriptors`: the file descriptors of the process, and the reserve for HTTP connections
 //! - `http`: the limits on HTTP connections, whose permits can be revoked
 //! - `share`: permits for other costly resources, of which each address may hold a share
 
+pub(crate) mod descriptors;
 pub(crate) mod http;
 mod permit;
 mod reached;
@@ -22,14 +24,13 @@ use std::{
     },
 };
 
-use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use self::http::{CountedBy, HttpLimits, HttpPermit};
 pub(crate) use self::{
     permit::ConnectionPermit,
-    reached::{LimitReached, counted_as},
+    reached::{LimitReached, RETRY_AFTER, counted_as},
 };
 
 /// The maximum number of established HTTP connections, not counting those upgraded to WebSocket.
@@ -139,8 +140,9 @@ impl Limits {
     }
 
     /// The permit of an HTTP connection, counted by its client's address if there is one.
-    pub(crate) fn http(&self, ip: Option<IpAddr>) -> Arc<HttpPermit> {
-        self.http.admit(self.http_counted_by(ip))
+    /// `is_in_reserve`: its descriptor is one of the reserve.
+    pub(crate) fn http(&self, ip: Option<IpAddr>, is_in_reserve: bool) -> Arc<HttpPermit> {
+        self.http.admit(self.http_counted_by(ip), is_in_reserve)
     }
 
     /// The address by which an HTTP connection is counted, and its limit.
@@ -188,13 +190,13 @@ impl Limits {
 
 /// The maximum number of HTTP connections whose first request has not arrived yet.
 fn http_set_ups() -> usize {
-    (max_descriptors() / HTTP_SET_UPS_PART).clamp(1, HTTP_SET_UPS)
+    (descriptors::max() / HTTP_SET_UPS_PART).clamp(1, HTTP_SET_UPS)
 }
 
 /// Logs if `connections` may need more file descriptors than the process has: one for each client, one
 /// for its upstream, and those of HTTP.
 fn check_descriptors(connections: u32) {
-    let (needed, max) = (2 * connections as usize + HTTP_CONNECTIONS, max_descriptors());
+    let (needed, max) = (2 * connections as usize + HTTP_CONNECTIONS, descriptors::max());
     if needed > max {
         tracing::info!(
             "--max-connections {connections} needs up to {needed} file descriptors, and the limit of \
@@ -202,12 +204,6 @@ fn check_descriptors(connections: u32) {
              --max-connections"
         );
     }
-}
-
-/// The limit on the file descriptors of the process.
-fn max_descriptors() -> usize {
-    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 impl Counts {

@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     config::WebSocketSpec,
-    connections::{counters::Counters, dial_outcome::DialOutcome, registry::Peer},
+    connections::{
+        counters::Counters, dial_outcome::DialOutcome, limits::descriptors::outside_reserve,
+        registry::Peer,
+    },
     context::ServerContext,
     gateway::in_memory::InMemoryStream,
     net::{
@@ -96,7 +99,7 @@ impl Upstream {
             Upstream::Tls(to, trust) => limit.tls(to, trust, &prelude).await?,
             Upstream::Unix(path) => {
                 let dialling = async {
-                    let mut stream = UnixStream::connect(path).await?;
+                    let mut stream = outside_reserve(UnixStream::connect(path).await?)?;
                     stream.write_all(&prelude).await?;
                     Ok(stream)
                 };

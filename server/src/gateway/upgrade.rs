@@ -140,7 +140,7 @@ async fn admit(
         return Err(Refused::new(status, CloseCode::POLICY, reason.to_owned(), Refusal::Loop));
     }
     let connection_permit = context.limits.enter(client.peer.ip(), Some(&target.limit))?;
-    let exemption = permit.exempt();
+    let exemption = permit.exempt()?;
     let prelude = target.proxy.map(|version| version.header(client.proxied_addresses()));
     let headers = match &target.upstream {
         Upstream::WebSocket(spec, _) => passed_headers(context, path, &spec.pass, headers),

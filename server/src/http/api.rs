@@ -22,10 +22,10 @@ use super::{
     access,
     ends::{close, drain},
     events::events,
+    limits::TooMany,
     metrics::metrics,
     query, replicas,
     tap::tap,
-    too_many::too_many,
 };
 use crate::{
     cluster::ClusterState,
@@ -158,10 +158,8 @@ async fn connections(
     RawQuery(query): RawQuery,
 ) -> Response {
     let Some(share) = context.listings.take(client.peer.ip()) else {
-        return too_many(
-            &context,
-            "too many answers to /api/connections under way (64, and 16 to one address)\n",
-        );
+        let reason = "too many answers to /api/connections under way (64, and 16 to one address)";
+        return TooMany::new(reason).response(&context);
     };
     match replicas::is_asked_for(query.as_deref()) {
         Ok(true) => return replicas::list(&context).await,

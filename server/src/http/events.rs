@@ -16,18 +16,12 @@ use futures_util::stream;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
+    limits::StreamPermit,
     query,
     replicas::{self, ClusterReporter},
-    too_many::too_many,
 };
 use crate::{
-    connections::limits::{
-        ConnectionPermit,
-        http::{Exemption, HttpPermit},
-        share::Share,
-    },
-    context::ServerContext,
-    gateway::Client,
+    connections::limits::http::HttpPermit, context::ServerContext, gateway::Client,
     runtime::drain::ShutdownWatch,
 };
 
@@ -51,23 +45,18 @@ pub(super) async fn events(
         Ok(is_cluster) => is_cluster,
         Err(reason) => return query::bad_request(&reason),
     };
-    let connection_permit = context.limits.enter(client.peer.ip(), None);
-    let (Ok(connection_permit), Some(share)) =
-        (connection_permit, context.subscribers.take(client.peer.ip()))
-    else {
-        return too_many(
-            &context,
-            "too many subscribers of /api/events (64, and 16 of one address)\n",
-        );
+    let too_many = "too many subscribers of /api/events (64, and 16 of one address)";
+    let shares = &context.subscribers;
+    let stream_permit = match StreamPermit::take(&context, &client, &permit, shares, too_many) {
+        Ok(stream_permit) => stream_permit,
+        Err(limit) => return limit.response(&context),
     };
     let mut ticks = interval(REPORT_INTERVAL);
     // A slow subscriber gets fewer events, not all the missed ones.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let subscriber = Subscriber {
         reporter: ClusterReporter::new(&context, is_cluster),
-        _permit: connection_permit,
-        _share: share,
-        _exemption: permit.exempt(),
+        _permit: stream_permit,
         ticks,
         drain: context.http.drain.watch(),
     };
@@ -82,9 +71,7 @@ pub(super) async fn events(
 /// A subscriber to the changes since the last event.
 struct Subscriber {
     reporter: ClusterReporter,
-    _permit: ConnectionPermit,
-    _share: Share,
-    _exemption: Exemption,
+    _permit: StreamPermit,
     ticks: Interval,
     drain: ShutdownWatch,
 }

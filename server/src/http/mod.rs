@@ -2,7 +2,8 @@
 //!
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
 //! - `events`: `/api/events`; `replicas`: the connections of all replicas; `tap`:
-//!   `/api/connections/ID/tap`; `metrics`: `/metrics`; `query`: the parameters of a query
+//!   `/api/connections/ID/tap`; `metrics`: `/metrics`; `query`: the parameters of a query; `limits`: the
+//!   limits on clients of the API
 //! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`answer`]: what
 //!   reports it
 //! - [`assets`]: the files of the page; [`base_path`]: requests below `--base-path`
@@ -15,12 +16,12 @@ mod base_path;
 mod connection;
 mod ends;
 mod events;
+mod limits;
 mod metrics;
 mod query;
 mod replicas;
 mod stream;
 mod tap;
-mod too_many;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 

@@ -19,17 +19,13 @@ use futures_util::stream;
 use super::{
     access::{self, Action},
     events::NO_BUFFERING,
+    limits::{StreamPermit, TooMany},
     query,
     replicas::no_connection,
-    too_many::too_many,
 };
 use crate::{
     connections::{
-        limits::{
-            ConnectionPermit,
-            http::{Exemption, HttpPermit},
-            share::Share,
-        },
+        limits::http::HttpPermit,
         registry::{Entry, Peer, Registry},
         tap::{Attach, AwaitingObserver, Sides, Sink},
     },
@@ -75,37 +71,42 @@ pub(super) async fn tap(
         Ok(sides) => sides,
         Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
     };
-    let observer =
-        Observer::new(&context, client.peer.clone(), &permit).and_then(|mut observer| {
-            match entry {
-                Some(entry) => observer.attach(&context, &entry, sides)?,
-                None if id == NEXT => {
-                    let (sink, has_token) =
-                        (observer.sink.clone(), headers.contains_key(header::AUTHORIZATION));
-                    context.registry.awaiting().add(AwaitingObserver { sink, sides, has_token });
-                }
-                None => return Err(Refused::NoConnection),
+    let observer = Observer::new(&context, &client, &permit).and_then(|mut observer| {
+        match entry {
+            Some(entry) => observer.attach(&context, &entry, sides)?,
+            None if id == NEXT => {
+                let (sink, has_token) =
+                    (observer.sink.clone(), headers.contains_key(header::AUTHORIZATION));
+                context.registry.awaiting().add(AwaitingObserver { sink, sides, has_token });
             }
-            Ok(observer)
-        });
+            None => return Err(Refused::NoConnection),
+        }
+        Ok(observer)
+    });
     match observer {
         Ok(observer) => observer.into_response(),
         Err(Refused::NoConnection) => refuse(StatusCode::NOT_FOUND, no_connection(&context, &id)),
-        Err(Refused::TooMany(reason)) => too_many(&context, reason),
+        Err(Refused::TooMany(limit)) => limit.response(&context),
     }
 }
 
 /// The refusal of an observer that has access.
 enum Refused {
     NoConnection,
-    TooMany(String),
+    TooMany(TooMany),
+}
+
+impl From<TooMany> for Refused {
+    fn from(limit: TooMany) -> Refused {
+        Refused::TooMany(limit)
+    }
 }
 
 impl From<Attach> for Refused {
     fn from(refused: Attach) -> Refused {
         match refused {
             Attach::Ended => Refused::NoConnection,
-            Attach::TooMany | Attach::NoRoom => Refused::TooMany(format!("{refused}\n")),
+            Attach::TooMany | Attach::NoRoom => TooMany::new(refused.to_string()).into(),
         }
     }
 }
@@ -145,40 +146,31 @@ struct Observer {
     decoded: VecDeque<Record>,
     lost: u64,
     has_ended: bool,
-    _permit: ConnectionPermit,
-    _share: Share,
-    _exemption: Exemption,
+    _permit: StreamPermit,
 }
 
 impl Observer {
     /// An observer of no connection so far, if the limits allow it.
     fn new(
         context: &ServerContext,
-        peer: Peer,
+        client: &Client,
         permit: &Arc<HttpPermit>,
     ) -> Result<Observer, Refused> {
-        let connection_permit = context.limits.enter(peer.ip(), None);
-        let (Ok(connection_permit), Some(share)) =
-            (connection_permit, context.taps.take(peer.ip()))
-        else {
-            let reason = "too many observers of connections (64, and 16 of one address)\n";
-            return Err(Refused::TooMany(reason.to_owned()));
-        };
+        let too_many = "too many observers of connections (64, and 16 of one address)";
+        let stream_permit = StreamPermit::take(context, client, permit, &context.taps, too_many)?;
         Ok(Observer {
             registry: context.registry.clone(),
             connection: None,
             drain: context.http.drain.watch(),
             sink: Sink::new(MAX_QUEUE, context.tap_budget.clone()),
-            peer,
+            peer: client.peer.clone(),
             since: Instant::now(),
             decoder: RecordDecoder::default(),
             undecoded: None,
             decoded: VecDeque::new(),
             lost: 0,
             has_ended: false,
-            _permit: connection_permit,
-            _share: share,
-            _exemption: permit.exempt(),
+            _permit: stream_permit,
         })
     }
 

@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use super::{happy_eyeballs::of_source, socket_file::SocketFile};
+use crate::connections::limits::descriptors::outside_reserve;
 
 /// The largest payload of a UDP datagram over IPv4, in bytes: 65,535 less both headers.
 pub(crate) const MAX_UDP: usize = 65_507;
@@ -53,6 +54,7 @@ impl ConnectedSocket {
     pub(crate) fn unix(path: &UnixPath) -> io::Result<ConnectedSocket> {
         let name = RandomState::new().hash_one(path);
         let (socket, file) = bind_temporary(&format!("echogate-{name:016x}"))?;
+        let socket = outside_reserve(socket)?;
         socket.connect(path)?;
         socket.set_nonblocking(true)?;
         Ok(ConnectedSocket::Unix { socket: UnixDatagram::from_std(socket)?, _file: file })
@@ -148,6 +150,7 @@ impl Udp {
             Some(source) => UdpSocket::bind(source).await.map_err(|e| of_source(source, &e))?,
             None => UdpSocket::bind((unspecified, 0)).await?,
         };
+        let socket = outside_reserve(socket)?;
         socket.connect(peer).await?;
         Ok(Udp::new(socket))
     }

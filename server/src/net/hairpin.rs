@@ -17,6 +17,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
 use super::canonical;
+use crate::connections::limits::descriptors::outside_reserve;
 
 /// The hairpins that no listener has accepted yet. An entry whose listener is closed in the
 /// meantime stays; their number is bounded by the ports of the machine. Clones share the table.
@@ -45,7 +46,7 @@ impl Hairpins {
     ///
     /// The errors of socket(2) and connect(2).
     pub(crate) async fn connect(&self, to: SocketAddr, hairpin: Hairpin) -> io::Result<TcpStream> {
-        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+        let socket = outside_reserve(Socket::new(Domain::for_address(to), Type::STREAM, None)?)?;
         socket.set_nonblocking(true)?;
         let entry = {
             // Locked across connect(2): `take` must not look the hairpin up before it is inserted.

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::resolve::{self, ResolveError};
-use crate::text::io_error::describe;
+use crate::{connections::limits::descriptors::outside_reserve, text::io_error::describe};
 
 /// The time between the start of an attempt and the start of the next one beside it (RFC 8305
 /// section 5, "Connection Attempt Delay").
@@ -81,10 +81,7 @@ impl ConnectOptions {
 
     async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
         tracing::debug!("trying {address}");
-        let connected = match self.source {
-            None => TcpStream::connect(address).await,
-            Some(source) => connect_from(source, address).await,
-        };
+        let connected = connect_from(self.source, address).await;
         match &connected {
             Ok(stream) => match stream.local_addr() {
                 Ok(local) => tracing::debug!("connected to {address} from {local}"),
@@ -96,11 +93,14 @@ impl ConnectOptions {
     }
 }
 
-async fn connect_from(source: SocketAddr, address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // Connections of the same port that linger in TIME_WAIT do not block it.
-    socket.set_reuseaddr(true)?;
-    socket.bind(source).map_err(|error| of_source(source, &error))?;
+async fn connect_from(source: Option<SocketAddr>, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = outside_reserve(socket)?;
+    if let Some(source) = source {
+        // Connections of the same port that linger in TIME_WAIT do not block it.
+        socket.set_reuseaddr(true)?;
+        socket.bind(source).map_err(|error| of_source(source, &error))?;
+    }
     socket.connect(address).await
 }
 

@@ -1,6 +1,11 @@
 //! Streams of bytes over sockets, with TLS or without.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
 
 use echogate_event_loop::{InFlight, StreamSocket};
 use echogate_proto::ws::scanner::FrameScanner;
@@ -10,6 +15,7 @@ use tokio::{
 };
 
 use super::tls::Tls;
+use crate::connections::limits::descriptors::{self, outside_reserve};
 
 /// Bytes that the kernel accepts for a client beyond those that it can send at once. With the
 /// default limit, 4 MiB and more, a slow reader would seem to be stalled, and a Ping would reach
@@ -265,6 +271,36 @@ impl Stream {
         if let Stream::Plain(StreamSocket::Tcp(stream)) = self {
             socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT).ok();
         }
+    }
+
+    /// Whether the number of a plain socket is in the reserve of descriptors. False on an event loop,
+    /// which sockets do not enter from there.
+    pub(crate) fn is_in_reserve(&self) -> bool {
+        match self.socket() {
+            StreamSocket::Tcp(stream) => descriptors::is_in_reserve(stream),
+            StreamSocket::Unix(stream) => descriptors::is_in_reserve(stream),
+            StreamSocket::OnLoop(_) | StreamSocket::Failed => false,
+        }
+    }
+
+    /// Moves a plain socket out of the reserve of descriptors.
+    ///
+    /// # Errors
+    ///
+    /// When no number below the reserve is free, or the runtime cannot register the socket; the
+    /// socket stays as it is.
+    pub(crate) fn leave_reserve(&mut self) -> io::Result<()> {
+        let duplicate = |socket: BorrowedFd<'_>| outside_reserve(socket.try_clone_to_owned()?);
+        match self {
+            Stream::Plain(StreamSocket::Tcp(stream)) => {
+                *stream = TcpStream::from_std(duplicate(stream.as_fd())?.into())?;
+            }
+            Stream::Plain(StreamSocket::Unix(stream)) => {
+                *stream = UnixStream::from_std(duplicate(stream.as_fd())?.into())?;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn socket(&self) -> &StreamSocket {

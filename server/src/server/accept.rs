@@ -1,6 +1,6 @@
 //! The accept loop of a listener: accept, admit, read the PROXY header, dispatch.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::{
@@ -15,7 +15,7 @@ use super::{
     dispatch,
 };
 use crate::{
-    connections::{counters::Refusal, registry::Peer},
+    connections::{counters::Refusal, limits::LimitReached, registry::Peer},
     net::{
         listener::{Listener, belongs_to_connection},
         proxy_protocol,
@@ -55,7 +55,8 @@ const FINAL_ACCEPTS_BATCH: usize = 64;
 /// would hold a permit that another listener needs, and hairpins need none.
 ///
 /// No error ends the loop: an error that belongs to a connection is skipped; a shortage of file
-/// descriptors or memory is logged and waited out. Closing a listener resets the connections in
+/// descriptors or memory is logged and waited out. A connection in the reserve of descriptors that
+/// may not use it waits too, and none is accepted meanwhile. Closing a listener resets the connections in
 /// its backlog, so those that the kernel has accepted are still accepted, unless they are left to
 /// another process. In `tasks` are connections that wait for a permit or for a PROXY header.
 pub(super) async fn accept(
@@ -64,8 +65,7 @@ pub(super) async fn accept(
     reception: Reception,
     tasks: TaskTracker,
 ) {
-    let mut is_short = false;
-    let mut logged: Option<Instant> = None;
+    let mut shortage = Shortage::default();
     let waiting = Arc::new(Semaphore::new(MAX_WAITING));
     loop {
         let accepted = tokio::select! {
@@ -73,10 +73,16 @@ pub(super) async fn accept(
             () = reception.stopped() => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                if std::mem::take(&mut is_short) {
-                    tracing::info!("accepting connections again");
+            Ok((mut stream, peer)) => {
+                if stream.is_in_reserve() && !admission.may_use_reserve() {
+                    shortage.begins(&LimitReached::Descriptors);
+                    tokio::select! {
+                        () = leave_reserve(&mut stream) => {}
+                        // It is served all the same: it will not hold the descriptor for long.
+                        () = reception.stopped() => {}
+                    }
                 }
+                shortage.ends();
                 let mut admitted = Box::pin(admission.admit(&stream, &peer));
                 if let Some(admitted) = (&mut admitted).now_or_never() {
                     read_proxy_header_and_dispatch(stream, peer, admitted, &tasks);
@@ -95,10 +101,7 @@ pub(super) async fn accept(
             }
             Err(e) if belongs_to_connection(&e) => tracing::debug!("not accepted: {e}"),
             Err(e) => {
-                if !is_short && logged.is_none_or(|at| at.elapsed() > SHORTAGE_LOG_INTERVAL) {
-                    (is_short, logged) = (true, Some(Instant::now()));
-                    tracing::warn!("cannot accept connections, trying again: {e}");
-                }
+                shortage.begins(&e);
                 tokio::select! {
                     () = sleep(SHORTAGE_PAUSE) => {}
                     () = reception.stopped() => break,
@@ -108,6 +111,37 @@ pub(super) async fn accept(
     }
     if !reception.is_left() {
         accept_final(&listener, &admission, &tasks).await;
+    }
+}
+
+/// Waits until a descriptor outside the reserve is free, and moves a connection there.
+async fn leave_reserve(stream: &mut Stream) {
+    while stream.leave_reserve().is_err() {
+        sleep(SHORTAGE_PAUSE).await;
+    }
+}
+
+/// A shortage of file descriptors or memory, logged when it begins and when it ends.
+#[derive(Default)]
+struct Shortage {
+    /// Whether its begin has been logged, and not its end.
+    is_reported: bool,
+    reported: Option<Instant>,
+}
+
+impl Shortage {
+    fn begins(&mut self, why: &impl fmt::Display) {
+        if !self.is_reported && self.reported.is_none_or(|at| at.elapsed() > SHORTAGE_LOG_INTERVAL)
+        {
+            (self.is_reported, self.reported) = (true, Some(Instant::now()));
+            tracing::warn!("cannot accept connections, trying again: {why}");
+        }
+    }
+
+    fn ends(&mut self) {
+        if std::mem::take(&mut self.is_reported) {
+            tracing::info!("accepting connections again");
+        }
     }
 }
 

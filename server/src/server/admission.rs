@@ -60,6 +60,7 @@ impl Admission {
         let (current, snapshot) = (self.current.clone(), self.snapshot());
         let counted_by = snapshot.context.counted_by(peer);
         let served = snapshot.served(self.socket).cloned();
+        let is_in_reserve = stream.is_in_reserve();
         let hairpin = match peer {
             Peer::Address(peer) => snapshot.context.hairpins.take(*peer, || stream.local_addr()),
             _ => None,
@@ -77,13 +78,18 @@ impl Admission {
                     Destination::Forward(forward, limits.acquire().await)
                 }
                 Some(Served::Http { is_https }) => {
-                    Destination::Http(limits.http(counted_by), is_https)
+                    Destination::Http(limits.http(counted_by, is_in_reserve), is_https)
                 }
-                None => Destination::Http(limits.http(counted_by), false),
+                None => Destination::Http(limits.http(counted_by, is_in_reserve), false),
             };
             let may_have_proxy_header = hairpin.is_none_or(|hairpin| hairpin.has_proxy_header);
             Admitted { current, snapshot, destination, may_have_proxy_header }
         }
+    }
+
+    /// Whether connections of the socket may use the reserve of descriptors: those of HTTP.
+    pub(super) fn may_use_reserve(&self) -> bool {
+        matches!(self.snapshot().served(self.socket), None | Some(Served::Http { .. }))
     }
 
     /// The token that is cancelled when the server begins to shut down.

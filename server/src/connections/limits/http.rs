@@ -16,6 +16,8 @@
 //! before those that have sent something. Up to [`SPARED`](limit::SPARED) silent connections are
 //! spared: a new connection has time to send its request, however many others send theirs slowly.
 //!
+//! Connections in the reserve of descriptors are limited besides, to half of it.
+//!
 //! - `limit`: one limit, and the connections that hold its permits; `timestamp`: the time of a
 //!   connection's last progress
 
@@ -35,6 +37,7 @@ use tokio::time::Instant;
 
 use self::limit::State;
 pub(crate) use self::{limit::HttpLimit, timestamp::Timestamp};
+use super::{LimitReached, descriptors};
 use crate::connections::counters::Refusal;
 
 /// The limits before and after the first request.
@@ -42,6 +45,8 @@ use crate::connections::counters::Refusal;
 pub(crate) struct HttpLimits {
     pub(crate) set_ups: HttpLimit,
     pub(crate) established: HttpLimit,
+    /// Those in the reserve of descriptors.
+    in_reserve: HttpLimit,
     next_id: AtomicU64,
 }
 
@@ -54,6 +59,7 @@ pub(crate) struct HttpPermit {
     limits: Arc<HttpLimits>,
     id: u64,
     state: Arc<State>,
+    is_in_reserve: bool,
     /// Lock order: before the lock of a limit.
     counting: Mutex<Counting>,
 }
@@ -77,16 +83,25 @@ impl HttpLimits {
         HttpLimits {
             set_ups: HttpLimit::new(set_ups),
             established: HttpLimit::new(established),
+            in_reserve: HttpLimit::new(descriptors::reserve() / 2),
             next_id: AtomicU64::new(0),
         }
     }
 
-    pub(super) fn admit(self: &Arc<Self>, counted_by: Option<CountedBy>) -> Arc<HttpPermit> {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        counted_by: Option<CountedBy>,
+        is_in_reserve: bool,
+    ) -> Arc<HttpPermit> {
         let state = Arc::new(State::new());
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        if is_in_reserve {
+            self.in_reserve.hold(id, None, &state, |held| &mut held.active);
+        }
         self.set_ups.hold(id, counted_by, &state, |held| &mut held.silent);
         let counting = Counting { counted_by, is_established: false, exemptions: 0 };
-        Arc::new(HttpPermit { limits: self.clone(), id, state, counting: counting.into() })
+        let limits = self.clone();
+        Arc::new(HttpPermit { limits, id, state, is_in_reserve, counting: counting.into() })
     }
 }
 
@@ -125,14 +140,22 @@ impl HttpPermit {
         self.hold_established(&counting);
     }
 
-    pub(crate) fn exempt(self: &Arc<Self>) -> Exemption {
+    /// Exempts the connection from the limits.
+    ///
+    /// # Errors
+    ///
+    /// When it is in the reserve of descriptors.
+    pub(crate) fn exempt(self: &Arc<Self>) -> Result<Exemption, LimitReached> {
+        if self.is_in_reserve {
+            return Err(LimitReached::Descriptors);
+        }
         let mut counting = self.counting.lock();
         counting.exemptions += 1;
         if counting.exemptions == 1 {
             self.limits.established.release(self.id);
         }
         drop(counting);
-        Exemption(Some(self.clone()))
+        Ok(Exemption(Some(self.clone())))
     }
 
     pub(crate) fn is_exempt(&self) -> bool {
@@ -147,6 +170,9 @@ impl HttpPermit {
 
 impl Drop for HttpPermit {
     fn drop(&mut self) {
+        if self.is_in_reserve {
+            self.limits.in_reserve.release(self.id);
+        }
         let is_established = self.counting.lock().is_established;
         match is_established {
             true => self.limits.established.release(self.id),
@@ -189,7 +215,7 @@ mod tests {
         limits: &Arc<HttpLimits>,
         counted_by: Option<CountedBy>,
     ) -> Arc<HttpPermit> {
-        let permit = limits.admit(counted_by);
+        let permit = limits.admit(counted_by, false);
         permit.establish(counted_by);
         tokio::time::advance(Duration::from_millis(1)).await;
         permit
@@ -232,21 +258,21 @@ mod tests {
     async fn an_exempt_connection_is_not_counted_until_its_last_exemption_ends() {
         let limits = limits(10, 1);
         let exempt = established(&limits, None).await;
-        let (first, second) = (exempt.exempt(), exempt.exempt());
+        let [first, second] = [(); 2].map(|()| exempt.exempt().unwrap());
         let other = established(&limits, None).await;
         assert!(!is_revoked(&exempt) && !is_revoked(&other), "only one of them is counted");
         drop(first);
         assert!(exempt.is_exempt() && !is_revoked(&other));
         drop(second);
         assert!(is_revoked(&other) && !is_revoked(&exempt));
-        exempt.exempt().keep();
+        exempt.exempt().unwrap().keep();
         assert!(exempt.is_exempt());
         assert_eq!(limits.established.in_use(), 0);
     }
 
     /// A connection that has sent something.
     async fn active(limits: &Arc<HttpLimits>) -> Arc<HttpPermit> {
-        let permit = limits.admit(None);
+        let permit = limits.admit(None, false);
         permit.begin();
         tokio::time::advance(Duration::from_millis(1)).await;
         permit
@@ -256,18 +282,37 @@ mod tests {
     async fn silent_connections_are_closed_before_those_that_have_sent_something() {
         let limits = limits(6, 1);
         let active = [active(&limits).await, active(&limits).await];
-        let mut silent: Vec<_> = (0..8).map(|_| limits.admit(None)).collect();
+        let mut silent: Vec<_> = (0..8).map(|_| limits.admit(None, false)).collect();
         let revoked: Vec<_> = silent.iter().map(|permit| is_revoked(permit)).collect();
         assert_eq!(revoked, [true, true, true, true, false, false, false, false]);
         assert!(active.iter().all(|permit| !is_revoked(permit)));
         silent[7].begin();
         silent[6].establish(None);
-        silent.push(limits.admit(None));
+        silent.push(limits.admit(None, false));
         assert!(!is_revoked(&silent[4]), "there was room");
         drop(active);
         assert_eq!((limits.set_ups.in_use(), limits.established.in_use()), (4, 1));
         drop(silent);
         assert_eq!((limits.set_ups.in_use(), limits.established.in_use()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_in_the_reserve_of_descriptors_is_not_exempt_and_makes_room_for_others() {
+        let mut limits = HttpLimits::new(10, 10);
+        limits.in_reserve = HttpLimit::new(2);
+        let limits = Arc::new(limits);
+        let other = limits.admit(None, false);
+        let mut reserved = Vec::new();
+        for _ in 0..3 {
+            reserved.push(limits.admit(None, true));
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        let revoked: Vec<_> = reserved.iter().map(|permit| is_revoked(permit)).collect();
+        assert_eq!((revoked, is_revoked(&other)), (vec![true, false, false], false));
+        assert_eq!(reserved[2].exempt().unwrap_err(), LimitReached::Descriptors);
+        drop(reserved);
+        assert_eq!((limits.in_reserve.in_use(), limits.set_ups.in_use()), (0, 1));
+        assert!(other.exempt().is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -280,7 +325,7 @@ mod tests {
             active(&limits).await,
         ];
         slow[0].touch();
-        let new: Vec<_> = (0..3).map(|_| limits.admit(None)).collect();
+        let new: Vec<_> = (0..3).map(|_| limits.admit(None, false)).collect();
         // The three new connections are spared, each at the cost of a slow one.
         let revoked = [&slow[..], &new].concat().iter().map(|p| is_revoked(p)).collect::<Vec<_>>();
         assert_eq!(revoked, [false, true, true, true, false, false, false]);

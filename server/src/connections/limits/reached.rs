@@ -5,7 +5,11 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
+use super::descriptors;
 use crate::connections::counters::Refusal;
+
+/// The time after which a client that a limit refuses may try again, in seconds (`Retry-After`).
+pub(crate) const RETRY_AFTER: u32 = 5;
 
 /// The limit for which a permit is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub(crate) enum LimitReached {
     Address(IpAddr, u32),
     /// The maximum number of connections on the route.
     Route(u32),
+    /// The limit on the file descriptors of the process.
+    Descriptors,
 }
 
 impl fmt::Display for LimitReached {
@@ -34,6 +40,10 @@ impl fmt::Display for LimitReached {
             LimitReached::Route(max) => {
                 write!(f, "the route or forward is full: {max} connections (max={max})")
             }
+            LimitReached::Descriptors => {
+                let max = descriptors::max();
+                write!(f, "all {max} file descriptors of the server are in use (ulimit -n)")
+            }
         }
     }
 }
@@ -45,6 +55,7 @@ impl LimitReached {
             LimitReached::Server(_) => Refusal::MaxConnections,
             LimitReached::Address(..) => Refusal::MaxPerAddress,
             LimitReached::Route(_) => Refusal::MaxPerRoute,
+            LimitReached::Descriptors => Refusal::NoDescriptors,
         }
     }
 }

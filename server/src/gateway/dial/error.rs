@@ -7,7 +7,10 @@ use echogate_proto::close::CloseCode;
 
 use super::Limit;
 use crate::{
-    connections::dial_outcome::DialOutcome,
+    connections::{
+        dial_outcome::DialOutcome,
+        limits::{LimitReached, RETRY_AFTER, descriptors},
+    },
     net::{
         happy_eyeballs::ConnectError,
         proxy::{ConnectionError, Destination, ProxyError, ProxyFailure},
@@ -75,6 +78,9 @@ impl Limit {
 
     /// The description of `error`, after `tried` addresses of the upstream were tried.
     pub(super) fn error(&self, error: &io::Error, tried: usize) -> DialError {
+        if descriptors::are_exhausted(error) {
+            return DialError::no_descriptors();
+        }
         let is_tls_error = error.get_ref().and_then(|e| e.downcast_ref::<TlsError>()).is_some();
         let mut reason = match error.kind() {
             io::ErrorKind::TimedOut => return self.timed_out(),
@@ -106,6 +112,13 @@ impl DialError {
     fn new(status: StatusCode, outcome: DialOutcome, reason: String) -> DialError {
         let headers = HeaderMap::new();
         DialError { status, code: CloseCode::INTERNAL_ERROR, reason, outcome, headers }
+    }
+
+    fn no_descriptors() -> DialError {
+        let (limit, outcome) = (LimitReached::Descriptors, DialOutcome::NoDescriptors);
+        let error = DialError::new(StatusCode::SERVICE_UNAVAILABLE, outcome, limit.to_string());
+        let headers = HeaderMap::from_iter([(header::RETRY_AFTER, RETRY_AFTER.into())]);
+        DialError { code: CloseCode::TRY_AGAIN_LATER, headers, ..error }
     }
 
     /// The error for a response other than 101: its status and what belongs to the status are

@@ -17,7 +17,7 @@ use crate::{
     config::Settings,
     connections::{
         counters::Refusal,
-        limits::{LimitReached, http::HttpPermit},
+        limits::{LimitReached, RETRY_AFTER, http::HttpPermit},
     },
     context::ServerContext,
     gateway::{
@@ -71,9 +71,6 @@ impl From<LimitReached> for Refused {
         refused
     }
 }
-
-/// The value of `Retry-After`, in seconds, for a client that is refused by a limit.
-const RETRY_AFTER: u32 = 5;
 
 /// The refusal of a page that may not connect; the same on every path, with a route or without.
 pub(crate) fn refused_by_policy(

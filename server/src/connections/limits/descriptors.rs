@@ -1,0 +1,63 @@
+//! The file descriptors of the process, and the reserve of them for HTTP connections: `/healthz` and
+//! `/readyz` are answered even when other connections have all other descriptors.
+//!
+//! A new descriptor has the lowest number that is free. So a socket whose number is in the reserve,
+//! the end of the range of numbers, shows that no other descriptor is left; nothing is counted.
+//! Connections of services and forwards wait until a lower number is free, upstreams are not
+//! dialled, and an HTTP connection in the reserve can be neither upgraded nor hold an event stream.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, RawFd},
+    sync::atomic::{AtomicI32, Ordering},
+};
+
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, getrlimit},
+};
+
+/// The maximum size of the reserve.
+const MAX_RESERVE: usize = 64;
+
+/// The part of all descriptors that the reserve has at most.
+const MAX_RESERVE_PART: usize = 8;
+
+/// The first number of the reserve. Only a server has one.
+static RESERVE_BEGIN: AtomicI32 = AtomicI32::new(RawFd::MAX);
+
+/// Keeps a reserve from now on.
+pub(crate) fn keep_reserve() {
+    let begin = RawFd::try_from(max() - reserve()).unwrap_or(RawFd::MAX);
+    RESERVE_BEGIN.store(begin, Ordering::Relaxed);
+}
+
+/// The size of the reserve.
+pub(super) fn reserve() -> usize {
+    (max() / MAX_RESERVE_PART).min(MAX_RESERVE)
+}
+
+/// Whether the number of a descriptor is in the reserve.
+pub(crate) fn is_in_reserve(descriptor: &impl AsRawFd) -> bool {
+    descriptor.as_raw_fd() >= RESERVE_BEGIN.load(Ordering::Relaxed)
+}
+
+/// Returns a new socket unless its number is in the reserve.
+///
+/// # Errors
+///
+/// The error of socket(2) when no descriptor is left.
+pub(crate) fn outside_reserve<S: AsRawFd>(socket: S) -> io::Result<S> {
+    if is_in_reserve(&socket) { Err(Errno::EMFILE.into()) } else { Ok(socket) }
+}
+
+/// Whether an error says that the process or the system has no descriptor left.
+pub(crate) fn are_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
+}
+
+/// The limit on the descriptors of the process.
+pub(super) fn max() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
