@@ -17,7 +17,7 @@ use std::{
 use echogate_tests::{
     http::{self, Response, connect},
     program::{exit_status, signal},
-    server::{Server, WAIT_TIMEOUT},
+    server::{Server, WAIT_TIMEOUT, wait_until},
     tcp::{
         connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, read_to_end,
         round_trip, wait_until_read, wait_until_refused, write_until_blocked,
@@ -304,8 +304,10 @@ fn during_the_drain_delay_the_server_is_not_ready_and_serves_everybody() {
     let mut before = RawWs::connect(&server, "/ws");
     server.signal("TERM");
     server.wait_for_log(&["shutting down; a second signal exits immediately"]);
-    let ready = http::get(server.address("http"), "/readyz");
-    assert_eq!((ready.status, ready.text()), (503, "draining\n".to_owned()));
+    wait_until("the server is still ready", || {
+        let ready = http::get(server.address("http"), "/readyz");
+        (ready.status, &*ready.text()) == (503, "draining\n")
+    });
     assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
     let mut late = connect(server.address("upper"));
     assert_eq!(round_trip(&mut late, b"late"), b"LATE");

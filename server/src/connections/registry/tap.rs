@@ -65,7 +65,8 @@ impl Entry {
         self.flags.fetch_or(UPSTREAM_HAS_FRAMES, Ordering::Relaxed);
     }
 
-    /// Begins the observation before the first byte: a history, if one is to be kept, `recorder`, and,
+    /// Begins the observation before the first byte, besides observers that have attached since the
+    /// connection was registered: a history, if one is to be kept, `recorder`, and,
     /// where there is a history, the observers that wait for the next connection. `describe` completes
     /// the description of the connection; `is_shown` says whether these observers may see it, with the
     /// operators' token or without.
@@ -82,6 +83,9 @@ impl Entry {
         let mut observers = Observers::new(self.id, describe(self.describe()));
         // Locked before the history is listed: whoever is to evict it finds the observers.
         let mut observed = self.observed.lock();
+        if let Some(earlier) = observed.as_mut().and_then(|observed| observed.tap.take()) {
+            observers.adopt(*earlier);
+        }
         if keeps_history {
             observers.keep_history(&self.registry.0.histories);
         }

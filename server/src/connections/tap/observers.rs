@@ -83,6 +83,11 @@ impl Observers {
         }
     }
 
+    /// Takes over the observers of a connection of which nothing has passed yet.
+    pub(crate) fn adopt(&mut self, earlier: Observers) {
+        self.sinks.extend(earlier.sinks);
+    }
+
     /// Keeps a history from now on, the beginning of the connection.
     pub(crate) fn keep_history(&mut self, histories: &Histories) {
         let start = Instant::now();

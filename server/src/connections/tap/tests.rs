@@ -58,6 +58,17 @@ fn texts(events: &[Event]) -> Vec<String> {
 }
 
 #[test]
+fn an_observer_that_attaches_before_the_observation_begins_stays() {
+    let registry = Registry::default();
+    let entry = enter(&registry, Kind::Tcp);
+    let early = sink(10_000);
+    attach(&entry, &early, Sides::Both).unwrap();
+    entry.observe(true, None, |opened| opened, |_| true);
+    pass(&entry, TO_SERVER, b"first");
+    assert_eq!(texts(&events(&early)), ["opened, 0 before", "first"]);
+}
+
+#[test]
 fn an_observer_sees_the_history_and_then_what_passes_until_the_end() {
     let registry = Registry::default();
     let entry = enter(&registry, Kind::Tcp);
