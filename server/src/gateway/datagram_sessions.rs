@@ -1,8 +1,8 @@
 //! Sessions of a bound datagram socket: the datagrams of one sender to one local address, as a
 //! transport of messages for a relay. In the runtime, not on the event loops.
 //!
-//! A socket has one task and one buffer, and each session a queue with a limit, so that no flood
-//! grows memory: what finds its session's queue full is dropped and counted.
+//! A socket has one task, and each session a queue with a limit, so that no flood grows memory: what
+//! finds its session's queue full is dropped and counted.
 //!
 //! ```text
 //! open ──no datagram in either direction for 30 s──▶ ended ──for 30 s more──▶ failed
@@ -16,33 +16,23 @@ mod session;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::session::DatagramSession;
 use self::session::Inbox;
 use crate::{
     connections::counters::Counters,
-    net::datagram_socket::{DatagramSocket, Flow, Sender},
+    net::{
+        datagram_reception::{Receiver, receive_all},
+        datagram_socket::{DatagramSocket, Flow, Sender},
+    },
     runtime::reception::Reception,
 };
-
-/// The largest datagram that is passed on, in bytes: more than UDP allows, and more than the usual
-/// send buffer of a Unix socket lets through.
-const MAX_DATAGRAM: usize = 256 * 1024;
 
 /// The time without a datagram in either direction after which a session has ended, and after which
 /// a session that has ended has failed.
 const IDLE: Duration = Duration::from_secs(30);
-
-/// The interval at which idle sessions are looked for.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The pause of receiving after an error.
-const ERROR_PAUSE: Duration = Duration::from_millis(100);
-
-/// Datagrams that are still received when the socket is closed.
-const FINAL_DATAGRAMS: usize = 1024;
 
 /// The time for replies to the last datagrams when the socket is closed.
 const LAST_REPLIES: Duration = Duration::from_secs(2);
@@ -54,11 +44,10 @@ const LAST_REPLIES: Duration = Duration::from_secs(2);
 /// have failed.
 pub(crate) async fn serve(
     socket: Arc<DatagramSocket>,
-    open: impl FnMut(Sender, DatagramSession) -> bool,
+    open: impl FnMut(Sender, DatagramSession) -> bool + Send,
     counters: Arc<Counters>,
     reception: Reception,
 ) {
-    let mut buffer = vec![0; MAX_DATAGRAM];
     let mut sessions = Sessions {
         socket: socket.clone(),
         counters,
@@ -67,31 +56,7 @@ pub(crate) async fn serve(
         ended: Vec::new(),
         tracker: TaskTracker::new(),
     };
-    let mut sweep = interval(SWEEP_INTERVAL);
-    loop {
-        tokio::select! {
-            received = socket.receive(&mut buffer) => match received {
-                Ok((len, from)) => sessions.pass_on(&buffer, len, from),
-                Err(e) => {
-                    tracing::debug!("cannot receive datagrams, trying again: {e}");
-                    sleep(ERROR_PAUSE).await;
-                }
-            },
-            _ = sweep.tick() => sessions.sweep(),
-            () = reception.stopped() => break,
-        }
-    }
-    let last = if reception.is_left() { 0 } else { FINAL_DATAGRAMS };
-    for _ in 0..last {
-        let received = tokio::select! {
-            biased;
-            received = socket.receive(&mut buffer) => received,
-            () = std::future::ready(()) => break,
-        };
-        let Ok((len, from)) = received else { break };
-        sessions.pass_on(&buffer, len, from);
-    }
-    drop((buffer, reception));
+    receive_all(&socket, reception, &mut sessions).await;
     sessions.end_all().await;
 }
 
@@ -107,15 +72,36 @@ struct Sessions<F> {
     tracker: TaskTracker,
 }
 
-impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
-    /// Passes the datagram in `buffer[..len]` to its session, or counts it as dropped.
-    fn pass_on(&mut self, buffer: &[u8], len: usize, from: Sender) {
-        if len == buffer.len() || !self.try_pass_on(&buffer[..len], from) {
+impl<F: FnMut(Sender, DatagramSession) -> bool + Send> Receiver for Sessions<F> {
+    /// Passes the datagram to its session, or counts it as dropped.
+    async fn receive(&mut self, buffer: &mut [u8], len: usize, from: Sender) {
+        if len == buffer.len() || !self.pass_on(&buffer[..len], from) {
             self.counters.datagram_dropped();
         }
     }
 
-    fn try_pass_on(&mut self, datagram: &[u8], from: Sender) -> bool {
+    /// Ends idle sessions, and removes those that have ended.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        let is_idle = |_: &Flow, inbox: &mut Arc<Inbox>| {
+            if inbox.idle_time(now) >= IDLE {
+                inbox.end();
+            }
+            !inbox.is_open()
+        };
+        self.ended.extend(self.live.extract_if(is_idle).map(|(_, inbox)| inbox));
+        self.ended.retain(|inbox| {
+            let has_failed = inbox.idle_time(now) >= 2 * IDLE;
+            if has_failed {
+                inbox.fail();
+            }
+            !has_failed && !inbox.is_dropped()
+        });
+    }
+}
+
+impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
+    fn pass_on(&mut self, datagram: &[u8], from: Sender) -> bool {
         let flow = from.flow();
         if let Some(inbox) = self.live.get(&flow) {
             if let Some(is_queued) = inbox.push(datagram) {
@@ -137,25 +123,6 @@ impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
             self.live.insert(flow, inbox);
         }
         is_open
-    }
-
-    /// Ends idle sessions, and removes those that have ended.
-    fn sweep(&mut self) {
-        let now = Instant::now();
-        let is_idle = |_: &Flow, inbox: &mut Arc<Inbox>| {
-            if inbox.idle_time(now) >= IDLE {
-                inbox.end();
-            }
-            !inbox.is_open()
-        };
-        self.ended.extend(self.live.extract_if(is_idle).map(|(_, inbox)| inbox));
-        self.ended.retain(|inbox| {
-            let has_failed = inbox.idle_time(now) >= 2 * IDLE;
-            if has_failed {
-                inbox.fail();
-            }
-            !has_failed && !inbox.is_dropped()
-        });
     }
 
     /// Ends all sessions.

@@ -1,10 +1,10 @@
 //! Sockets of every family, TLS, and the addresses that proxies name.
 //!
-//! - [`listener`], [`datagram_socket`]: bound sockets of every family; [`connected_datagrams`]:
-//!   connected datagram sockets; [`datagram_upstream`]: one of them as an upstream; `packet_info`:
-//!   the local address of a datagram; `unread`: peers
-//!   of Unix sockets that do not read; [`socket_file`]: the files of Unix sockets; [`own_sockets`]:
-//!   this server's datagram sockets; [`descriptors`]: descriptors passed between processes
+//! - [`listener`], [`datagram_socket`]: bound sockets of every family; [`datagram_reception`]: what
+//!   they receive; [`connected_datagrams`]: connected datagram sockets; [`datagram_upstream`]: one of
+//!   them as an upstream; `packet_info`: the local address of a datagram; `unread`: peers of Unix
+//!   sockets that do not read; [`socket_file`]: the files of Unix sockets; [`own_sockets`]: this
+//!   server's datagram sockets; [`descriptors`]: descriptors passed between processes
 //! - [`stream`]: byte streams of clients and upstreams; [`tapped`]: transports whose bytes observers
 //!   see; [`tls`]; [`length_prefix`]: the records of a byte stream
 //! - [`resolve`]: host names to addresses; [`happy_eyeballs`]: a TCP connection to one of a
@@ -18,6 +18,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod connected_datagrams;
+pub(crate) mod datagram_reception;
 pub(crate) mod datagram_socket;
 pub(crate) mod datagram_upstream;
 pub(crate) mod descriptors;

@@ -5,11 +5,15 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UdpSocket, UnixDatagram},
     task::JoinHandle,
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{net::stream::Transport, runtime::reception::ReceptionEnd};
+
+/// More than any datagram of these tests, in bytes.
+const MAX_DATAGRAM: usize = 256 * 1024;
 
 /// A socket with sessions, which are put aside instead of relayed.
 struct Rig {
@@ -267,7 +271,7 @@ async fn a_session_ends_when_it_is_idle_and_fails_if_its_relay_does_not_end() {
     client.send(b"hello").await.unwrap();
     let mut buffer = [0; 100];
     let (len, from) = rig.socket.receive(&mut buffer).await.unwrap();
-    sessions.pass_on(&buffer, len, from.clone());
+    sessions.receive(&mut buffer, len, from.clone()).await;
     let mut session = rig.session().await;
     assert_eq!(next(&mut session).await.unwrap(), b"hello");
     let mut at = Duration::ZERO;
@@ -287,7 +291,7 @@ async fn a_session_ends_when_it_is_idle_and_fails_if_its_relay_does_not_end() {
     assert_eq!(next(&mut session).await, None);
     assert!(!session.has_failed());
     send(&mut session, b"a late reply").await.unwrap();
-    sessions.pass_on(&buffer, len, from);
+    sessions.receive(&mut buffer, len, from).await;
     assert_eq!(next(&mut rig.session().await).await.unwrap(), b"hello", "another session");
     sleep_until(110).await;
     sessions.sweep();

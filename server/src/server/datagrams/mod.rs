@@ -1,22 +1,16 @@
 //! Services on datagram sockets: each datagram is answered with one, from the address that it
 //! was sent to. In the runtime, not on the event loops.
 //!
-//! A socket has one task and one buffer, so that no flood grows memory: the kernel drops what
-//! is not received in time. Datagrams that could form a loop are not answered ([`loops`]);
+//! A socket has one task. Datagrams that could form a loop are not answered ([`loops`]);
 //! senders are listed as connections by a [`flow_table`].
 
 mod flow_table;
 mod loops;
 
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc, time::Instant};
 
 use echogate_proto::recording::Side;
 use thiserror::Error;
-use tokio::time::{interval, sleep};
 
 use self::{
     flow_table::FlowTable,
@@ -32,24 +26,12 @@ use crate::{
         tap::{input, output},
     },
     net::{
+        datagram_reception::{Receiver, receive_all},
         datagram_socket::{DatagramSocket, Sender},
         own_sockets::OwnSockets,
     },
     runtime::reception::Reception,
 };
-
-/// The largest datagram that is answered, in bytes: more than UDP allows, and more than the
-/// usual send buffer of a Unix socket lets through.
-const MAX_DATAGRAM: usize = 256 * 1024;
-
-/// The interval at which flows that have ended are removed.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The pause of receiving after an error.
-const ERROR_PAUSE: Duration = Duration::from_millis(100);
-
-/// Datagrams that are still answered when the socket is closed.
-const FINAL_DATAGRAMS: usize = 1024;
 
 /// Answers datagrams until the reception is stopped, each by the service that the socket has when the
 /// datagram is received.
@@ -59,33 +41,9 @@ pub(super) async fn serve(
     registry: Registry,
     reception: Reception,
 ) {
-    let mut buffer = vec![0; MAX_DATAGRAM];
     let flows = FlowTable::new(registry);
     let mut server = Server { socket: socket.clone(), admission, flows, returns: Returns::new() };
-    let mut sweep = interval(SWEEP_INTERVAL);
-    loop {
-        tokio::select! {
-            received = socket.receive(&mut buffer) => match received {
-                Ok((len, from)) => server.answer(&mut buffer, len, &from).await,
-                Err(e) => {
-                    tracing::debug!("cannot receive datagrams, trying again: {e}");
-                    sleep(ERROR_PAUSE).await;
-                }
-            },
-            _ = sweep.tick() => server.flows.sweep(),
-            () = reception.stopped() => break,
-        }
-    }
-    let last = if reception.is_left() { 0 } else { FINAL_DATAGRAMS };
-    for _ in 0..last {
-        let received = tokio::select! {
-            biased;
-            received = socket.receive(&mut buffer) => received,
-            () = std::future::ready(()) => break,
-        };
-        let Ok((len, from)) = received else { break };
-        server.answer(&mut buffer, len, &from).await;
-    }
+    receive_all(&socket, reception, &mut server).await;
     server.flows.end_all(&"the socket was closed");
 }
 
@@ -114,17 +72,23 @@ pub(super) enum Dropped {
     Send(#[from] io::Error),
 }
 
-impl Server {
-    /// Answers the datagram in `buffer[..len]`, or counts it as dropped.
-    async fn answer(&mut self, buffer: &mut [u8], len: usize, from: &Sender) {
+impl Receiver for Server {
+    /// Answers the datagram, or counts it as dropped.
+    async fn receive(&mut self, buffer: &mut [u8], len: usize, from: Sender) {
         let snapshot = self.admission.snapshot();
-        if let Err(why) = self.try_answer(&snapshot, buffer, len, from).await {
+        if let Err(why) = self.answer(&snapshot, buffer, len, &from).await {
             snapshot.context.counters.datagram_dropped();
             tracing::debug!(peer = %from.peer(), "a datagram of {len} bytes is not answered: {why}");
         }
     }
 
-    async fn try_answer(
+    fn sweep(&mut self) {
+        self.flows.sweep();
+    }
+}
+
+impl Server {
+    async fn answer(
         &mut self,
         snapshot: &Snapshot,
         buffer: &mut [u8],
