@@ -203,8 +203,7 @@ impl ServerContext {
     ) {
         let recorder = record.and_then(|sides| Some((self.recorder.queue()?, sides)));
         let recorder = recorder.as_ref().map(|(queue, sides)| (queue, *sides));
-        let is_shown =
-            |has_token| !is_hairpin && (has_token || !self.leads_to_operators(entry.target()));
+        let is_shown = |has_token| !is_hairpin && (has_token || !entry.leads_to_operators());
         entry.observe(self.keeps_history(), recorder, describe, is_shown);
     }
 
@@ -212,17 +211,6 @@ impl ServerContext {
     pub(crate) fn upstream(&self, target: &str) -> Option<&str> {
         let route = self.endpoints.routes.iter().find(|route| *route.path == *target);
         route.map(|route| &*route.upstream)
-    }
-
-    /// Whether operators present their token on a connection to a target: a service, a route, or the
-    /// URL of a forward's upstream. Any URL with the port of a listener of operators counts.
-    pub(crate) fn leads_to_operators(&self, target: &str) -> bool {
-        let to = self.upstream(target).unwrap_or(target);
-        let port = |url: &str| url.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        let mut listeners = self.endpoints.listeners.iter().filter(|it| it.service == "operator");
-        target == "operator"
-            || to == "service:operator"
-            || listeners.any(|it| it.url == to || port(to).is_some() && port(&it.url) == port(to))
     }
 
     /// Carries a connection of `group` to its end on an event loop.

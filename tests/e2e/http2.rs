@@ -171,6 +171,20 @@ impl Client {
 }
 
 #[tokio::test]
+async fn event_streams_leave_room_for_other_requests_of_their_connection() {
+    let (_server, mut send) = connect(&[]).await;
+    let mut streams = Vec::new();
+    for _ in 0..40 {
+        let response = send.send_request(get("/api/events"));
+        let response = timeout(WAIT_TIMEOUT, response).await.expect("an answer").unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        streams.push(response.into_body());
+    }
+    let health = timeout(WAIT_TIMEOUT, send.send_request(get("/healthz"))).await;
+    assert_eq!(health.expect("an answer").unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn the_page_and_the_api_are_served_by_http_2() {
     let (_server, mut send) = connect(&[]).await;
     for path in ["/", "/healthz", "/api/connections"] {

@@ -221,7 +221,7 @@ fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
     last.set_nonblocking(false).unwrap();
     drop(crowd);
     assert_eq!(read_exactly(&mut last, 7), b"AT LAST");
-    server.wait_for_log(&["accepting connections again"]);
+    server.wait_for_log(&["accepting connections again on 127.0.0.1:"]);
 
     let warnings = server.log().iter().filter(|line| line.contains("cannot accept")).count();
     assert!(warnings < 10, "{warnings} warnings: it is logged when it begins, not at each try");
@@ -263,6 +263,45 @@ fn idle_http_connections_do_not_take_all_file_descriptors() {
         assert_eq!(http::Response::read(&mut stream).unwrap().status, 200);
         idle.push(stream);
     }
+}
+
+#[test]
+fn listeners_that_wait_for_a_descriptor_leave_the_reserve_to_http() {
+    let services = ["echo", "time", "chat", "operator"];
+    let more = services.map(|service| format!("--listen={service}=tcp://127.0.0.1:0"));
+    let server = with_files(64, &more.each_ref().map(String::as_str));
+    let (at, upper) = (server.address("http"), server.address("upper"));
+    let crowd: Vec<_> = (0..64).map(|_| connect(upper)).collect();
+    server.wait_for_log(&["cannot accept connections"]);
+    let one_each = services.map(|service| connect(server.address(service)));
+    let silent: Vec<_> = (0..10).map(|_| connect(at)).collect();
+    for _ in 0..20 {
+        assert_eq!(http::get(at, "/healthz").status, 200);
+    }
+    drop((crowd, silent));
+    let mut new = connect(upper);
+    assert_eq!(round_trip(&mut new, b"served"), b"SERVED");
+    drop(one_each);
+}
+
+#[test]
+fn an_http_connection_of_the_reserve_is_upgraded_once_a_descriptor_is_free() {
+    let server = with_files(64, &[]);
+    let (at, upper) = (server.address("http"), server.address("upper"));
+    let crowd: Vec<_> = (0..64).map(|_| connect(upper)).collect();
+    server.wait_for_log(&["cannot accept connections"]);
+    let mut stream = connect(at);
+    let health = format!("GET /healthz HTTP/1.1\r\nHost: {at}\r\n\r\n");
+    stream.write_all(health.as_bytes()).unwrap();
+    assert_eq!(http::Response::read(&mut stream).unwrap().status, 200);
+    drop(crowd);
+    server.wait_for_connections(<[_]>::is_empty);
+    let upgrade = ws::UPGRADE.join("\r\n");
+    stream
+        .write_all(format!("GET /ws HTTP/1.1\r\nHost: {at}\r\n{upgrade}\r\n\r\n").as_bytes())
+        .unwrap();
+    assert_eq!(http::Response::read(&mut stream).unwrap().status, 101);
+    assert_eq!(RawWs { stream }.exchange(b"in"), b"IN");
 }
 
 #[test]

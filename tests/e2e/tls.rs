@@ -258,6 +258,14 @@ fn a_handshake_that_does_not_come_is_not_waited_for() {
 }
 
 #[test]
+fn a_forward_waits_for_no_handshake_at_the_shutdown() {
+    let (_authority, mut server) =
+        secure(&["--forward", "tls://127.0.0.1:0=service:echo", "--drain", "100s"]);
+    let _silent = http::connect(server.address("forward"));
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
 fn a_new_certificate_is_shown_from_sighup_on_and_a_broken_one_never() {
     let authority = Authority::new();
     let [old, new, other] = [(); 3].map(|()| authority.issue(&["127.0.0.1"]));

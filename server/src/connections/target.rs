@@ -49,13 +49,15 @@ const CODES: [&str; 14] = [
 pub(crate) struct ConnectionTarget {
     /// The service's name, the route's path or the URL of the forward's upstream.
     pub(crate) name: Arc<str>,
+    /// Operators of the chat present their token on its connections.
+    pub(crate) leads_to_operators: bool,
     /// The metrics of the route or forward; none for a service.
     pub(crate) metrics: Option<Arc<TargetMetrics>>,
 }
 
-impl From<&str> for ConnectionTarget {
-    fn from(service: &str) -> ConnectionTarget {
-        ConnectionTarget { name: service.into(), metrics: None }
+impl ConnectionTarget {
+    pub(crate) fn of_service(name: &str, leads_to_operators: bool) -> ConnectionTarget {
+        ConnectionTarget { name: name.into(), leads_to_operators, metrics: None }
     }
 }
 

@@ -56,7 +56,8 @@ pub(crate) async fn serve(
         ended: Vec::new(),
         tracker: TaskTracker::new(),
     };
-    receive_all(&socket, reception, &mut sessions).await;
+    receive_all(&socket, &reception, &mut sessions).await;
+    drop(reception);
     sessions.end_all().await;
 }
 

@@ -9,7 +9,7 @@ use echogate_proto::endpoint::HostPort;
 use socket2::SockRef;
 use tokio::{
     io::AsyncWriteExt,
-    net::{TcpStream, UnixStream},
+    net::{TcpStream, UnixSocket},
     time::{Instant, timeout_at},
 };
 
@@ -99,7 +99,8 @@ impl Upstream {
             Upstream::Tls(to, trust) => limit.tls(to, trust, &prelude).await?,
             Upstream::Unix(path) => {
                 let dialling = async {
-                    let mut stream = outside_reserve(UnixStream::connect(path).await?)?;
+                    let socket = outside_reserve(UnixSocket::new_stream()?)?;
+                    let mut stream = socket.connect(path).await?;
                     stream.write_all(&prelude).await?;
                     Ok(stream)
                 };

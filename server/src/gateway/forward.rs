@@ -99,9 +99,11 @@ fn relay(
 
     let (config, drain) = (target.config.clone(), &context.bridges.drain);
     let (idle, prefix) = (config.idle_timeout, config.framing_options.prefix);
+    let counters = &context.counters;
     match (client, upstream) {
         (ForwardClient::Stream(client), Stream(UpstreamStream::Datagrams(upstream))) => {
-            let client = LengthPrefixed::new(TappedClient::new(client, &entry, b""), prefix);
+            let client =
+                LengthPrefixed::new(TappedClient::new(client, &entry, b""), prefix, counters);
             let upstream = TappedUpstream::new(*upstream, &entry, b"");
             in_runtime(context, streams::run(client, upstream, idle, entry, drain));
         }
@@ -119,7 +121,7 @@ fn relay(
         (Session(client), Stream(upstream)) => {
             let client = TappedClient::new(client, &entry, b"");
             let upstream = TappedUpstream::new(upstream, &entry, b"");
-            let upstream = LengthPrefixed::new(upstream, prefix);
+            let upstream = LengthPrefixed::new(upstream, prefix, counters);
             in_runtime(context, streams::run(client, upstream, idle, entry, drain));
         }
         (ForwardClient::Stream(client), WebSocket(upstream)) => {

@@ -26,7 +26,10 @@ use tokio::{
 
 use self::first::{CLOSE, LAST, MORE};
 use crate::{
-    connections::registry::{ConnectionInfo, Kind, Peer, Registry, RegistryGuard},
+    connections::{
+        registry::{ConnectionInfo, Kind, Peer, Registry, RegistryGuard},
+        target::ConnectionTarget,
+    },
     net::stream::{Stream, Transport},
 };
 
@@ -42,7 +45,7 @@ pub(super) fn enter() -> RegistryGuard {
     let info = ConnectionInfo {
         kind: Kind::WebSocket,
         peer: Peer::Unknown,
-        target: Arc::new("/test".into()),
+        target: Arc::new(ConnectionTarget::of_service("/test", false)),
         gateway: None,
     };
     Registry::default().enter(info, None)

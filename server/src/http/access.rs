@@ -93,7 +93,7 @@ fn check_uncounted(
             _ => Err("Authorization: expected Bearer and the operators' token".to_owned()),
         };
     }
-    if matches!(action, Action::Tap(Some(entry)) if context.leads_to_operators(entry.target())) {
+    if matches!(action, Action::Tap(Some(entry)) if entry.leads_to_operators()) {
         return Err(format!(
             "operators present their token on this connection: {what} needs the token \
              (Authorization: Bearer TOKEN)"

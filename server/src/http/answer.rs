@@ -112,7 +112,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
 /// A request that is being answered.
 #[derive(Debug)]
 pub(super) struct Answering {
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
     activity: Arc<Activity>,
     /// The progress on an HTTP/2 stream; none over HTTP/1.1.
     progress: Option<Arc<AnswerProgress>>,
@@ -122,7 +122,13 @@ impl Answering {
     /// Waits until the connection may have another request answered.
     pub(super) async fn begin(activity: Arc<Activity>) -> Answering {
         let permit = activity.acquire_answer().await;
-        Answering { _permit: permit, activity, progress: PROGRESS.try_with(Arc::clone).ok() }
+        Answering { permit: Some(permit), activity, progress: PROGRESS.try_with(Arc::clone).ok() }
+    }
+
+    /// Counts the answer no longer: it lasts as long as the client likes, and has a limit of its own.
+    pub(super) fn is_stream(&mut self) {
+        self.permit = None;
+        self.activity.stops_withholding_end();
     }
 
     /// The answer's body, whose end is the end of answering.

@@ -207,7 +207,7 @@ pub(crate) async fn serve(
             normalize_host(&mut request);
             let checked = checked.and_then(|()| origin::check_host(request.headers(), false));
             // A WebSocket is counted by its own limits.
-            let answering = match is_handshake {
+            let mut answering = match is_handshake {
                 true => None,
                 false => Some(Answering::begin(activity.clone()).await),
             };
@@ -218,8 +218,10 @@ pub(crate) async fn serve(
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 head.set(response.headers());
             }
-            if response.headers().get(header::CONTENT_TYPE).is_some_and(|of| of == EVENT_STREAM) {
-                activity.stops_withholding_end();
+            if response.headers().get(header::CONTENT_TYPE).is_some_and(|of| of == EVENT_STREAM)
+                && let Some(answering) = &mut answering
+            {
+                answering.is_stream();
             }
             Ok::<Response<Answer>, Infallible>(response.map(|body| match answering {
                 Some(answering) => answering.with(body),
@@ -265,7 +267,7 @@ pub(crate) async fn serve(
         Ended::TimedOut => tracing::debug!(%peer, "http connection: closed at its deadline"),
         Ended::Revoked(reason) => {
             context.counters.refused.count(reason);
-            tracing::debug!(%peer, "http connection: closed for another one");
+            tracing::debug!(%peer, "http connection: closed to admit another one (limit on HTTP connections)");
         }
     }
 }

@@ -41,6 +41,14 @@ impl HttpStream {
         }
     }
 
+    /// Takes a descriptor outside the reserve, if there is one by now.
+    #[cold]
+    fn leave_reserve(&mut self) {
+        if !self.activity.is_writing() && self.stream.leave_reserve().is_ok() {
+            self.activity.permit().leave_reserve();
+        }
+    }
+
     pub(super) fn into_inner(mut self) -> Stream {
         self.activity.handed_over();
         mem::replace(&mut self.stream, Stream::Plain(StreamSocket::Failed))
@@ -62,6 +70,9 @@ impl AsyncRead for HttpStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.withheld_from = None;
+        if self.activity.permit().is_in_reserve() {
+            self.leave_reserve();
+        }
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {

@@ -40,7 +40,7 @@ pub(crate) trait Receiver: Send {
 /// are left to another process.
 pub(crate) async fn receive_all(
     socket: &DatagramSocket,
-    reception: Reception,
+    reception: &Reception,
     receiver: &mut impl Receiver,
 ) {
     let mut buffer = vec![0; MAX_DATAGRAM];

@@ -47,6 +47,8 @@ impl Hairpins {
     /// The errors of socket(2) and connect(2).
     pub(crate) async fn connect(&self, to: SocketAddr, hairpin: Hairpin) -> io::Result<TcpStream> {
         let socket = outside_reserve(Socket::new(Domain::for_address(to), Type::STREAM, None)?)?;
+        // The listener needs a descriptor for its end.
+        drop(outside_reserve(socket.try_clone()?)?);
         socket.set_nonblocking(true)?;
         let entry = {
             // Locked across connect(2): `take` must not look the hairpin up before it is inserted.

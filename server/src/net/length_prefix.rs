@@ -4,6 +4,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -11,7 +12,10 @@ use echogate_event_loop::{InFlight, may_continue};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::Transport;
-use crate::runtime::{buffer_pool, write_buffer::WriteBuffer};
+use crate::{
+    connections::counters::Counters,
+    runtime::{buffer_pool, write_buffer::WriteBuffer},
+};
 
 /// The largest record, in bytes without its length prefix.
 const MAX_RECORD: usize = 64 * 1024;
@@ -33,6 +37,7 @@ pub(crate) struct LengthPrefixed<S> {
     unwritten: WriteBuffer,
     /// Whether the last read has found the end of the stream.
     has_read_end: bool,
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug, Default)]
@@ -43,10 +48,17 @@ struct ReadAhead {
 }
 
 impl<S: Transport> LengthPrefixed<S> {
-    /// The records of `stream`, with a length prefix of `prefix` bytes: 2 or 4.
-    pub(crate) fn new(stream: S, prefix: u8) -> LengthPrefixed<S> {
-        let unwritten = WriteBuffer::default();
-        LengthPrefixed { stream, prefix, read_ahead: None, unwritten, has_read_end: false }
+    /// The records of `stream`, with a length prefix of `prefix` bytes: 2 or 4. Datagrams that are too
+    /// long for a record are dropped and counted in `counters`.
+    pub(crate) fn new(stream: S, prefix: u8, counters: &Arc<Counters>) -> LengthPrefixed<S> {
+        LengthPrefixed {
+            stream,
+            prefix,
+            read_ahead: None,
+            unwritten: WriteBuffer::default(),
+            has_read_end: false,
+            counters: counters.clone(),
+        }
     }
 
     /// Takes the first record of the bytes that were read ahead; false if none is complete.
@@ -101,16 +113,12 @@ fn take_record(bytes: &[u8], prefix: u8, buf: &mut ReadBuf<'_>) -> io::Result<Op
     let len = length.iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
     let max = MAX_RECORD.min(buf.remaining());
     if len > max {
-        return Err(too_long(io::ErrorKind::InvalidData, len, max));
+        let text = format!("a record of {len} bytes is longer than {max} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     let Some(payload) = bytes.get(prefix..prefix + len) else { return Ok(None) };
     buf.put_slice(payload);
     Ok(Some(prefix + len))
-}
-
-fn too_long(kind: io::ErrorKind, len: usize, max: usize) -> io::Error {
-    let text = format!("a record of {len} bytes is longer than {max} bytes");
-    io::Error::new(kind, text)
 }
 
 impl<S: Transport> AsyncRead for LengthPrefixed<S> {
@@ -140,18 +148,19 @@ impl<S: Transport> AsyncRead for LengthPrefixed<S> {
 }
 
 impl<S: Transport> AsyncWrite for LengthPrefixed<S> {
-    /// Takes the whole of `payload` as one record, once all of the previous one is written.
+    /// Takes the whole of `payload`, a datagram, as one record, once all of the previous one is written.
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         payload: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let LengthPrefixed { stream, prefix, unwritten, .. } = self.get_mut();
+        let LengthPrefixed { stream, prefix, unwritten, counters, .. } = self.get_mut();
         ready!(unwritten.poll_flush(cx, stream))?;
         let max = if *prefix == 2 { usize::from(u16::MAX) } else { MAX_RECORD };
         let len = payload.len();
         if len > max {
-            return Poll::Ready(Err(too_long(io::ErrorKind::InvalidInput, len, max)));
+            counters.datagram_dropped();
+            return Poll::Ready(Ok(len));
         }
         let length = (len as u32).to_be_bytes();
         let length = &length[MAX_PREFIX - usize::from(*prefix)..];
@@ -218,7 +227,7 @@ mod tests {
     /// Records over a socket, and the other end of the socket.
     fn records(prefix: u8) -> (LengthPrefixed<Stream>, UnixStream) {
         let (stream, peer) = UnixStream::pair().unwrap();
-        (LengthPrefixed::new(stream.into(), prefix), peer)
+        (LengthPrefixed::new(stream.into(), prefix, &Arc::default()), peer)
     }
 
     /// The next record; none at the end of the stream.
@@ -271,8 +280,6 @@ mod tests {
         peer.write_all(&[0, 1, 0, 1]).await.unwrap();
         let error = next(&mut records).await.unwrap_err();
         assert_eq!(error.to_string(), "a record of 65537 bytes is longer than 65536 bytes");
-        let error = records.write(&[0; MAX_RECORD + 1]).await.unwrap_err();
-        assert_eq!(error.to_string(), "a record of 65537 bytes is longer than 65536 bytes");
         let (mut short, mut peer) = self::records(2);
         peer.write_all(b"\0\x05ab").await.unwrap();
         let error = short.read(&mut [0; 4]).await.unwrap_err();
@@ -282,8 +289,20 @@ mod tests {
         drop(peer);
         let error = next(&mut cut).await.unwrap_err();
         assert_eq!(error.to_string(), "the stream ended within a record");
-        let error = short.write(&[0; MAX_RECORD]).await.unwrap_err();
-        assert_eq!(error.to_string(), "a record of 65536 bytes is longer than 65535 bytes");
+    }
+
+    #[tokio::test]
+    async fn a_datagram_that_is_too_long_for_a_record_is_dropped_and_counted() {
+        for (prefix, max) in [(2, usize::from(u16::MAX)), (4, MAX_RECORD)] {
+            let (mut records, mut peer) = records(prefix);
+            assert_eq!(records.write(&vec![0; max + 1]).await.unwrap(), max + 1);
+            assert_eq!(records.write(b"next").await.unwrap(), 4);
+            assert_eq!(records.counters.datagrams_dropped(), 1);
+            records.shutdown().await.unwrap();
+            let mut bytes = Vec::new();
+            peer.read_to_end(&mut bytes).await.unwrap();
+            assert!(bytes.ends_with(b"\x04next") && bytes.len() == usize::from(prefix) + 4);
+        }
     }
 
     proptest! {
@@ -296,7 +315,7 @@ mod tests {
             runtime.block_on(async {
                 let prefix = if is_short { 2 } else { 4 };
                 let (mut from, stream) = records(prefix);
-                let mut to = LengthPrefixed::new(Stream::from(stream), prefix);
+                let mut to = LengthPrefixed::new(Stream::from(stream), prefix, &Arc::default());
                 let send = async {
                     for record in &sent {
                         assert_eq!(from.write(record).await.unwrap(), record.len());

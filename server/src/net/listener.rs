@@ -1,6 +1,11 @@
 //! Listening stream sockets.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -52,6 +57,15 @@ impl Listener {
             Some(peer) => from_tcp(TcpStream::from_std(stream.into())?, peer),
             None => from_unix(UnixStream::from_std(stream.into())?),
         }))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener, _) => listener.as_fd(),
+        }
     }
 }
 

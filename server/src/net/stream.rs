@@ -273,8 +273,7 @@ impl Stream {
         }
     }
 
-    /// Whether the number of a plain socket is in the reserve of descriptors. False on an event loop,
-    /// which sockets do not enter from there.
+    /// Whether the number of the socket, which has just been accepted, is in the reserve of descriptors.
     pub(crate) fn is_in_reserve(&self) -> bool {
         match self.socket() {
             StreamSocket::Tcp(stream) => descriptors::is_in_reserve(stream),
@@ -283,7 +282,7 @@ impl Stream {
         }
     }
 
-    /// Moves a plain socket out of the reserve of descriptors.
+    /// Moves the socket out of the reserve of descriptors. No write may be waiting.
     ///
     /// # Errors
     ///
@@ -291,14 +290,18 @@ impl Stream {
     /// socket stays as it is.
     pub(crate) fn leave_reserve(&mut self) -> io::Result<()> {
         let duplicate = |socket: BorrowedFd<'_>| outside_reserve(socket.try_clone_to_owned()?);
-        match self {
-            Stream::Plain(StreamSocket::Tcp(stream)) => {
+        let socket = match self {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => stream.socket_mut(),
+        };
+        match socket {
+            StreamSocket::Tcp(stream) => {
                 *stream = TcpStream::from_std(duplicate(stream.as_fd())?.into())?;
             }
-            Stream::Plain(StreamSocket::Unix(stream)) => {
+            StreamSocket::Unix(stream) => {
                 *stream = UnixStream::from_std(duplicate(stream.as_fd())?.into())?;
             }
-            _ => {}
+            StreamSocket::OnLoop(_) | StreamSocket::Failed => {}
         }
         Ok(())
     }

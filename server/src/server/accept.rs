@@ -1,8 +1,9 @@
 //! The accept loop of a listener: accept, admit, read the PROXY header, dispatch.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::FutureExt;
+use nix::errno::Errno;
 use tokio::{
     sync::Semaphore,
     task::yield_now,
@@ -15,17 +16,25 @@ use super::{
     dispatch,
 };
 use crate::{
-    connections::{counters::Refusal, limits::LimitReached, registry::Peer},
+    connections::{
+        counters::Refusal,
+        limits::{LimitReached, descriptors},
+        registry::Peer,
+    },
     net::{
         listener::{Listener, belongs_to_connection},
         proxy_protocol,
         stream::Stream,
     },
     runtime::reception::Reception,
+    text::io_error::describe,
 };
 
 /// The pause of accepting when file descriptors or memory have run out.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The same for HTTP, whose new connections take the place of others, which then are closed.
+const HTTP_SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
 
 /// The least time between two log lines about such a shortage, which may come and go with each
 /// connection.
@@ -61,21 +70,22 @@ const FINAL_ACCEPTS_BATCH: usize = 64;
 /// another process. In `tasks` are connections that wait for a permit or for a PROXY header.
 pub(super) async fn accept(
     listener: Arc<Listener>,
+    at: String,
     admission: Admission,
     reception: Reception,
     tasks: TaskTracker,
 ) {
-    let mut shortage = Shortage::default();
+    let mut shortage = Shortage { at, is_reported: false, reported: None };
     let waiting = Arc::new(Semaphore::new(MAX_WAITING));
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = next(&listener, &admission) => accepted,
             () = reception.stopped() => break,
         };
-        match accepted {
+        match accepted.unwrap_or_else(|| Err(Errno::EMFILE.into())) {
             Ok((mut stream, peer)) => {
                 if stream.is_in_reserve() && !admission.may_use_reserve() {
-                    shortage.begins(&LimitReached::Descriptors);
+                    shortage.begins(&Errno::EMFILE.into());
                     tokio::select! {
                         () = leave_reserve(&mut stream) => {}
                         // It is served all the same: it will not hold the descriptor for long.
@@ -102,8 +112,12 @@ pub(super) async fn accept(
             Err(e) if belongs_to_connection(&e) => tracing::debug!("not accepted: {e}"),
             Err(e) => {
                 shortage.begins(&e);
+                let pause = match admission.may_use_reserve() {
+                    true => HTTP_SHORTAGE_PAUSE,
+                    false => SHORTAGE_PAUSE,
+                };
                 tokio::select! {
-                    () = sleep(SHORTAGE_PAUSE) => {}
+                    () = sleep(pause) => {}
                     () = reception.stopped() => break,
                 }
             }
@@ -112,6 +126,19 @@ pub(super) async fn accept(
     if !reception.is_left() {
         accept_final(&listener, &admission, &tasks).await;
     }
+    // Before the reception ends.
+    drop(listener);
+}
+
+/// Accepts the next connection; None while only descriptors are left that connections of this socket
+/// may not use.
+async fn next(listener: &Listener, admission: &Admission) -> Option<io::Result<(Stream, Peer)>> {
+    let mut accept = pin!(listener.accept());
+    poll_fn(|cx| match descriptors::are_short(listener) && !admission.may_use_reserve() {
+        true => Poll::Ready(None),
+        false => accept.as_mut().poll(cx).map(Some),
+    })
+    .await
 }
 
 /// Waits until a descriptor outside the reserve is free, and moves a connection there.
@@ -122,26 +149,35 @@ async fn leave_reserve(stream: &mut Stream) {
 }
 
 /// A shortage of file descriptors or memory, logged when it begins and when it ends.
-#[derive(Default)]
 struct Shortage {
+    /// The address of the listener.
+    at: String,
     /// Whether its begin has been logged, and not its end.
     is_reported: bool,
     reported: Option<Instant>,
 }
 
 impl Shortage {
-    fn begins(&mut self, why: &impl fmt::Display) {
+    fn begins(&mut self, why: &io::Error) {
         if !self.is_reported && self.reported.is_none_or(|at| at.elapsed() > SHORTAGE_LOG_INTERVAL)
         {
             (self.is_reported, self.reported) = (true, Some(Instant::now()));
-            tracing::warn!("cannot accept connections, trying again: {why}");
+            let (at, why) = (&self.at, describe_shortage(why));
+            tracing::warn!("cannot accept connections on {at}, trying again: {why}");
         }
     }
 
     fn ends(&mut self) {
         if std::mem::take(&mut self.is_reported) {
-            tracing::info!("accepting connections again");
+            tracing::info!("accepting connections again on {}", self.at);
         }
+    }
+}
+
+fn describe_shortage(why: &io::Error) -> String {
+    match descriptors::are_exhausted(why) {
+        true => LimitReached::Descriptors.to_string(),
+        false => describe(why),
     }
 }
 
@@ -158,7 +194,8 @@ async fn accept_final(listener: &Listener, admission: &Admission, tasks: &TaskTr
             Err(e) if belongs_to_connection(&e) => {}
             Ok(None) => break,
             Err(e) => {
-                tracing::warn!("cannot accept the last connections: {e}");
+                let why = describe_shortage(&e);
+                tracing::warn!("cannot accept the last connections: {why}");
                 break;
             }
         }

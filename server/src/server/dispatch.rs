@@ -30,6 +30,7 @@ use crate::{
         tapped::TappedClient,
         tls::AppProtocol,
     },
+    runtime::drain::Drain,
     service::connection,
 };
 
@@ -66,6 +67,7 @@ pub(super) fn serve(
                 return tracing::debug!(%peer, "http connection: no byte within --header-timeout");
             }
         }
+        drop(watch);
         // In a box: the future of a silent connection stays small.
         Box::pin(async move {
             let (stream, since) = match is_https {
@@ -92,7 +94,8 @@ async fn accept_https(
     since: Instant,
 ) -> Option<Stream> {
     let within = context.settings.header_timeout.saturating_sub(since.elapsed());
-    let mut handshake = pin!(accept_tls(context, AppProtocol::Http, stream, peer, within));
+    let drain = &context.http.drain;
+    let mut handshake = pin!(accept_tls(context, AppProtocol::Http, stream, peer, within, drain));
     // The handshake is polled when bytes have arrived: each poll is progress.
     let handshake = poll_fn(|cx| {
         permit.touch();
@@ -129,8 +132,9 @@ fn serve_service(
     let (context, service) = (context.clone(), service.clone());
     context.services.tracker.clone().spawn(async move {
         let within = context.settings.header_timeout;
-        if let Some(stream) = accept_tls(&context, AppProtocol::Bytes, stream, &peer, within).await
-        {
+        let drain = &context.services.drain;
+        let secured = accept_tls(&context, AppProtocol::Bytes, stream, &peer, within, drain).await;
+        if let Some(stream) = secured {
             spawn_service(&context, &service, stream, peer, permit);
         }
     });
@@ -182,7 +186,8 @@ fn serve_forward(
     context.bridges.tracker.clone().spawn(async move {
         if forward.kind == Kind::Tls {
             let within = context.settings.header_timeout;
-            match accept_tls(&context, AppProtocol::Bytes, stream, &peer, within).await {
+            let drain = &context.bridges.drain;
+            match accept_tls(&context, AppProtocol::Bytes, stream, &peer, within, drain).await {
                 Some(secured) => stream = secured,
                 None => return forward.target.metrics.refused.count(Refusal::Tls),
             }
@@ -193,7 +198,7 @@ fn serve_forward(
 }
 
 /// Passes the datagrams of a new session to the upstream of a forward; false if a limit is reached
-/// the sender could be a loop, or the socket is no forward's any more.
+/// or the sender could be a loop, or the socket no longer belongs to a forward.
 pub(super) fn open_session(
     admission: &Admission,
     sender: &Sender,
@@ -222,21 +227,18 @@ pub(super) fn open_session(
     }
 }
 
-/// Shakes hands in TLS within the time `within`. None if that fails, which is logged and
-/// counted.
+/// Performs the TLS handshake within the time `within`, and not beyond the graceful stage of `drain`.
+/// None if it fails, which is logged and counted.
 async fn accept_tls(
     context: &ServerContext,
     protocol: AppProtocol,
     stream: Stream,
     peer: &Peer,
     within: Duration,
+    drain: &Drain,
 ) -> Option<Stream> {
     let (Some(server_tls), Stream::Plain(socket)) = (&context.settings.tls, stream) else {
         return None;
-    };
-    let drain = match protocol {
-        AppProtocol::Http | AppProtocol::WebSocket => &context.http.drain,
-        AppProtocol::Bytes => &context.services.drain,
     };
     let tls = server_tls.accept(protocol, socket, peer, within, drain).await;
     if tls.is_none() {

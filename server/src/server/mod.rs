@@ -30,10 +30,7 @@ pub(crate) mod sockets;
 
 use std::{collections::HashMap, sync::Arc};
 
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-};
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use self::{
@@ -63,15 +60,9 @@ pub(crate) struct Server {
     successors: (mpsc::Sender<Successor>, Option<mpsc::Receiver<Successor>>),
     hub: Arc<Hub>,
     /// The sockets that are served, by their identifiers.
-    running: HashMap<u64, RunningSocket>,
+    running: HashMap<u64, ReceptionEnd>,
     /// The loops of those sockets, and connections that are not dispatched yet.
     tasks: TaskTracker,
-}
-
-#[derive(Debug)]
-struct RunningSocket {
-    reception: ReceptionEnd,
-    task: JoinHandle<()>,
 }
 
 impl Server {

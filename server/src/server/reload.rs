@@ -3,7 +3,7 @@
 //! [`Server::prepare`] does everything that can fail and changes nothing; [`Server::commit`]
 //! cannot fail.
 
-use super::{RunningSocket, Server, snapshot::Snapshot, sockets::BoundSockets};
+use super::{Server, snapshot::Snapshot, sockets::BoundSockets};
 use crate::{config::Settings, service::chat::Token};
 
 /// A prepared reload: committing it cannot fail.
@@ -43,8 +43,7 @@ impl Server {
         let Prepared { sockets, mut snapshot, token } = prepared;
         let token_line_before = self.token_line();
         let before = self.snapshot();
-        let closed: Vec<(u64, RunningSocket)> =
-            self.running.extract_if(|id, _| !sockets.has(*id)).collect();
+        let closed: Vec<_> = self.running.extract_if(|id, _| !sockets.has(*id)).collect();
         for (id, _) in &closed {
             snapshot.keep_served(*id, &before);
         }
@@ -64,7 +63,7 @@ impl Server {
         }
         self.current.send_replace(snapshot.into());
         self.start_listeners();
-        closed.iter().for_each(|(_, running)| running.reception.close());
+        closed.iter().for_each(|(_, running)| running.close());
         if let Some(line) = self.token_line()
             && token_line_before.as_ref() != Some(&line)
         {
@@ -72,7 +71,7 @@ impl Server {
             announce(format!("{line}\n").as_bytes());
         }
         for (_, running) in closed {
-            running.task.await.ok();
+            running.ended().await;
         }
         log_changes(&before.lines, &self.snapshot().lines);
     }

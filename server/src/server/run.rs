@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    RunningSocket, Server, accept,
+    Server, accept,
     admission::Admission,
     datagrams, dispatch,
     handover::successor::{self, Successor},
@@ -147,14 +147,15 @@ impl Server {
                 let (until, reception) = Reception::until(context.shutting_down.child_token());
                 let admission = Admission { socket: bound.id, current: self.current.clone() };
                 let tasks = self.tasks.clone();
-                let task = match bound.socket.clone() {
+                match bound.socket.clone() {
                     Socket::Stream(listener) if bound.role.purpose == Purpose::Handover => {
                         let (sockets, ready) =
                             (self.sockets.subscribe(), self.successors.0.clone());
                         self.tasks.spawn(successor::serve(listener, sockets, ready, until))
                     }
                     Socket::Stream(listener) => {
-                        self.tasks.spawn(accept::accept(listener, admission, until, tasks))
+                        let at = bound.socket.at().unwrap_or_default();
+                        self.tasks.spawn(accept::accept(listener, at, admission, until, tasks))
                     }
                     Socket::Datagram(socket) if bound.role.is_forward() => {
                         let counters = context.counters.clone();
@@ -168,7 +169,7 @@ impl Server {
                         self.tasks.spawn(datagrams::serve(socket, admission, registry, until))
                     }
                 };
-                RunningSocket { reception, task }
+                reception
             });
         }
     }

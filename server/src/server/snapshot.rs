@@ -2,9 +2,10 @@
 //! the snapshot in force; connections keep the one that they were accepted under.
 //!
 //! - `description`: sockets and routes for the API and the log; `own_address`: the addresses at which
-//!   this process reaches its own listeners
+//!   this process reaches its own listeners; `operators`: the targets that lead to operators
 
 mod description;
+mod operators;
 mod own_address;
 
 use std::{collections::HashMap, io, sync::Arc};
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 
 use self::{
     description::{endpoints, lines, reach_hint},
+    operators::Operators,
     own_address::{own_address, reachable},
 };
 use super::sockets::{BoundSocket, BoundSockets, Purpose};
@@ -106,10 +108,18 @@ impl Snapshot {
         };
         let targets = TargetMetrics::of_labels(labels(&settings), &before.targets);
         let by_label: HashMap<_, _> = targets.iter().map(|it| (it.label.clone(), it)).collect();
+        let operators = Operators::of(&settings, sockets);
         let target = |spec: &TargetSpec, label: &TargetLabel| {
             let upstream = upstream(&spec.upstream)?;
             let metrics = by_label[label].clone();
-            Ok::<_, io::Error>(target_of(spec, upstream, metrics, &settings, &before.limits))
+            Ok::<_, io::Error>(target_of(
+                spec,
+                upstream,
+                metrics,
+                &operators,
+                &settings,
+                &before.limits,
+            ))
         };
         let served = |bound: &BoundSocket| -> io::Result<Option<Served>> {
             let kind = bound.socket.kind(bound.role.tls);
@@ -118,7 +128,10 @@ impl Snapshot {
                 Purpose::Http => Served::Http { is_https: bound.role.tls },
                 Purpose::Service(service) => Served::Service(Arc::new(ListenerService {
                     instance: instance(service),
-                    target: Arc::new(service.name().into()),
+                    target: Arc::new(ConnectionTarget::of_service(
+                        service.name(),
+                        service == Service::Operator,
+                    )),
                     kind,
                     once: bound.role.once,
                     record: bound.role.record,
@@ -142,18 +155,7 @@ impl Snapshot {
                 Ok(Arc::new(Route { path: path.as_str().into(), target }))
             })
             .collect::<io::Result<_>>()?;
-        let is_operator =
-            |instance: &ServiceInstance| matches!(instance, ServiceInstance::Operator(_));
-        let leads_to_operators = |target: &Target| match &target.upstream {
-            Upstream::Service(instance) => is_operator(instance),
-            _ => false,
-        };
-        let has_operators = routes.iter().any(|route| leads_to_operators(&route.target))
-            || served.values().any(|served| match served {
-                Served::Service(service) => is_operator(&service.instance),
-                Served::Forward(forward) => leads_to_operators(&forward.target),
-                Served::Http { .. } => false,
-            });
+        let has_operators = operators.exist();
         let endpoints = endpoints(sockets, &routes, &settings.forwards)?;
         let own_datagram_sockets =
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
@@ -194,6 +196,7 @@ fn target_of(
     spec: &TargetSpec,
     upstream: Upstream,
     metrics: Arc<TargetMetrics>,
+    operators: &Operators,
     settings: &Settings,
     limits: &Limits,
 ) -> Target {
@@ -216,7 +219,11 @@ fn target_of(
         proxy: spec.proxy,
         record: spec.record,
         limit: limits.route(label, spec.max),
-        registered_as: Arc::new(ConnectionTarget { name, metrics: Some(metrics.clone()) }),
+        registered_as: Arc::new(ConnectionTarget {
+            name,
+            leads_to_operators: operators.are_reached_by(&spec.upstream),
+            metrics: Some(metrics.clone()),
+        }),
         metrics,
         config: config.into(),
     }

@@ -1,9 +1,10 @@
 //! Access to taps, their limits, the log and the metrics.
 
-use std::{fmt::Display, fs, net::TcpStream};
+use std::{fmt::Display, fs, net::TcpStream, process::Command};
 
 use echogate_tests::{
     http::{self, Response, connect, exchange},
+    program::free_port,
     server::Server,
     tcp::connect_from,
     ws::{RawWs, first},
@@ -174,4 +175,41 @@ fn a_route_to_the_operators_listener_is_private_and_the_next_connection_is_that_
     // Not the connection of its route to the listener, which is entered first.
     drop(RawWs::connect(&server, "/ws"));
     assert_eq!(anyone.opened().target, "/ws");
+}
+
+#[test]
+fn connections_that_lead_to_operators_by_other_targets_or_did_before_a_reload_are_private() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("echogate.toml");
+    let socket = dir.path().join("forward").display().to_string();
+    let port = free_port();
+    let settings = |path: &str| {
+        let route =
+            |path: &str, url: &str| format!("[[route]]\npath = \"{path}\"\nurl = \"{url}\"\n");
+        [
+            format!("http = [\"127.0.0.1:{port}\"]\n"),
+            route(path, "service:operator"),
+            route("/a", &format!("unix://{socket}?framing=line")),
+            route("/b", &format!("ws://localhost:{port}{path}")),
+        ]
+        .concat()
+    };
+    fs::write(&file, settings("/o")).unwrap();
+    let forward = format!("unix://{socket}=ws://127.0.0.1:{port}/b");
+    let mut command = Command::new(ECHOGATE);
+    command.arg("serve").arg("--config").arg(&file).args(["--forward", &forward]);
+    let server = Server::spawn(command);
+    let is_private = |id| asked(connect(server.address("http")), id, &[]).status == 403;
+    let before = RawWs::connect(&server, "/o");
+    let id = id_of(&server, "/o");
+    assert!(is_private(id));
+    for path in ["/a", "/b"] {
+        let _operator = RawWs::connect(&server, path);
+        assert!(is_private(id_of(&server, path)), "{path}");
+    }
+    fs::write(&file, settings("/renamed")).unwrap();
+    server.signal("HUP");
+    server.wait_for_log(&["configuration reloaded"]);
+    assert!(is_private(id));
+    drop(before);
 }

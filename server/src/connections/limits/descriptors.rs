@@ -2,14 +2,15 @@
 //! `/readyz` are answered even when other connections have all other descriptors.
 //!
 //! A new descriptor has the lowest number that is free. So a socket whose number is in the reserve,
-//! the end of the range of numbers, shows that no other descriptor is left; nothing is counted.
-//! Connections of services and forwards wait until a lower number is free, upstreams are not
-//! dialled, and an HTTP connection in the reserve can be neither upgraded nor hold an event stream.
+//! the end of the range of numbers, shows that no other descriptor is left; nothing is counted. The
+//! connection of a service or a forward that gets such a number waits until a lower one is free, and
+//! no further one is accepted meanwhile; upstreams are not dialled. An HTTP connection takes a lower
+//! number as soon as one is free. Until then it can be neither upgraded nor hold an event stream.
 
 use std::{
     io,
-    os::fd::{AsRawFd, RawFd},
-    sync::atomic::{AtomicI32, Ordering},
+    os::fd::{AsFd, AsRawFd, RawFd},
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
 };
 
 use nix::{
@@ -26,6 +27,9 @@ const MAX_RESERVE_PART: usize = 8;
 /// The first number of the reserve. Only a server has one.
 static RESERVE_BEGIN: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
+/// A socket had a number in the reserve, and no lower number has been found free since.
+static IS_SHORT: AtomicBool = AtomicBool::new(false);
+
 /// Keeps a reserve from now on.
 pub(crate) fn keep_reserve() {
     let begin = RawFd::try_from(max() - reserve()).unwrap_or(RawFd::MAX);
@@ -37,9 +41,26 @@ pub(super) fn reserve() -> usize {
     (max() / MAX_RESERVE_PART).min(MAX_RESERVE)
 }
 
-/// Whether the number of a descriptor is in the reserve.
+/// Whether the number of a new descriptor is in the reserve.
 pub(crate) fn is_in_reserve(descriptor: &impl AsRawFd) -> bool {
-    descriptor.as_raw_fd() >= RESERVE_BEGIN.load(Ordering::Relaxed)
+    let is_in_reserve = descriptor.as_raw_fd() >= RESERVE_BEGIN.load(Ordering::Relaxed);
+    if is_in_reserve {
+        IS_SHORT.store(true, Ordering::Relaxed);
+    }
+    is_in_reserve
+}
+
+/// Whether only descriptors of the reserve are left. In a shortage this looks for another one by
+/// duplicating `any`.
+pub(crate) fn are_short(any: &impl AsFd) -> bool {
+    if !IS_SHORT.load(Ordering::Relaxed) {
+        return false;
+    }
+    let is_over = any.as_fd().try_clone_to_owned().and_then(outside_reserve).is_ok();
+    if is_over {
+        IS_SHORT.store(false, Ordering::Relaxed);
+    }
+    !is_over
 }
 
 /// Returns a new socket unless its number is in the reserve.

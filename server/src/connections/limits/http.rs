@@ -28,7 +28,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -59,7 +59,7 @@ pub(crate) struct HttpPermit {
     limits: Arc<HttpLimits>,
     id: u64,
     state: Arc<State>,
-    is_in_reserve: bool,
+    is_in_reserve: AtomicBool,
     /// Lock order: before the lock of a limit.
     counting: Mutex<Counting>,
 }
@@ -101,6 +101,7 @@ impl HttpLimits {
         self.set_ups.hold(id, counted_by, &state, |held| &mut held.silent);
         let counting = Counting { counted_by, is_established: false, exemptions: 0 };
         let limits = self.clone();
+        let is_in_reserve = is_in_reserve.into();
         Arc::new(HttpPermit { limits, id, state, is_in_reserve, counting: counting.into() })
     }
 }
@@ -146,7 +147,7 @@ impl HttpPermit {
     ///
     /// When it is in the reserve of descriptors.
     pub(crate) fn exempt(self: &Arc<Self>) -> Result<Exemption, LimitReached> {
-        if self.is_in_reserve {
+        if self.is_in_reserve() {
             return Err(LimitReached::Descriptors);
         }
         let mut counting = self.counting.lock();
@@ -156,6 +157,18 @@ impl HttpPermit {
         }
         drop(counting);
         Ok(Exemption(Some(self.clone())))
+    }
+
+    /// Whether the connection has a descriptor of the reserve.
+    pub(crate) fn is_in_reserve(&self) -> bool {
+        self.is_in_reserve.load(Ordering::Relaxed)
+    }
+
+    /// Records that the connection has no descriptor of the reserve any more.
+    pub(crate) fn leave_reserve(&self) {
+        if self.is_in_reserve.swap(false, Ordering::Relaxed) {
+            self.limits.in_reserve.release(self.id);
+        }
     }
 
     pub(crate) fn is_exempt(&self) -> bool {
@@ -170,9 +183,7 @@ impl HttpPermit {
 
 impl Drop for HttpPermit {
     fn drop(&mut self) {
-        if self.is_in_reserve {
-            self.limits.in_reserve.release(self.id);
-        }
+        self.leave_reserve();
         let is_established = self.counting.lock().is_established;
         match is_established {
             true => self.limits.established.release(self.id),
@@ -310,6 +321,9 @@ mod tests {
         let revoked: Vec<_> = reserved.iter().map(|permit| is_revoked(permit)).collect();
         assert_eq!((revoked, is_revoked(&other)), (vec![true, false, false], false));
         assert_eq!(reserved[2].exempt().unwrap_err(), LimitReached::Descriptors);
+        reserved[2].leave_reserve();
+        assert!(reserved[2].exempt().is_ok());
+        assert_eq!(limits.in_reserve.in_use(), 1);
         drop(reserved);
         assert_eq!((limits.in_reserve.in_use(), limits.set_ups.in_use()), (0, 1));
         assert!(other.exempt().is_ok());

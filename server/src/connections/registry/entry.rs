@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -67,6 +68,11 @@ impl Counter {
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
+
+    /// Messages so far.
+    pub(super) fn messages(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
 }
 
 impl Entry {
@@ -78,6 +84,11 @@ impl Entry {
     /// The transport.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether operators of the chat present their token on the connection.
+    pub(crate) fn leads_to_operators(&self) -> bool {
+        self.target.leads_to_operators
     }
 
     /// The name of the service or the path of the route.
@@ -211,8 +222,8 @@ impl Entry {
         Carried {
             bytes_received: self.received.bytes(),
             bytes_sent: self.sent.bytes(),
-            messages_received: self.received.messages.load(Ordering::Relaxed),
-            messages_sent: self.sent.messages.load(Ordering::Relaxed),
+            messages_received: self.received.messages(),
+            messages_sent: self.sent.messages(),
             legs: self.observed.lock().as_ref().and_then(|observed| observed.legs),
         }
     }
@@ -261,6 +272,9 @@ impl Deref for RegistryGuard {
 
 impl Drop for RegistryGuard {
     fn drop(&mut self) {
+        if thread::panicking() {
+            self.entry.ended(&"the task of the connection panicked");
+        }
         self.entry.registry.leave(self.entry.id);
         self.entry.close_tap(&"cut off");
     }

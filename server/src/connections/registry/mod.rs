@@ -68,12 +68,11 @@ pub(crate) struct Totals {
 
 impl Totals {
     fn add(&mut self, entry: &Entry) {
-        let carried = entry.carried();
         self.opened += 1;
-        self.carried.bytes_received += carried.bytes_received;
-        self.carried.bytes_sent += carried.bytes_sent;
-        self.carried.messages_received += carried.messages_received;
-        self.carried.messages_sent += carried.messages_sent;
+        self.carried.bytes_received += entry.received().bytes();
+        self.carried.bytes_sent += entry.sent().bytes();
+        self.carried.messages_received += entry.received().messages();
+        self.carried.messages_sent += entry.sent().messages();
     }
 }
 

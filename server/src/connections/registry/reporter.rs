@@ -108,10 +108,10 @@ impl Reporter {
     pub(crate) fn list(&mut self) -> (usize, Vec<Connection>) {
         // Resubscribe before listing: later changes are reported by later events.
         self.subscription.changes = self.subscription.changes.resubscribe();
-        let entries = self.registry.entries();
-        let total = entries.len();
-        self.is_truncated = total > self.most;
-        let reported = entries.into_iter().take(self.most).map(|entry| {
+        let entries = self.registry.entries_after(0, self.most);
+        let total = self.registry.count();
+        self.is_truncated = total > entries.len();
+        let reported = entries.into_iter().map(|entry| {
             let connection = entry.connection();
             let (id, carried) = (connection.id, connection.carried);
             (connection, (id, (entry, carried)))

@@ -1,6 +1,10 @@
 //! Observers of a connection in a registry: attachment, losses, ends.
 
-use std::{io::IoSlice, sync::Arc};
+use std::{
+    io::IoSlice,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use echogate_proto::{
     api::Kind,
@@ -15,14 +19,17 @@ use proptest::prelude::*;
 
 use super::{Attach, Budget, Passed, Sides, Sink, output};
 use crate::{
-    connections::registry::{ConnectionInfo, Entry, Peer, Registry, RegistryGuard},
+    connections::{
+        registry::{Change, ConnectionInfo, Entry, Peer, Registry, RegistryGuard},
+        target::ConnectionTarget,
+    },
     recording::{decode::RecordDecoder, wire::WireEvent},
 };
 
 const TO_SERVER: Place = Place { side: Side::Client, direction: Direction::ToServer };
 
 fn enter(registry: &Registry, kind: Kind) -> RegistryGuard {
-    let target = Arc::new("test".into());
+    let target = Arc::new(ConnectionTarget::of_service("test", false));
     registry.enter(ConnectionInfo { kind, peer: Peer::Unknown, target, gateway: None }, None)
 }
 
@@ -261,4 +268,22 @@ proptest! {
         prop_assert_eq!(seen.iter().flat_map(payload).collect::<Vec<_>>(), expected);
         prop_assert_eq!(seen.is_empty(), !is_attached);
     }
+}
+
+#[test]
+fn a_connection_whose_task_panics_ends_for_its_observers_and_subscribers() {
+    let registry = Registry::default();
+    let mut changes = registry.subscribe();
+    let entry = enter(&registry, Kind::Tcp);
+    let observer = sink(10_000);
+    attach(&entry, &observer, Sides::Both).unwrap();
+    let task = catch_unwind(AssertUnwindSafe(move || {
+        let _entry = entry;
+        panic!("a defect");
+    }));
+    assert!(task.is_err());
+    let expected = r#"Closed { reason: "the task of the connection panicked" }"#;
+    assert_eq!(texts(&events(&observer)).last().unwrap(), expected);
+    assert!(matches!(changes.changes.try_recv(), Ok(Change::Opened(_))));
+    assert!(matches!(changes.changes.try_recv(), Ok(Change::Closed(..))));
 }

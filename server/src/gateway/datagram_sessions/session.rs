@@ -164,6 +164,7 @@ impl Drop for DatagramSession {
     fn drop(&mut self) {
         let mut state = self.inbox.0.lock();
         state.stage = Stage::Dropped;
+        state.queue.iter().for_each(|_| self.counters.datagram_dropped());
         (state.queue, state.queued_bytes) = (VecDeque::new(), 0);
     }
 }

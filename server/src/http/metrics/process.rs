@@ -43,9 +43,11 @@ impl Process {
         };
         let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
         let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
-        // One of the files is the folder that is read.
-        let fds =
-            fs::read_dir("/proc/self/fd").map(|files| (files.count() as u64).saturating_sub(1));
+        let fds = fs::metadata("/proc/self/fd").map(|folder| match folder.len() {
+            // Before Linux 6.2. One of the files is the folder that is read.
+            0 => fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64 - 1),
+            len => len,
+        });
         Process {
             started: started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
             cpu_seconds: usage.map(|of| seconds(of.user_time()) + seconds(of.system_time())),

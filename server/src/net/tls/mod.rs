@@ -109,6 +109,10 @@ impl Tls {
     pub(crate) fn socket(&self) -> &StreamSocket {
         self.0.get_ref().0
     }
+
+    pub(crate) fn socket_mut(&mut self) -> &mut StreamSocket {
+        self.0.get_mut().0
+    }
 }
 
 impl AsyncRead for Tls {

@@ -56,7 +56,8 @@ impl ShutdownWatch {
     }
 
     pub(crate) fn is_asked_to_end(&self) -> bool {
-        self.request().is_some()
+        self.drain.0.stage.load(Ordering::Acquire) & HAS_REQUESTS != 0
+            && self.drain.0.tables.lock().requests.contains_key(&self.key)
     }
 
     /// The Close for a WebSocket peer whose connection the server ends.

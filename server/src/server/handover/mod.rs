@@ -82,13 +82,13 @@ impl Server {
         let running: Vec<_> = self.running.drain().collect();
         for (id, running) in &running {
             match successor.uses(*id) {
-                true => running.reception.leave(),
-                false => running.reception.close(),
+                true => running.leave(),
+                false => running.close(),
             }
         }
         let ended = async {
             for (_, running) in &running {
-                running.reception.ended().await;
+                running.ended().await;
             }
         };
         if timeout(STOP, ended).await.is_err() {

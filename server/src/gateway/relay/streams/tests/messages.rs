@@ -97,7 +97,7 @@ async fn a_query_over_udp_reaches_a_server_over_tcp_and_its_response_comes_back(
     let at = listener.local_addr().unwrap();
     let dial = move || async move {
         let stream = TcpStream::connect(at).await.unwrap();
-        LengthPrefixed::new(Stream::from(stream), 2)
+        LengthPrefixed::new(Stream::from(stream), 2, &Arc::default())
     };
     let (client, mut forward) = forward(dial).await;
     client.send(QUERY).await.unwrap();
@@ -130,7 +130,8 @@ async fn a_query_over_tcp_reaches_a_server_over_udp_although_its_client_ends_its
     let (server, at) = bound().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let records = LengthPrefixed::new(Stream::from(listener.accept().await.unwrap().0), 2);
+    let records =
+        LengthPrefixed::new(Stream::from(listener.accept().await.unwrap().0), 2, &Arc::default());
     let drain = Drain::new();
     let relay = run(records, udp_upstream(at).await, None, enter(), &drain);
     let relay = tokio::spawn(relay);
@@ -187,7 +188,7 @@ async fn a_flood_of_datagrams_to_a_stream_that_is_not_read_loses_whole_datagrams
     let at = listener.local_addr().unwrap();
     let dial = move || async move {
         let stream = TcpStream::connect(at).await.unwrap();
-        LengthPrefixed::new(Stream::from(stream), 2)
+        LengthPrefixed::new(Stream::from(stream), 2, &Arc::default())
     };
     let (client, forward) = forward(dial).await;
     let datagram = |number: u32| [&number.to_be_bytes()[..], &[7; 30_000]].concat();
@@ -222,7 +223,8 @@ async fn a_record_that_is_too_long_resets_its_sender() {
     let (_server, at) = bound().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let records = LengthPrefixed::new(Stream::from(listener.accept().await.unwrap().0), 4);
+    let records =
+        LengthPrefixed::new(Stream::from(listener.accept().await.unwrap().0), 4, &Arc::default());
     let drain = Drain::new();
     let relay = tokio::spawn(run(records, udp_upstream(at).await, None, enter(), &drain));
     client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
