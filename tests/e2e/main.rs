@@ -106,8 +106,12 @@ mod websocket;
 
 use echogate_tests::server::Server;
 
-/// The program under test.
-const ECHOGATE: &str = env!("CARGO_BIN_EXE_echogate-under-test");
+/// The program under test: the path in `ECHOGATE_UNDER_TEST` at build time, or else the binary of
+/// this package.
+const ECHOGATE: &str = match option_env!("ECHOGATE_UNDER_TEST") {
+    Some(path) => path,
+    None => env!("CARGO_BIN_EXE_echogate-under-test"),
+};
 
 /// A server with the default routes.
 fn server() -> Server {
