@@ -1,13 +1,15 @@
 //! The geometry of the page in every state, at all widths and in both languages, and its contrast in
 //! both schemes: nothing is cut, covered or overlapped, and everything can be read.
 
+use std::io::Write as _;
+
 use echogate_tests::{
     browser::{Page, Scheme},
     program::free_port,
 };
 
 use super::{
-    LATEST, connected, fill, say,
+    LATEST, connected, connected_to_upstream, fill, say,
     states::{self, Look},
 };
 
@@ -133,6 +135,17 @@ fn the_button_stays_in_its_place_in_every_state() {
     page.press("Enter");
     page.wait_for_text("#state-headline", "Could not connect");
     assert_eq!(page.eval(top), before, "could not connect");
+}
+
+#[test]
+fn the_tools_of_the_transcript_stay_in_their_place_as_rows_are_added() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
+    page.wait_for_text("#row-count", "1 row");
+    let place = "(({ left, top }) => [left, top])(document.querySelector('#search').getBoundingClientRect())";
+    let before = page.eval(place);
+    stream.write_all("line\n".repeat(1200).as_bytes()).unwrap();
+    page.wait_for_text("#row-count", "1,201 rows");
+    assert_eq!(page.eval(place), before);
 }
 
 #[test]
