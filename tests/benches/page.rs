@@ -1,6 +1,7 @@
 //! The page beside a bare `WebSocket` in the same tab: round trips of single messages, and the
-//! throughput of a file. They take turns, so that other load of the machine affects both. Then the
-//! frames a second that the page draws while messages come in.
+//! throughput of files, which the bare socket neither reads nor compares. They take turns, so that
+//! other load of the machine affects both. Then the memory that files leave, and the frames a second
+//! that the page draws while messages come in.
 //!
 //! `cargo bench -p echogate-tests --bench page` (with `--profile dev` for a debug build)
 
@@ -8,7 +9,6 @@ use std::{
     fs,
     io::Write as _,
     net::TcpStream,
-    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -20,10 +20,12 @@ const ECHOGATE: &str = env!("CARGO_BIN_EXE_echogate-under-test");
 
 /// Messages through the page, and through the bare socket.
 const MESSAGES: usize = 200;
-/// The size of the file, in bytes.
-const FILE: usize = 64 << 20;
-/// Transfers through the page, and through the bare socket.
-const TRANSFERS: usize = 3;
+/// The sizes of the files, in bytes.
+const FILES: [usize; 2] = [8 << 20, 64 << 20];
+/// Transfers of each file through the page, and through the bare socket.
+const TRANSFERS: usize = 5;
+/// The time after which the browser has collected the garbage of an idle worker.
+const RETURNED_WITHIN: Duration = Duration::from_secs(60);
 /// Messages a second while frames are counted.
 const STREAM: u32 = 1000;
 /// The time for which frames are counted.
@@ -151,23 +153,63 @@ fn summary(name: &str, times: &mut [f64]) -> (f64, f64) {
 
 fn throughput(page: &mut Page) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let path = folder.path().join("zeros.bin");
-    fs::write(&path, vec![0; FILE]).expect("a file can be written");
-    let (mut of_bare, mut of_page) = (0.0, 0.0);
     page.click("label[for=mode-file]");
-    page.pick_file("#file", Path::new(&path));
-    for _ in 0..TRANSFERS {
-        let time = page.eval(&format!("bare.transfer({FILE})"));
-        of_bare += time.as_f64().expect("a time");
+    println!("echo of a file, median of {TRANSFERS}, in MiB/s");
+    println!("{:>12} {:>12} {:>8} {:>8}", "", "bare socket", "page", "ratio");
+    let before = memory(page);
+    for size in FILES {
+        let path = folder.path().join(format!("{size}.bin"));
+        fs::write(&path, vec![0; size]).expect("a file can be written");
+        page.pick_file("#file", &path);
         let start = "document.querySelector('#file-start').click()";
-        let time = page.eval(&shown_after(start, "#file-status", "every byte matches"));
-        of_page += time.as_f64().expect("a time");
+        let (mut of_bare, mut of_page, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..TRANSFERS {
+            let bare = page.eval(&format!("bare.transfer({size})"));
+            let file = page.eval(&shown_after(start, "#file-status", "every byte matches"));
+            let [bare, file] = [bare, file].map(|time| time.as_f64().expect("a time"));
+            of_bare.push(size as f64 / 1048.576 / bare);
+            of_page.push(size as f64 / 1048.576 / file);
+            ratios.push(bare / file);
+        }
+        let [bare, file, ratio] = [of_bare, of_page, ratios].map(median);
+        let name = format!("{} MiB", size >> 20);
+        println!("{name:>12} {bare:>12.1} {file:>8.1} {ratio:>8.2}");
     }
-    let rate = |millis: f64| (FILE * TRANSFERS) as f64 / 1048.576 / millis;
-    println!("echo of {} MiB, {TRANSFERS} times, in MiB/s", FILE >> 20);
-    println!("{:>12} {:>8.1}", "bare socket", rate(of_bare));
-    println!("{:>12} {:>8.1}", "page", rate(of_page));
-    println!("{:>12} {:>8.2}", "ratio", of_bare / of_page);
+    let after = memory(page);
+    thread::sleep(RETURNED_WITHIN);
+    let later = memory(page);
+    println!(
+        "memory of the page, in MiB: {before:.0} before, {after:.0} after, {later:.0} after a minute"
+    );
+}
+
+/// The anonymous memory of the browser's renderer processes, with workers and buffers, in MiB.
+fn memory(page: &mut Page) -> f64 {
+    // Collects garbage.
+    page.memory();
+    let status = |pid: &str| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |status: &str, name: &str| -> u64 {
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+    };
+    let is_ours = |pid: &str| {
+        let mut pid = pid.to_owned();
+        while pid != "0" && pid != std::process::id().to_string() {
+            pid = field(&status(&pid), "PPid:").to_string();
+        }
+        pid != "0"
+    };
+    let processes = fs::read_dir("/proc").expect("processes").flatten();
+    let renderers = processes.filter_map(|it| it.file_name().into_string().ok()).filter(|pid| {
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command.contains("--type=renderer") && is_ours(pid)
+    });
+    renderers.map(|pid| field(&status(&pid), "RssAnon:")).sum::<u64>() as f64 / 1024.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// The frame rate of an idle page, and of one to which messages come.

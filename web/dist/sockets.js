@@ -5,8 +5,7 @@
 // [socket, name, time, ...values]. A list is followed by the next one after the page's "next":
 // events of a busy page arrive in fewer and longer lists.
 
-const PART = 64 << 10; // Bytes of a file in one message.
-const READ = 4 << 20; // Bytes of a file read at once.
+const PART = 64 << 10; // The most bytes of a file in one message.
 const WINDOW = 4 << 20; // The most bytes of a file in flight: without an echo, or in the send buffer.
 const PROGRESS = 250; // Milliseconds between two reports of a file's progress, each of which is drawn.
 const SOON = 4; // Milliseconds that a report which only the drawing needs may wait for others.
@@ -153,23 +152,20 @@ class Transfer {
 
   async run() {
     const { file, socket } = this;
-    const read = (start) => file.slice(start, start + READ).arrayBuffer();
-    let next = read(0);
-    for (let start = 0; start < file.size; start += READ) {
-      let block;
+    const reader = file.stream().getReader();
+    const read = async () => {
       try {
-        block = new Uint8Array(await next);
+        return (await reader.read()).value;
       } catch {
-        return this.finish("unreadable", now());
+        this.finish("unreadable", now());
       }
-      // The next block is read while this one is sent.
-      next = read(start + READ);
-      next.catch(() => {});
+    };
+    for (let block; (block = await read());) {
       for (let at = 0; at < block.length; at += PART) {
         const part = block.subarray(at, at + PART);
         while (!this.end && this.inFlight() + part.length > WINDOW) await this.change();
-        if (this.end) return;
-        if (socket?.readyState !== WebSocket.OPEN) return this.finish("lost", now());
+        if (socket?.readyState !== WebSocket.OPEN) this.finish("lost", now());
+        if (this.end) return reader.cancel();
         if (this.compares) this.expected.push({ bytes: part, upper: this.reply === "upper" });
         socket.send(part);
         this.sent += part.length;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use echogate_tests::tcp;
 
-use super::{LATEST, choose, connected, connected_to_upstream, count, fill, say};
+use super::{LATEST, choose, connected, connected_to_upstream, count, fill, page, say};
 
 #[test]
 fn what_is_typed_comes_back_in_upper_case() {
@@ -256,6 +256,20 @@ fn a_message_of_a_megabyte_is_recalled_and_what_is_not_stored_is_said() {
     page.wait_for("document.querySelector('#message').value === ''");
     page.press("ArrowUp");
     page.wait_for("document.querySelector('#message').value.length === 1e6");
+}
+
+#[test]
+fn a_saved_message_that_is_not_stored_is_said_and_asked_about_before_a_reload() {
+    let Some((_server, mut page)) = page() else { return };
+    fill(&mut page, "#message", &"x".repeat(4097));
+    page.click("#save-message");
+    page.wait_for_text("#transcript-note", "Messages longer than 4,096 B are not stored");
+    // The draft alone is stored.
+    fill(&mut page, "#message", "short");
+    page.click("#save-message");
+    page.wait_for_text("#template option:last-child", "short");
+    assert!(page.begin_reload(), "the saved message would be lost");
+    page.answer(false);
 }
 
 #[test]

@@ -194,6 +194,18 @@ fn an_endpoint_that_is_none_is_not_tried() {
 }
 
 #[test]
+fn a_message_for_an_endpoint_that_is_none_stays_while_the_endpoint_gets_the_focus() {
+    let Some((_server, mut page)) = page() else { return };
+    fill(&mut page, "#endpoint", "tcp://localhost:7007");
+    // The field loses the focus within the listener of the key, and reports its change then.
+    say(&mut page, "hello");
+    page.wait_for_text("#endpoint-problem", "Raw sockets need a route (--route).");
+    page.wait_for("document.activeElement.id === 'endpoint'");
+    assert_eq!(page.eval("document.querySelector('#message').value"), "hello");
+    page.assert_no_error();
+}
+
+#[test]
 fn an_endpoint_that_is_none_does_not_stand_beside_an_earlier_failure() {
     let Some((_server, mut page)) = page_at("/?path=nope&autoconnect") else { return };
     page.wait_for("document.querySelector('#state').dataset.normal === 'false'");

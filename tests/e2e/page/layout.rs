@@ -1,13 +1,15 @@
 //! The geometry of the page in every state, at all widths and in both languages, and its contrast in
 //! both schemes: nothing is cut, covered or overlapped, and everything can be read.
 
+use std::io::Write as _;
+
 use echogate_tests::{
     browser::{Page, Scheme},
     program::free_port,
 };
 
 use super::{
-    LATEST, connected, fill, say,
+    LATEST, connected, connected_to_upstream, fill, say,
     states::{self, Look},
 };
 
@@ -15,13 +17,22 @@ use super::{
 pub(super) const SIZES: [(u32, u32); 7] =
     [(1920, 1080), (1440, 900), (1280, 720), (768, 1024), (720, 450), (390, 844), (320, 640)];
 
+/// The windows and schemes in which colours are checked, which are the same in all others.
+const COLOURS_AT: [((u32, u32), Scheme); 4] = [
+    ((390, 844), Scheme::Light),
+    ((390, 844), Scheme::Dark),
+    ((1440, 900), Scheme::Dark),
+    ((1440, 900), Scheme::Light),
+];
+
 /// A script whose value lists the defects of the page's geometry.
 const DEFECTS: &str = include_str!("layout.js");
 
 /// A script whose value lists what has too little contrast.
 const CONTRAST: &str = include_str!("contrast.js");
 
-/// Looks at a state in both languages and all windows, and at its colours in both schemes.
+/// Looks at a state in both languages and all windows, and at its colours in wide and narrow ones in
+/// both schemes.
 fn inspect(page: &mut Page, state: &str, script: &str, found: &mut Vec<String>) {
     let mut look = |page: &mut Page, size: (u32, u32), scheme, at: &str, expression: &str| {
         page.set_viewport(size.0, size.1, scheme);
@@ -44,9 +55,9 @@ fn inspect(page: &mut Page, state: &str, script: &str, found: &mut Vec<String>) 
         for size in SIZES {
             look(page, size, Scheme::Light, language, DEFECTS);
         }
-    }
-    for scheme in [Scheme::Light, Scheme::Dark] {
-        look(page, (1440, 900), scheme, &format!("{scheme:?}"), CONTRAST);
+        for (size, scheme) in COLOURS_AT {
+            look(page, size, scheme, &format!("{language}, {scheme:?}"), CONTRAST);
+        }
     }
 }
 
@@ -124,6 +135,17 @@ fn the_button_stays_in_its_place_in_every_state() {
     page.press("Enter");
     page.wait_for_text("#state-headline", "Could not connect");
     assert_eq!(page.eval(top), before, "could not connect");
+}
+
+#[test]
+fn the_tools_of_the_transcript_stay_in_their_place_as_rows_are_added() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
+    page.wait_for_text("#row-count", "1 row");
+    let place = "(({ left, top }) => [left, top])(document.querySelector('#search').getBoundingClientRect())";
+    let before = page.eval(place);
+    stream.write_all("line\n".repeat(1200).as_bytes()).unwrap();
+    page.wait_for_text("#row-count", "1,201 rows");
+    assert_eq!(page.eval(place), before);
 }
 
 #[test]

@@ -92,6 +92,8 @@ fn the_server_says_why_a_client_is_not_followed() {
     page.click(".client button");
     page.wait_for_text("#state-headline", "Cannot follow");
     page.wait_for_text("#state-details", "--no-tap");
+    // Nothing can be sent there.
+    page.wait_for("!document.querySelector('#charts > .details').checkVisibility()");
     page.expect_connection_errors();
 }
 

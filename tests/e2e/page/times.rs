@@ -172,6 +172,19 @@ fn a_file_whose_connection_is_lost_says_so() {
 }
 
 #[test]
+fn a_file_that_was_changed_after_it_was_chosen_cannot_be_read() {
+    let Some((_server, mut page)) = connected() else { return };
+    let (_folder, path) = file(100_000);
+    page.click("label[for=mode-file]");
+    page.pick_file("#file", &path);
+    page.wait_for_text("#file-name", "file.bin");
+    fs::write(&path, "shorter").unwrap();
+    page.click("#file-start");
+    page.wait_for_text("#file-status", "file.bin could not be read.");
+    page.wait_for_text("#file-start", "Send");
+}
+
+#[test]
 fn a_page_that_is_left_closes_its_connections_in_order() {
     let Some((server, mut page)) = connected() else { return };
     say(&mut page, "hello");

@@ -130,7 +130,7 @@ impl Charts {
         let texts = model.texts;
         let connection = model.connection();
         let (stats, id) = (connection.session.stats(), connection.id);
-        let end = connection.measured_until(now);
+        let (end, is_read_only) = (connection.measured_until(now), connection.is_read_only());
         self.sent.set_text(&traffic(&stats.sent, texts));
         self.received.set_text(&traffic(&stats.received, texts));
         self.latest.set_text(&span(stats.round_trips.last()));
@@ -138,7 +138,7 @@ impl Charts {
             self.throttle.reset();
         }
         let any = stats.sent.messages + stats.received.messages > 0;
-        self.nothing.show(!any);
+        self.nothing.show(!any && !is_read_only);
         self.plots.show(any);
         for (cell, (_, per_mille)) in self.quantiles.iter_mut().zip(QUANTILES) {
             cell.set_text(&span(stats.round_trips.quantile(per_mille)));
