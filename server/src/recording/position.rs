@@ -1,7 +1,7 @@
 //! The positions of connections that are being recorded: what a file needs that begins in their
 //! middle.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, hint::black_box, sync::Arc};
 
 use echogate_proto::{
     recording::{Direction, Opened, Place, Side},
@@ -79,6 +79,7 @@ impl Position {
     fn bytes(&mut self, place: Place, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         if self.has_frames(place.side) {
+            load(bytes);
             self.frames[index(place)].skip(bytes);
         }
     }
@@ -92,6 +93,13 @@ impl Position {
             positions.map(|(place, scanner)| WireEvent::Position(place, scanner.clone().into()));
         [WireEvent::Opened(opened.into())].into_iter().chain(positions)
     }
+}
+
+/// Loads `bytes` from the cache of the processor that has written them. These loads do not wait for
+/// each other; those of a scan do, since each frame begins where the one before ends.
+fn load(bytes: &[u8]) {
+    const LINE: usize = 64;
+    black_box(bytes.iter().step_by(LINE).fold(0, |sum, byte| sum ^ byte));
 }
 
 /// The index of a direction in [`PLACES`].

@@ -118,23 +118,25 @@ impl Decoder {
     /// The peer's first violation, after which the decoder must not be used again.
     #[inline]
     pub fn next(&mut self, buf: &mut [u8], at: &mut usize) -> Result<Option<Event>, Violation> {
-        loop {
-            let event = match self.frame {
-                None => match self.take_header(buf, at)? {
-                    Some(frame) => self.begin(frame, buf, at)?,
-                    None => return Ok(None),
-                },
-                // An empty frame still gives an event.
-                Some(frame) if *at == buf.len() && frame.left > 0 => return Ok(None),
+        let frame = match self.frame {
+            Some(frame) => frame,
+            None => match self.take_header(buf, at)? {
+                None => return Ok(None),
                 Some(frame) if frame.opcode.is_control() => {
-                    self.take_control_part(frame, buf, at)?
+                    self.control = Some(Box::default());
+                    frame
                 }
-                Some(frame) => self.take_payload(frame, buf, at)?,
-            };
-            if event.is_some() {
-                return Ok(event);
-            }
+                Some(frame) => return self.begin(frame, buf, at).map(Some),
+            },
+        };
+        if frame.opcode.is_control() {
+            return self.take_control_part(frame, buf, at);
         }
+        // An empty frame still gives an event.
+        if *at == buf.len() && frame.left > 0 {
+            return Ok(None);
+        }
+        self.take_payload(frame, buf, at).map(Some)
     }
 
     /// The payload of the control frame of the last event; for a Close, the reason (valid
@@ -180,6 +182,16 @@ impl Decoder {
             *at += len;
             return Ok(Some(frame));
         }
+        self.take_header_in_parts(buf, at)
+    }
+
+    /// Reads the header of the next frame where `buf` has it in part. Out of line: it is rare.
+    #[cold]
+    fn take_header_in_parts(
+        &mut self,
+        buf: &[u8],
+        at: &mut usize,
+    ) -> Result<Option<Frame>, Violation> {
         while let Some(&byte) = buf.get(*at) {
             *at += 1;
             self.header[usize::from(self.header_len)] = byte;
@@ -193,16 +205,16 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Begins a frame. The event of a control frame comes when its payload is complete.
+    /// Begins a data frame.
     #[inline]
     fn begin(
         &mut self,
         mut frame: Frame,
         buf: &mut [u8],
         at: &mut usize,
-    ) -> Result<Option<Event>, Violation> {
+    ) -> Result<Event, Violation> {
         let Frame { opcode, fin, left: len, .. } = frame;
-        let is_message = fin && matches!(opcode, OpCode::Text | OpCode::Binary);
+        let is_message = fin && opcode != OpCode::Continuation;
         if is_message && self.message.is_none() && len <= (buf.len() - *at) as u64 {
             if len > self.max_message {
                 return Err(Violation::TooBig(self.max_message));
@@ -211,12 +223,7 @@ impl Decoder {
             if opcode == OpCode::Text && std::str::from_utf8(&buf[range.clone()]).is_err() {
                 return Err(Violation::InvalidUtf8);
             }
-            return Ok(Some(Event::Message { opcode, range }));
-        }
-        if opcode.is_control() {
-            self.frame = Some(frame);
-            self.control = Some(Box::default());
-            return Ok(None);
+            return Ok(Event::Message { opcode, range });
         }
         match (opcode, self.message) {
             (OpCode::Continuation, None) => return Err(Violation::NothingToContinue),
@@ -233,16 +240,15 @@ impl Decoder {
             return Err(Violation::TooBig(self.max_message));
         }
         self.frame = Some(frame);
-        Ok(Some(Event::Frame { opcode, fin, len }))
+        Ok(Event::Frame { opcode, fin, len })
     }
 
-    #[inline]
     fn take_payload(
         &mut self,
         mut frame: Frame,
         buf: &mut [u8],
         at: &mut usize,
-    ) -> Result<Option<Event>, Violation> {
+    ) -> Result<Event, Violation> {
         let range = frame.take(buf, at);
         let ends_frame = frame.left == 0;
         let ends_message = ends_frame && frame.fin;
@@ -256,7 +262,7 @@ impl Decoder {
         if ends_message {
             self.message = None;
         }
-        Ok(Some(Event::Payload { range, ends_message }))
+        Ok(Event::Payload { range, ends_message })
     }
 
     fn take_control_part(
@@ -371,17 +377,20 @@ fn parse_header(bytes: &[u8], role: Role) -> Result<Option<(Frame, usize)>, Viol
     if opcode.is_control() && usize::from(short) > MAX_CONTROL {
         return Err(Violation::LongControl);
     }
-    let (left, end, least) = match (short, &bytes[2..]) {
-        (126, [a, b, ..]) => (u64::from(u16::from_be_bytes([*a, *b])), 4, 126),
-        (127, [a, b, c, d, e, f, g, h, ..]) => {
-            (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 10, 0x1_0000)
+    let (left, end) = match (short, &bytes[2..]) {
+        (..126, _) => (u64::from(short), 2),
+        (126, [a, b, ..]) => match u16::from_be_bytes([*a, *b]) {
+            ..126 => return Err(Violation::BadLength),
+            left => (u64::from(left), 4),
+        },
+        (127.., [a, b, c, d, e, f, g, h, ..]) => {
+            match u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) {
+                left @ 0x1_0000..0x8000_0000_0000_0000 => (left, 10),
+                _ => return Err(Violation::BadLength),
+            }
         }
-        (126 | 127, _) => return Ok(None),
-        (short, _) => (u64::from(short), 2, 0),
+        (126.., _) => return Ok(None),
     };
-    if left < least || left >= 1 << 63 {
-        return Err(Violation::BadLength);
-    }
     if role == Role::Client {
         return Ok(Some((Frame { opcode, fin, left, key: [0; 4] }, end)));
     }

@@ -31,17 +31,17 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpCode {
     /// A further fragment of a message.
-    Continuation,
+    Continuation = 0x0,
     /// The first or only frame of a text message.
-    Text,
+    Text = 0x1,
     /// The first or only frame of a binary message.
-    Binary,
+    Binary = 0x2,
     /// The start or the end of the closing handshake.
-    Close,
+    Close = 0x8,
     /// A request for a Pong.
-    Ping,
+    Ping = 0x9,
     /// The response to a Ping, or an unsolicited sign of life.
-    Pong,
+    Pong = 0xA,
 }
 
 impl OpCode {
@@ -60,14 +60,7 @@ impl OpCode {
 
     /// The value of this opcode, 4 bits.
     pub fn bits(self) -> u8 {
-        match self {
-            OpCode::Continuation => 0x0,
-            OpCode::Text => 0x1,
-            OpCode::Binary => 0x2,
-            OpCode::Close => 0x8,
-            OpCode::Ping => 0x9,
-            OpCode::Pong => 0xA,
-        }
+        self as u8
     }
 
     /// Whether frames of this opcode are control frames (RFC 6455 section 5.5).

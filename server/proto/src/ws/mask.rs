@@ -5,22 +5,22 @@
 /// frame continue.
 #[inline]
 pub fn apply(payload: &mut [u8], key: &mut [u8; 4]) {
-    let [a, b, c, d] = *key;
-    let wide = u128::from_ne_bytes([a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d]);
+    // Little-endian: the number that rotates right as the bytes rotate left.
+    let word = u32::from_le_bytes(*key);
+    let mask = |words: &mut [[u8; 4]]| {
+        for bytes in words {
+            *bytes = (u32::from_le_bytes(*bytes) ^ word).to_le_bytes();
+        }
+    };
     let (blocks, rest) = payload.as_chunks_mut::<16>();
-    for block in blocks {
-        *block = (u128::from_ne_bytes(*block) ^ wide).to_ne_bytes();
-    }
-    let (words, rest) = rest.as_chunks_mut::<4>();
-    for word in words {
-        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(*key)).to_ne_bytes();
-    }
+    // A block of constant length compiles to one operation of 128 bits.
+    blocks.iter_mut().for_each(|block| mask(block.as_chunks_mut().0));
+    let (words, rest) = rest.as_chunks_mut();
+    mask(words);
     for (byte, k) in rest.iter_mut().zip(*key) {
         *byte ^= k;
     }
-    if !rest.is_empty() {
-        key.rotate_left(rest.len());
-    }
+    *key = word.rotate_right(8 * rest.len() as u32).to_le_bytes();
 }
 
 #[cfg(test)]

@@ -222,7 +222,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         now: Instant,
     ) -> bool {
         let held = self.partial_reply.take();
-        let piece = match self.next_piece(&scratch[HEADROOM..], rest) {
+        let mut piece = match self.next_piece(&scratch[HEADROOM..], rest) {
             Ok(Some(piece)) => piece,
             Ok(None) => {
                 let memory = held.map(|held| held.bytes).unwrap_or_default();
@@ -234,30 +234,28 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 return false;
             }
         };
-        // A single frame is sent without a copy: its head is written in front of its payload.
-        let (start, end) = (HEADROOM + piece.payload.start, HEADROOM + piece.payload.end);
-        let start = self.put_head(&piece.head, scratch, start..end);
-        let mut at = HEADROOM + piece.taken;
-        let (mut bytes, mut messages) = (piece.payload_len(), u64::from(piece.ends_message));
-        if at == scratch.len() && !self.framer.replies_at_once() {
-            self.ws_sent().add(bytes, messages);
+        if HEADROOM + piece.taken == scratch.len() && !self.framer.replies_at_once() {
+            // A single frame is sent without a copy: its head is written in front of its payload.
+            let (start, end) = (HEADROOM + piece.payload.start, HEADROOM + piece.payload.end);
+            let start = self.put_head(&piece.head, scratch, start..end);
+            self.ws_sent().add(piece.payload_len(), u64::from(piece.ends_message));
             self.ws_writes();
             self.send(cx, &scratch[start..end]);
             return start < end;
         }
         Gather::with(|gather| {
-            gather.add(scratch, start..end);
+            let (mut at, mut bytes, mut messages) = (HEADROOM, 0, 0);
             let failed = loop {
-                let piece = match self.next_piece(&scratch[at..], rest) {
-                    Ok(Some(piece)) => piece,
-                    Ok(None) => break None,
-                    Err(e) => break Some(e),
-                };
                 let payload = at + piece.payload.start..at + piece.payload.end;
                 self.gather_frame(gather, &piece.head, scratch, payload);
                 at += piece.taken;
                 bytes += piece.payload_len();
                 messages += u64::from(piece.ends_message);
+                piece = match self.next_piece(&scratch[at..], rest) {
+                    Ok(Some(piece)) => piece,
+                    Ok(None) => break None,
+                    Err(e) => break Some(e),
+                };
             };
             self.ws_sent().add(bytes, messages);
             self.ws_writes();
