@@ -31,7 +31,7 @@ pub(crate) struct Turn {
     is_bulk: bool,
     /// The end of the turn, once the clock has been read.
     until: Option<Instant>,
-    /// The task was told to wait for its next turn.
+    /// The task has to wait for its next turn.
     pub(crate) is_over: bool,
 }
 

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::session::DatagramSession;
-use self::session::Inbox;
+use self::session::SessionQueue;
 use crate::{
     connections::counters::Counters,
     net::{
@@ -66,9 +66,9 @@ struct Sessions<F> {
     socket: Arc<DatagramSocket>,
     counters: Arc<Counters>,
     open: F,
-    live: HashMap<Flow, Arc<Inbox>>,
+    live: HashMap<Flow, Arc<SessionQueue>>,
     /// Sessions that have ended, and whose relays may not have.
-    ended: Vec<Arc<Inbox>>,
+    ended: Vec<Arc<SessionQueue>>,
     /// Waits for the end of all sessions.
     tracker: TaskTracker,
 }
@@ -84,19 +84,19 @@ impl<F: FnMut(Sender, DatagramSession) -> bool + Send> Receiver for Sessions<F> 
     /// Ends idle sessions, and removes those that have ended.
     fn sweep(&mut self) {
         let now = Instant::now();
-        let is_idle = |_: &Flow, inbox: &mut Arc<Inbox>| {
-            if inbox.idle_time(now) >= IDLE {
-                inbox.end();
+        let is_idle = |_: &Flow, queue: &mut Arc<SessionQueue>| {
+            if queue.idle_time(now) >= IDLE {
+                queue.end();
             }
-            !inbox.is_open()
+            !queue.is_open()
         };
-        self.ended.extend(self.live.extract_if(is_idle).map(|(_, inbox)| inbox));
-        self.ended.retain(|inbox| {
-            let has_failed = inbox.idle_time(now) >= 2 * IDLE;
+        self.ended.extend(self.live.extract_if(is_idle).map(|(_, queue)| queue));
+        self.ended.retain(|queue| {
+            let has_failed = queue.idle_time(now) >= 2 * IDLE;
             if has_failed {
-                inbox.fail();
+                queue.fail();
             }
-            !has_failed && !inbox.is_dropped()
+            !has_failed && !queue.is_dropped()
         });
     }
 }
@@ -104,24 +104,24 @@ impl<F: FnMut(Sender, DatagramSession) -> bool + Send> Receiver for Sessions<F> 
 impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
     fn pass_on(&mut self, datagram: &[u8], from: Sender) -> bool {
         let flow = from.flow();
-        if let Some(inbox) = self.live.get(&flow) {
-            if let Some(is_queued) = inbox.push(datagram) {
+        if let Some(queue) = self.live.get(&flow) {
+            if let Some(is_queued) = queue.push(datagram) {
                 return is_queued;
             }
             self.ended.extend(self.live.remove(&flow));
         }
-        let inbox = Arc::new(Inbox::new());
-        inbox.push(datagram);
+        let queue = Arc::new(SessionQueue::new());
+        queue.push(datagram);
         let session = DatagramSession::new(
             self.socket.clone(),
             from.clone(),
-            inbox.clone(),
+            queue.clone(),
             self.counters.clone(),
             self.tracker.token(),
         );
         let is_open = (self.open)(from, session);
         if is_open {
-            self.live.insert(flow, inbox);
+            self.live.insert(flow, queue);
         }
         is_open
     }
@@ -129,10 +129,10 @@ impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
     /// Ends all sessions.
     async fn end_all(mut self) {
         self.ended.extend(self.live.into_values());
-        self.ended.iter().for_each(|inbox| inbox.end());
+        self.ended.iter().for_each(|queue| queue.end());
         self.tracker.close();
         timeout(LAST_REPLIES, self.tracker.wait()).await.ok();
-        self.ended.iter().for_each(|inbox| inbox.fail());
+        self.ended.iter().for_each(|queue| queue.fail());
     }
 }
 

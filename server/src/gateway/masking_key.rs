@@ -13,7 +13,7 @@ thread_local! {
     static KEYS: RefCell<Vec<Key>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A new key, which nobody can predict from earlier ones (RFC 6455 section 10.3).
+/// A new key, which cannot be predicted from earlier ones (RFC 6455 section 10.3).
 ///
 /// # Panics
 ///

@@ -1,10 +1,10 @@
 //! The upgrade of a request on a route to a WebSocket connection: handshake, policy, permits,
 //! dial, 101 response, bridge.
 //!
-//! - `refusal`: the response to a handshake that is refused; `taken`: the connection of the request
+//! - `refusal`: the response to a handshake that is refused; `pending`: the connection of the request
 
+mod pending;
 mod refusal;
-mod taken;
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ use serde::Deserialize;
 
 pub(crate) use self::refusal::refused_by_policy;
 use self::{
+    pending::Upgrade,
     refusal::{Refused, no_such_route, refuse},
-    taken::Upgrade,
 };
 use super::{
     Client, Route,

@@ -1,7 +1,7 @@
 //! The page: the files of `web/dist`, built into the binary; or those of a folder.
 //!
-//! Browsers ask again each time (`Cache-Control: no-cache`) and are told by the ETag, which is
-//! the hash of the very bytes sent, whether there is anything new.
+//! Browsers revalidate each time (`Cache-Control: no-cache`), by the ETag, which is the hash of the
+//! very bytes sent.
 
 use std::path::Path;
 
@@ -17,8 +17,9 @@ use axum::{
 use percent_encoding::percent_decode_str;
 use tower_http::services::ServeDir;
 
-/// The Content-Security-Policy of the built-in page: it runs its own script and WebAssembly, and opens WebSockets anywhere, for
-/// it is a workbench. Nothing inline, nothing from elsewhere, no frame around it.
+/// The Content-Security-Policy of the built-in page. The page runs its own script and WebAssembly, and
+/// opens WebSockets to any host. Inline scripts and styles, files of other origins, and frames around
+/// the page are forbidden.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -204,8 +205,8 @@ impl Variant {
     }
 }
 
-/// Which of these encodings a client likes best (RFC 9110 section 12.5.3); the first of equals.
-/// Without a word from the client, and if it takes none of them, the file as it is: the last.
+/// The encoding with the highest weight in `Accept-Encoding` (RFC 9110 section 12.5.3), the first of
+/// equals; the last one, `identity`, if the client names none or accepts none of them.
 fn choose<const N: usize>(headers: &HeaderMap, encodings: [&str; N]) -> usize {
     let offers: Vec<(&str, f32)> = headers
         .get_all(header::ACCEPT_ENCODING)
@@ -220,9 +221,9 @@ fn choose<const N: usize>(headers: &HeaderMap, encodings: [&str; N]) -> usize {
     };
     let mut best = (N - 1, 0.0);
     for (index, &encoding) in encodings.iter().enumerate() {
-        // The file as it is goes without saying, but only where nothing better is named.
-        let unsaid = if encoding == "identity" { Some(f32::MIN_POSITIVE) } else { None };
-        let weight = named(encoding).or_else(|| named("*")).or(unsaid).unwrap_or(0.0);
+        // `identity` is acceptable unless it is refused, and has a lower weight than any that is named.
+        let implied = (encoding == "identity").then_some(f32::MIN_POSITIVE);
+        let weight = named(encoding).or_else(|| named("*")).or(implied).unwrap_or(0.0);
         if weight > best.1 {
             best = (index, weight);
         }

@@ -27,7 +27,7 @@ use crate::{
     connections::{
         limits::http::HttpPermit,
         registry::{Entry, Peer, Registry},
-        tap::{Attach, AwaitingObserver, Sides, Sink},
+        tap::{AttachError, AwaitingObserver, Sides, Sink},
     },
     context::ServerContext,
     gateway::Client,
@@ -102,11 +102,11 @@ impl From<TooMany> for Refused {
     }
 }
 
-impl From<Attach> for Refused {
-    fn from(refused: Attach) -> Refused {
+impl From<AttachError> for Refused {
+    fn from(refused: AttachError) -> Refused {
         match refused {
-            Attach::Ended => Refused::NoConnection,
-            Attach::TooMany | Attach::NoRoom => TooMany::new(refused.to_string()).into(),
+            AttachError::Ended => Refused::NoConnection,
+            AttachError::TooMany | AttachError::NoRoom => TooMany::new(refused.to_string()).into(),
         }
     }
 }

@@ -36,8 +36,7 @@ pub(crate) enum Sender {
     UnixGram(UnixAddr),
 }
 
-/// The addresses of a datagram, by which datagrams of one sender to one local address are told from
-/// others.
+/// The addresses of a datagram, which identify the datagrams of one sender to one local address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Flow {
     /// The sender, and the local address if the system reports it.

@@ -1,7 +1,7 @@
 //! Protection of a Unix datagram socket from peers that do not read.
 //!
 //! The kernel charges a Unix datagram to the send buffer of its sender until the receiver has read it:
-//! a peer that reads nothing could hold all of the buffer of a server, which could then answer nobody.
+//! a peer that reads nothing could hold all of the buffer of a server, which could then answer no peer.
 //! The kernel reports how many bytes are unread, but not by which peer. So while a quarter of the buffer or
 //! more is unread, the bytes that are sent to each peer are counted, and when half of the buffer is unread,
 //! the peer whose count is closest to the growth is *excluded*: it is sent nothing until it has read. If the

@@ -120,7 +120,7 @@ impl Server {
         lines.iter().chain(&token).map(|line| format!("{line}\n")).collect::<String>() + "ready\n"
     }
 
-    /// A line with the operators' token, if it was generated here: nobody else knows it.
+    /// A line with the operators' token, if it was generated here: then it is written nowhere else.
     fn token_line(&self) -> Option<String> {
         let Snapshot { context, has_operators, .. } = &*self.snapshot();
         (*has_operators && context.settings.operator_token.is_none())

@@ -37,10 +37,10 @@ pub(crate) trait LineService: fmt::Debug + Send {
     }
 
     /// Handles a request and appends an immediate answer, if there is one, to `out`.
-    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow;
+    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> LineOutcome;
 
     /// Appends text that answers no request to `out`; pending while there is none.
-    fn poll_push(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Flow> {
+    fn poll_push(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<LineOutcome> {
         let _ = (cx, out);
         Poll::Pending
     }
@@ -53,7 +53,7 @@ pub(crate) trait LineService: fmt::Debug + Send {
 
 /// The effect of a request, or of pushed text, on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
+pub(crate) enum LineOutcome {
     /// The connection stays open.
     Continue,
     /// A message of the client was answered: the connection closes if it is for one message.
@@ -86,16 +86,16 @@ struct LineHandler {
 impl LineHandler {
     /// Handles a request. Returns whether the connection takes another one.
     fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> bool {
-        let flow = self.service.on_line(request, out);
-        self.apply(flow);
+        let outcome = self.service.on_line(request, out);
+        self.apply(outcome);
         self.end.is_none()
     }
 
-    fn apply(&mut self, flow: Flow) {
-        self.end = match flow {
-            Flow::Close => Some(End::Closed),
-            Flow::Replied if self.once => Some(End::Once),
-            Flow::Replied | Flow::Continue => None,
+    fn apply(&mut self, outcome: LineOutcome) {
+        self.end = match outcome {
+            LineOutcome::Close => Some(End::Closed),
+            LineOutcome::Replied if self.once => Some(End::Once),
+            LineOutcome::Replied | LineOutcome::Continue => None,
         };
     }
 }
@@ -152,8 +152,8 @@ impl LineConnection {
                 return Poll::Ready(Ok(End::Drained));
             }
             let mut out = Vec::new();
-            if let Poll::Ready(flow) = self.handler.service.poll_push(cx, &mut out) {
-                self.handler.apply(flow);
+            if let Poll::Ready(outcome) = self.handler.service.poll_push(cx, &mut out) {
+                self.handler.apply(outcome);
                 self.send(cx, stream, entry, &out);
                 continue;
             }

@@ -12,7 +12,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     line_reader::Request,
-    lines::{Flow, LineService},
+    lines::{LineOutcome, LineService},
 };
 use crate::text::escape;
 
@@ -47,13 +47,13 @@ impl LineService for Time {
     }
 
     /// The answer ends with a newline if the request did.
-    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow {
+    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> LineOutcome {
         match request.too_long {
             true => out.extend(error(request.bytes)),
             false => out.extend(formatted(request.bytes, &self.zone)),
         }
         out.extend(request.line.then_some(b'\n'));
-        Flow::Replied
+        LineOutcome::Replied
     }
 }
 

@@ -116,7 +116,7 @@ impl Entry {
         &self.sent
     }
 
-    /// Whether latencies are to be recorded: somebody subscribes to events.
+    /// Whether latencies are to be recorded: events have subscribers.
     pub(crate) fn has_subscribers(&self) -> bool {
         self.registry.has_subscribers()
     }

@@ -12,7 +12,7 @@ use echogate_proto::{
 };
 
 use super::Entry;
-use crate::connections::tap::{Attach, Observers, Passed, Sides, Sink};
+use crate::connections::tap::{AttachError, Observers, Passed, Sides, Sink};
 
 /// The flags of an entry: the client's side has observers or a history.
 const CLIENT_TAPPED: u8 = 1;
@@ -26,7 +26,7 @@ const AWAITS_POSITION: u8 = 64;
 /// There are frames of the WebSocket protocol on the upstream's side.
 const UPSTREAM_HAS_FRAMES: u8 = 2;
 
-/// The connection has ended, or its task is gone: nobody can observe it any more.
+/// The connection has ended, or its task is gone: it cannot be observed any more.
 const ENDED: u8 = 4;
 
 /// The flags that follow from the observers.
@@ -48,7 +48,7 @@ pub(super) struct Observed {
 }
 
 impl Entry {
-    /// Whether somebody observes a side of the connection, or it has a history.
+    /// Whether a side of the connection has observers, or it has a history.
     #[inline]
     pub(crate) fn is_tapped(&self, side: Side) -> bool {
         self.flags.load(Ordering::Relaxed) & tapped(side) != 0
@@ -81,7 +81,7 @@ impl Entry {
             return;
         }
         let mut observers = Observers::new(self.id, describe(self.describe()));
-        // Locked before the history is listed: whoever is to evict it finds the observers.
+        // Locked before the history is listed: a task that is to evict it finds the observers.
         let mut observed = self.observed.lock();
         if let Some(earlier) = observed.as_mut().and_then(|observed| observed.tap.take()) {
             observers.adopt(*earlier);
@@ -112,10 +112,10 @@ impl Entry {
         sink: &Sink,
         sides: Sides,
         describe: impl FnOnce(Opened) -> Opened,
-    ) -> Result<(), Attach> {
+    ) -> Result<(), AttachError> {
         let mut observed = self.observed.lock();
         if self.flags.load(Ordering::Relaxed) & ENDED != 0 {
-            return Err(Attach::Ended);
+            return Err(AttachError::Ended);
         }
         let tap = observed.as_mut().and_then(|observed| observed.tap.take());
         let mut observers =

@@ -1,4 +1,4 @@
-//! The last events of a slow connection, for an observer to come: somebody who types in `nc` and
+//! The last events of a slow connection, for an observer to come: a person who types in `nc` and
 //! then opens the page sees what was typed. A busy connection loses its history, and pays for no
 //! further event.
 

@@ -20,7 +20,7 @@ mod tests;
 pub(crate) use self::{
     awaiting::{Awaiting, AwaitingObserver},
     histories::Histories,
-    observers::{Attach, Observers},
+    observers::{AttachError, Observers},
     sink::{Batch, Budget, Sink},
 };
 

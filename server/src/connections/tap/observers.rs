@@ -21,7 +21,7 @@ const MAX_SINKS: usize = 8;
 
 /// The reason for which an observer is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(crate) enum Attach {
+pub(crate) enum AttachError {
     /// The connection has ended.
     #[error("the connection has ended")]
     Ended,
@@ -121,10 +121,10 @@ impl Observers {
         sink: &Sink,
         sides: Sides,
         bytes_before: u64,
-    ) -> Result<(), Attach> {
+    ) -> Result<(), AttachError> {
         self.remove_closed();
         if self.sinks.len() >= MAX_SINKS {
-            return Err(Attach::TooMany);
+            return Err(AttachError::TooMany);
         }
         let history = self.history.as_deref();
         let side = if sides == Sides::Upstream { Side::Upstream } else { Side::Client };
@@ -140,7 +140,7 @@ impl Observers {
             first.time = self.since;
         }
         if !sink.push(first, bytes) {
-            return Err(Attach::NoRoom);
+            return Err(AttachError::NoRoom);
         }
         let is_known = history.is_some() || bytes_before == 0;
         let unknown = if is_known { Places::default() } else { self.framed };

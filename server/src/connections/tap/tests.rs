@@ -17,7 +17,7 @@ use echogate_proto::{
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
-use super::{Attach, Budget, Passed, Sides, Sink, output};
+use super::{AttachError, Budget, Passed, Sides, Sink, output};
 use crate::{
     connections::{
         registry::{Change, ConnectionInfo, Entry, Peer, Registry, RegistryGuard},
@@ -51,7 +51,7 @@ fn pass(entry: &Entry, place: Place, bytes: &[u8]) {
     entry.passed(&Passed { place, parts, len: bytes.len(), is_datagram: false });
 }
 
-fn attach(entry: &Entry, sink: &Sink, sides: Sides) -> Result<(), Attach> {
+fn attach(entry: &Entry, sink: &Sink, sides: Sides) -> Result<(), AttachError> {
     entry.attach(sink, sides, |opened| opened)
 }
 
@@ -96,7 +96,7 @@ fn an_observer_sees_the_history_and_then_what_passes_until_the_end() {
     assert_eq!(client[5..], [r#"Closed { reason: "over" }"#]);
     assert_eq!(texts(&events(&both))[..4], ["opened, 0 before", "before", "upstream", "after"]);
     assert!(!entry.is_tapped(Side::Client));
-    assert_eq!(attach(&entry, &sink(1000), Sides::Both), Err(Attach::Ended));
+    assert_eq!(attach(&entry, &sink(1000), Sides::Both), Err(AttachError::Ended));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_connection_without_history_says_what_was_before_and_is_untapped_with_its_la
     entry.received().add(1000, 0);
     let sinks: Vec<_> = (0..8).map(|_| sink(1000)).collect();
     sinks.iter().for_each(|sink| attach(&entry, sink, Sides::Both).unwrap());
-    assert_eq!(attach(&entry, &sink(1000), Sides::Both), Err(Attach::TooMany));
+    assert_eq!(attach(&entry, &sink(1000), Sides::Both), Err(AttachError::TooMany));
     assert_eq!(texts(&events(&sinks[0])), ["opened, 1000 before"]);
     sinks[1..].iter().for_each(|sink| entry.detach(sink));
     assert!(entry.is_tapped(Side::Client));

@@ -10,7 +10,7 @@ use super::{
     state::{CloseStage, Disconnect, Replies, StreamEnd, WsIn, WsOut},
 };
 use crate::{
-    gateway::websocket::heartbeat::Beat,
+    gateway::websocket::heartbeat::HeartbeatAction,
     net::stream::Transport,
     runtime::drain::{END_TIMEOUT, ServerClose},
 };
@@ -91,18 +91,18 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
         self.heartbeat.running_since(running_since);
         match self.heartbeat.on_timer(now, self.config.ping_times()) {
-            Beat::Wait => {}
-            Beat::SendPing => self.ping_due = true,
+            HeartbeatAction::Wait => {}
+            HeartbeatAction::SendPing => self.ping_due = true,
             // The Pong of a peer that is not read cannot arrive. Its kernel's acknowledgement of the
             // Ping is accepted instead. Without that nothing more is written to the peer, and what it
             // sent before is still delivered.
-            Beat::TimedOut if self.is_not_read() => {
+            HeartbeatAction::TimedOut if self.is_not_read() => {
                 self.heartbeat.activity(now);
                 if !self.ws_took_all() {
                     self.ws_not_writable();
                 }
             }
-            Beat::TimedOut => self.ws_lost(Disconnect::NoPong),
+            HeartbeatAction::TimedOut => self.ws_lost(Disconnect::NoPong),
         }
     }
 
@@ -211,9 +211,9 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             return self.limit_ws_from(now, END_TIMEOUT);
         }
         // A peer that reads slowly is not cut off as long as it makes progress.
-        let patience_ends = self.heartbeat.patience_ends(self.config.ping_times());
-        if !self.to_ws.is_empty() && now < patience_ends && !is_awaited {
-            self.closing().ws_deadline = Some(patience_ends);
+        let silence_deadline = self.heartbeat.silence_deadline(self.config.ping_times());
+        if !self.to_ws.is_empty() && now < silence_deadline && !is_awaited {
+            self.closing().ws_deadline = Some(silence_deadline);
         } else if let WsIn::Gone(how) = self.ws_in {
             self.ws_lost(how);
         } else {

@@ -31,7 +31,7 @@ const MAX_QUEUED_BYTES: usize = 256 * 1024;
 
 /// The datagrams of a session that its relay has not read yet, and the state of the session.
 #[derive(Debug)]
-pub(super) struct Inbox(Mutex<State>);
+pub(super) struct SessionQueue(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -41,12 +41,12 @@ struct State {
     waker: Option<Waker>,
     /// The time of the last datagram in either direction.
     last: Instant,
-    stage: Stage,
+    stage: SessionStage,
 }
 
 /// The progress of the end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
+enum SessionStage {
     /// Datagrams pass in both directions.
     Open,
     /// The queue gets no more datagrams.
@@ -57,22 +57,22 @@ enum Stage {
     Dropped,
 }
 
-impl Inbox {
+impl SessionQueue {
     /// The empty queue of a new session.
-    pub(super) fn new() -> Inbox {
-        Inbox(Mutex::new(State {
+    pub(super) fn new() -> SessionQueue {
+        SessionQueue(Mutex::new(State {
             queue: VecDeque::new(),
             queued_bytes: 0,
             waker: None,
             last: Instant::now(),
-            stage: Stage::Open,
+            stage: SessionStage::Open,
         }))
     }
 
     /// Appends a datagram; false if the queue is full, none if the session takes no more.
     pub(super) fn push(&self, datagram: &[u8]) -> Option<bool> {
         let mut state = self.0.lock();
-        if state.stage != Stage::Open {
+        if state.stage != SessionStage::Open {
             return None;
         }
         let bytes = state.queued_bytes + datagram.len();
@@ -91,12 +91,12 @@ impl Inbox {
 
     /// Whether the session takes more datagrams.
     pub(super) fn is_open(&self) -> bool {
-        self.0.lock().stage == Stage::Open
+        self.0.lock().stage == SessionStage::Open
     }
 
     /// Whether the relay has dropped the session.
     pub(super) fn is_dropped(&self) -> bool {
-        self.0.lock().stage == Stage::Dropped
+        self.0.lock().stage == SessionStage::Dropped
     }
 
     /// The time since the last datagram in either direction.
@@ -106,15 +106,15 @@ impl Inbox {
 
     /// Ends the session's input behind its queue.
     pub(super) fn end(&self) {
-        self.advance(Stage::Ended);
+        self.advance(SessionStage::Ended);
     }
 
     /// Ends the session's output, too.
     pub(super) fn fail(&self) {
-        self.advance(Stage::Failed);
+        self.advance(SessionStage::Failed);
     }
 
-    fn advance(&self, stage: Stage) {
+    fn advance(&self, stage: SessionStage) {
         let mut state = self.0.lock();
         if state.stage < stage {
             state.stage = stage;
@@ -142,7 +142,7 @@ fn wake(state: MutexGuard<'_, State>) {
 pub(crate) struct DatagramSession {
     socket: Arc<DatagramSocket>,
     sender: Sender,
-    inbox: Arc<Inbox>,
+    queue: Arc<SessionQueue>,
     counters: Arc<Counters>,
     has_read_end: bool,
     _token: TaskTrackerToken,
@@ -152,18 +152,18 @@ impl DatagramSession {
     pub(super) fn new(
         socket: Arc<DatagramSocket>,
         sender: Sender,
-        inbox: Arc<Inbox>,
+        queue: Arc<SessionQueue>,
         counters: Arc<Counters>,
         token: TaskTrackerToken,
     ) -> DatagramSession {
-        DatagramSession { socket, sender, inbox, counters, has_read_end: false, _token: token }
+        DatagramSession { socket, sender, queue, counters, has_read_end: false, _token: token }
     }
 }
 
 impl Drop for DatagramSession {
     fn drop(&mut self) {
-        let mut state = self.inbox.0.lock();
-        state.stage = Stage::Dropped;
+        let mut state = self.queue.0.lock();
+        state.stage = SessionStage::Dropped;
         state.queue.iter().for_each(|_| self.counters.datagram_dropped());
         (state.queue, state.queued_bytes) = (VecDeque::new(), 0);
     }
@@ -180,7 +180,7 @@ impl AsyncRead for DatagramSession {
             return Poll::Pending;
         }
         let session = self.get_mut();
-        let mut state = session.inbox.0.lock();
+        let mut state = session.queue.0.lock();
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.waker = Some(cx.waker().clone());
         }
@@ -192,7 +192,7 @@ impl AsyncRead for DatagramSession {
             buf.put_slice(&datagram[..len]);
             return Poll::Ready(Ok(()));
         }
-        if state.stage == Stage::Open {
+        if state.stage == SessionStage::Open {
             return Poll::Pending;
         }
         session.has_read_end = true;
@@ -206,11 +206,11 @@ impl AsyncWrite for DatagramSession {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.inbox.0.lock().stage >= Stage::Failed {
+        if self.queue.0.lock().stage >= SessionStage::Failed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         match self.socket.try_send(bytes, &self.sender) {
-            Ok(()) => self.inbox.0.lock().last = Instant::now(),
+            Ok(()) => self.queue.0.lock().last = Instant::now(),
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => return Poll::Ready(Err(e)),
             Err(_) => self.counters.datagram_dropped(),
         }
@@ -225,18 +225,18 @@ impl AsyncWrite for DatagramSession {
     /// Ends the session: an upstream that has ended its output may not take further datagrams, and
     /// those of another session reach it on a new connection.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inbox.end();
+        self.queue.end();
         Poll::Ready(Ok(()))
     }
 }
 
 impl Transport for DatagramSession {
     fn has_ended(&self) -> bool {
-        self.inbox.0.lock().stage >= Stage::Ended
+        self.queue.0.lock().stage >= SessionStage::Ended
     }
 
     fn has_failed(&self) -> bool {
-        self.inbox.0.lock().stage >= Stage::Failed
+        self.queue.0.lock().stage >= SessionStage::Failed
     }
 
     fn in_flight(&self) -> Option<InFlight> {

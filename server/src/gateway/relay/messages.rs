@@ -114,7 +114,7 @@ struct Shared {
 }
 
 /// One poll of the task.
-struct Turn<'a, 'b> {
+struct PollContext<'a, 'b> {
     cx: &'a mut Context<'b>,
     scratch: &'a mut [u8],
     now: Instant,
@@ -141,7 +141,7 @@ impl<C: Transport, U: Transport> Future for MessageRelay<C, U> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let relay = self.get_mut();
         let end = ready!(buffer_pool::with(|scratch| {
-            relay.poll_all(&mut Turn { cx, scratch, now: Instant::now() })
+            relay.poll_all(&mut PollContext { cx, scratch, now: Instant::now() })
         }));
         relay.shared.entry.websocket_closed(end.code);
         relay.shared.entry.ended(&end);
@@ -151,24 +151,24 @@ impl<C: Transport, U: Transport> Future for MessageRelay<C, U> {
 
 impl<C: Transport, U: Transport> MessageRelay<C, U> {
     /// Relays until neither side is ready or the connection has ended.
-    fn poll_all(&mut self, turn: &mut Turn<'_, '_>) -> Poll<End> {
-        let now = turn.now;
+    fn poll_all(&mut self, poll: &mut PollContext<'_, '_>) -> Poll<End> {
+        let now = poll.now;
         loop {
-            let stage = self.watch.poll(turn.cx);
+            let stage = self.watch.poll(poll.cx);
             if stage == Stage::Cut {
                 return Poll::Ready(self.cut());
             }
             self.watch.limit_idle(stage, &mut self.idle);
             let before = self.states();
             let MessageRelay { client, upstream, shared, .. } = self;
-            let up_idle = direction::relay(client, upstream, shared, turn);
-            let down_idle = direction::relay(upstream, client, shared, turn);
+            let up_idle = direction::relay(client, upstream, shared, poll);
+            let down_idle = direction::relay(upstream, client, shared, poll);
             // Its Pongs: those of the client are sent by the second direction.
-            upstream.send_control(turn.cx);
+            upstream.send_control(poll.cx);
             if stage > Stage::Serving {
-                self.shut_down(turn, stage, up_idle && down_idle);
+                self.shut_down(poll, stage, up_idle && down_idle);
             }
-            let is_done = self.poll_end(turn);
+            let is_done = self.poll_end(poll);
             // An end that was detected in one direction affects the other one.
             if before != self.states() {
                 continue;
@@ -177,10 +177,10 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
                 return Poll::Ready(self.end());
             }
             match self.deadline(stage, now) {
-                Some(deadline) if deadline <= now => self.on_timer(turn),
+                Some(deadline) if deadline <= now => self.on_timer(poll),
                 deadline => {
                     if let Some(deadline) = deadline {
-                        self.watch.wake_at(turn.cx, now, deadline);
+                        self.watch.wake_at(poll.cx, now, deadline);
                     }
                     return Poll::Pending;
                 }

@@ -27,8 +27,8 @@
 //! connection has failed, or both of its directions have ended. TCP keepalive finds a peer that has
 //! closed its socket without having been answered.
 
-mod debt;
 mod ending;
+mod owed;
 mod side;
 
 use std::{

@@ -12,7 +12,7 @@ use axum::{
 use echogate_proto::close::{CloseCode, NO_ROUTE};
 use tracing::field::display;
 
-use super::taken::Upgrade;
+use super::pending::Upgrade;
 use crate::{
     config::Settings,
     connections::{

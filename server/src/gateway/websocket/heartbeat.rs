@@ -25,7 +25,7 @@ pub(in crate::gateway) struct Heartbeat {
 
 /// The action that is due at a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::gateway) enum Beat {
+pub(in crate::gateway) enum HeartbeatAction {
     /// No action.
     Wait,
     /// A Ping is to be sent.
@@ -56,7 +56,7 @@ impl Heartbeat {
     }
 
     /// The time at which the silence will have lasted for the Ping timeout.
-    pub(in crate::gateway) fn patience_ends(&self, times: PingTimes) -> Instant {
+    pub(in crate::gateway) fn silence_deadline(&self, times: PingTimes) -> Instant {
         self.activity + times.timeout
     }
 
@@ -69,19 +69,23 @@ impl Heartbeat {
     }
 
     /// The action that is due `now`. A Ping is recorded as sent.
-    pub(in crate::gateway) fn on_timer(&mut self, now: Instant, times: PingTimes) -> Beat {
+    pub(in crate::gateway) fn on_timer(
+        &mut self,
+        now: Instant,
+        times: PingTimes,
+    ) -> HeartbeatAction {
         match self.pinged {
             Some(pinged) if self.activity < pinged => {
                 let over = now >= pinged + times.timeout;
-                return if over { Beat::TimedOut } else { Beat::Wait };
+                return if over { HeartbeatAction::TimedOut } else { HeartbeatAction::Wait };
             }
             _ => self.pinged = None,
         }
         if now < self.activity + times.interval {
-            return Beat::Wait;
+            return HeartbeatAction::Wait;
         }
         // A Ping that cannot be written, because the peer does not read, counts as unanswered.
         self.pinged = Some(now);
-        Beat::SendPing
+        HeartbeatAction::SendPing
     }
 }

@@ -83,7 +83,7 @@ impl FlowTable {
 }
 
 impl Flow {
-    /// Whether somebody observes the flow.
+    /// Whether the flow has observers.
     pub(super) fn is_tapped(&self) -> bool {
         self.entry.is_tapped(Side::Client)
     }

@@ -15,7 +15,7 @@ use crate::{
     text::io_error,
 };
 
-/// A process that has passed its sockets, and serves until it is told to stop.
+/// A process that has passed its sockets, and serves until this one asks it to stop.
 #[derive(Debug)]
 pub(crate) struct Predecessor {
     stream: DescriptorStream,

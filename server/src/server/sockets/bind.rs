@@ -231,7 +231,7 @@ fn tcp(at: SocketAddr, backlog: u32) -> io::Result<Listener> {
     socket.listen(backlog).map(Listener::Tcp)
 }
 
-/// Binds a Unix socket. An existing socket file is replaced if nobody listens on it.
+/// Binds a Unix socket. An existing socket file is replaced if no process listens on it.
 fn bind_unix_path(
     at: &SocketPath,
     bind: impl FnOnce() -> io::Result<Socket>,
@@ -243,7 +243,7 @@ fn bind_unix_path(
         Ok(there) if !there.file_type().is_socket() => {
             return Err(io::Error::other("a file that is not a socket is in the way"));
         }
-        // Whatever its type: nobody listens if the connection is refused.
+        // Whatever its type: no process listens if the connection is refused.
         Ok(_) => match probe(path) {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
             _ => return Err(io::ErrorKind::AddrInUse.into()),

@@ -140,24 +140,24 @@ impl BoundSockets {
     ///
     /// One line that names the address that cannot be bound, and why.
     pub(crate) async fn reconcile(&self, settings: &Settings) -> Result<BoundSockets, String> {
-        let (mut reconcile, mut before): (Vec<BoundSocket>, Vec<BoundSocket>) =
+        let (mut sockets, mut before): (Vec<BoundSocket>, Vec<BoundSocket>) =
             self.iter().cloned().partition(|bound| bound.binding.is_none());
-        for bound in reconcile.iter_mut().filter(|bound| bound.role.purpose == Purpose::Http) {
+        for bound in sockets.iter_mut().filter(|bound| bound.role.purpose == Purpose::Http) {
             bound.role.tls = settings.tls.is_some() && bound.socket.tcp().is_some();
         }
         let records_all = settings.record.as_ref().is_some_and(|record| record.records_all);
-        for bound in &mut reconcile {
+        for bound in &mut sockets {
             bound.role.record = records_all.then_some(Sides::Client);
         }
         let listeners = settings.listeners.iter().map(|Bind { spec, required }| {
-            let within = matches!(spec.at, ListenAddr::Tls(_));
+            let tls = matches!(spec.at, ListenAddr::Tls(_));
             let purpose = Purpose::Service(spec.service);
-            let role = SocketRole { purpose, tls: within, once: spec.once, record: spec.record };
+            let role = SocketRole { purpose, tls, once: spec.once, record: spec.record };
             (spec.at.clone(), role, spec.to_string(), *required)
         });
         let forwards = settings.forwards.iter().enumerate().map(|(i, spec)| {
-            let within = matches!(spec.at, ListenAddr::Tls(_));
-            let role = SocketRole { tls: within, ..SocketRole::plain(Purpose::Forward(i)) };
+            let tls = matches!(spec.at, ListenAddr::Tls(_));
+            let role = SocketRole { tls, ..SocketRole::plain(Purpose::Forward(i)) };
             (spec.at.clone(), role, spec.at.to_string(), true)
         });
         let http = settings.http.iter().map(|Bind { spec, required }| {
@@ -172,7 +172,7 @@ impl BoundSockets {
         let all = listeners.chain(forwards).chain(http).chain(handover);
         for (at, role, what, required) in all {
             match take_or_bind(&at, role, &mut before, settings.backlog).await {
-                Ok(bound) => reconcile.extend(bound),
+                Ok(bound) => sockets.extend(bound),
                 Err(e) if !required && no_such_family(&e) => {
                     tracing::info!("{what}: left out: {e}");
                 }
@@ -181,7 +181,7 @@ impl BoundSockets {
                 }
             }
         }
-        Ok(BoundSockets(reconcile))
+        Ok(BoundSockets(sockets))
     }
 
     /// Checks that each socket that was served as one of `before` can be served in its new role.

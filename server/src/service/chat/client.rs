@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::PollSemaphore;
 
 use super::{
-    delivery::{Delivery, ToClient},
+    delivery::{DeliveryOutcome, ToClient},
     hub::Hub,
     operator_queues::{IN_FLIGHT_PER_CLIENT, InFlightPermit},
 };
@@ -26,7 +26,7 @@ use crate::{
     service::{
         end::End,
         line_reader::Request,
-        lines::{Flow, LineService},
+        lines::{LineOutcome, LineService},
     },
     text::escape,
 };
@@ -107,33 +107,33 @@ impl Client {
     /// Sends a message to the operators.
     fn send(&mut self, text: String, permit: Option<InFlightPermit>, out: &mut Vec<u8>) {
         match self.hub.client_says(self.id, text, permit) {
-            Delivery::Delivered | Delivery::Ended => self.knows_of_queue = false,
-            Delivery::Queued if !std::mem::replace(&mut self.knows_of_queue, true) => {
+            DeliveryOutcome::Delivered | DeliveryOutcome::Ended => self.knows_of_queue = false,
+            DeliveryOutcome::Queued if !std::mem::replace(&mut self.knows_of_queue, true) => {
                 out.extend(b"* no operator is online; your message is queued\n");
             }
-            Delivery::Queued => {}
-            Delivery::Dropped => {
+            DeliveryOutcome::Queued => {}
+            DeliveryOutcome::Dropped => {
                 out.extend(b"* too many messages are queued; this one was discarded\n");
             }
         }
     }
 
     /// Sends the lines that are held back, as far as there are permits.
-    fn send_held_back(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Flow {
+    fn send_held_back(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> LineOutcome {
         while let Some(text) = self.held_back.front() {
             if text.trim() == BYE {
                 self.end(Ending::Client);
-                return Flow::Close;
+                return LineOutcome::Close;
             }
             let Poll::Ready(permit) = self.permits.poll(cx) else {
                 self.watch_operators(cx);
-                return Flow::Continue;
+                return LineOutcome::Continue;
             };
             let text = self.held_back.pop_front().unwrap_or_default();
             self.send(text, permit, out);
         }
         self.stall_check = None;
-        Flow::Continue
+        LineOutcome::Continue
     }
 
     /// Disconnects stalled operators at each [`STALL_INTERVAL`], while a line is held back.
@@ -165,7 +165,7 @@ impl LineService for Client {
         if self.held_back.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow {
+    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> LineOutcome {
         let text = escape::bytes(request.bytes);
         if request.too_long {
             let notice =
@@ -177,35 +177,35 @@ impl LineService for Client {
             self.held_back.push_back(text);
         } else if text.trim() == BYE {
             self.end(Ending::Client);
-            return Flow::Close;
+            return LineOutcome::Close;
         } else if let Some(permit) = self.permits.take() {
             self.send(text, Some(permit), out);
         } else {
             self.held_back.push_back(text);
         }
-        Flow::Continue
+        LineOutcome::Continue
     }
 
-    fn poll_push(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Flow> {
+    fn poll_push(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<LineOutcome> {
         let flow = self.send_held_back(cx, out);
-        if flow == Flow::Close || !out.is_empty() {
+        if flow == LineOutcome::Close || !out.is_empty() {
             return Poll::Ready(flow);
         }
         Poll::Ready(match ready!(self.messages.poll_recv(cx)) {
             Some(ToClient::Line(line)) => {
                 out.extend(line.bytes().chain([b'\n']));
-                Flow::Replied
+                LineOutcome::Replied
             }
             Some(ToClient::Notice(line)) => {
                 out.extend(line.bytes().chain([b'\n']));
-                Flow::Continue
+                LineOutcome::Continue
             }
             // Without a newline, for clients that compare the received bytes with "bye".
             Some(ToClient::Bye) => {
                 out.extend(BYE.bytes());
-                Flow::Close
+                LineOutcome::Close
             }
-            None => Flow::Close,
+            None => LineOutcome::Close,
         })
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use self::state::ConversationState;
 use super::{
-    delivery::{Delivery, Online, ToClient, Undelivered},
+    delivery::{DeliveryOutcome, Online, ToClient, Undelivered},
     kept::{Kept, size},
     memory_shares::{Holder, MemoryShares},
     mirror::Seen,
@@ -156,21 +156,21 @@ impl Conversations {
         message: &Message,
         online: Online,
         sequence: u64,
-    ) -> Delivery {
+    ) -> DeliveryOutcome {
         let seen = online == Online::Here;
         let has_room = self.make_room(id, size(message));
         let Some(state) = self.by_id.get_mut(&id).filter(|state| state.to_client.is_some()) else {
-            return Delivery::Ended;
+            return DeliveryOutcome::Ended;
         };
         if !seen && (state.unseen.len() >= UNSEEN || !has_room) {
-            return Delivery::Dropped;
+            return DeliveryOutcome::Dropped;
         }
         match seen {
             true => state.seen(u64::MAX),
             false => state.unseen.push_back(sequence),
         }
         state.conversation.waiting_since.get_or_insert(message.at);
-        if online == Online::Nowhere { Delivery::Queued } else { Delivery::Delivered }
+        if online == Online::Nowhere { DeliveryOutcome::Queued } else { DeliveryOutcome::Delivered }
     }
 
     /// Sends an operator's line to a client.

@@ -17,7 +17,7 @@ pub(super) enum ToClient {
 
 /// The outcome of a client's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
+pub(super) enum DeliveryOutcome {
     /// Operators receive the message.
     Delivered,
     /// The message waits until an operator connects.

@@ -14,7 +14,7 @@ use tokio::sync::{
 
 use super::{
     conversations::{Conversations, unix_time},
-    delivery::{Delivery, MAX_LINE, Online, ToClient, Undelivered},
+    delivery::{DeliveryOutcome, MAX_LINE, Online, ToClient, Undelivered},
     operator_queues::{Event, Guard, IN_FLIGHT, InFlightPermit, Operators},
     remote::Remote,
     token::Token,
@@ -82,13 +82,13 @@ impl Hub {
         conversation: u64,
         text: String,
         permit: Option<InFlightPermit>,
-    ) -> Delivery {
+    ) -> DeliveryOutcome {
         self.change(|state| {
             let message = Message { from: Author::Client, at: unix_time(), text };
             let online = state.online();
             let sequence = state.remote.as_ref().map_or(0, |remote| remote.sequence() + 1);
             let delivery = state.conversations.receive(conversation, &message, online, sequence);
-            if matches!(delivery, Delivery::Delivered | Delivery::Queued) {
+            if matches!(delivery, DeliveryOutcome::Delivered | DeliveryOutcome::Queued) {
                 let event = state.record(conversation, message, permit);
                 match &mut state.remote {
                     Some(remote) if online == Online::Elsewhere => {
@@ -252,7 +252,7 @@ mod tests {
         let (id, _receiver) = hub.open_conversation(&Peer::Unknown);
         let (operator, _) = hub.add_operator();
         hub.operator_says(operator, id, BYE).unwrap();
-        assert_eq!(hub.client_says(id, "wait".to_owned(), None), Delivery::Ended);
+        assert_eq!(hub.client_says(id, "wait".to_owned(), None), DeliveryOutcome::Ended);
         let cx = Context::from_waker(Waker::noop());
         let mut last = None;
         while let Poll::Ready(event) = hub.poll_event(operator, &cx) {

@@ -14,7 +14,7 @@ use crate::{
     service::{
         end::End,
         line_reader::Request,
-        lines::{Flow, LineService},
+        lines::{LineOutcome, LineService},
     },
 };
 
@@ -65,13 +65,13 @@ impl LineService for Operator {
     }
 
     /// Closes the connection if its first request does not present the token.
-    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> Flow {
+    fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> LineOutcome {
         let answer = match request.too_long {
             true => Err(format!("line too long (limit: {MAX_LINE} bytes)")),
             false => self.execute(request.bytes),
         };
-        let flow = if self.id.is_some() { Flow::Continue } else { Flow::Close };
-        if flow == Flow::Close {
+        let flow = if self.id.is_some() { LineOutcome::Continue } else { LineOutcome::Close };
+        if flow == LineOutcome::Close {
             tracing::warn!(peer = self.peer.to_string(), "operator authentication failed");
         }
         if let Some(answer) = answer.unwrap_or_else(|text| Some(ToOperator::Error { text })) {
@@ -80,17 +80,17 @@ impl LineService for Operator {
         flow
     }
 
-    fn poll_push(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Flow> {
+    fn poll_push(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<LineOutcome> {
         let Some(id) = self.id else { return Poll::Pending };
         match ready!(self.hub.poll_event(id, cx)) {
             Some(event) => {
                 push_line(out, &event.message);
-                Poll::Ready(Flow::Continue)
+                Poll::Ready(LineOutcome::Continue)
             }
             None => {
                 let text = "disconnected: events are not read fast enough".to_owned();
                 push_line(out, &ToOperator::Error { text });
-                Poll::Ready(Flow::Close)
+                Poll::Ready(LineOutcome::Close)
             }
         }
     }

@@ -10,7 +10,7 @@ use echogate_proto::chat::ToOperator;
 use tokio::sync::{Semaphore, mpsc::Receiver};
 
 use super::{
-    delivery::{Delivery, ToClient},
+    delivery::{DeliveryOutcome, ToClient},
     hub::Hub,
     mirrored::MIRRORED,
     operator_queues::InFlightPermit,
@@ -93,13 +93,13 @@ impl Replicas {
         self.clients.open_conversation(&Peer::Unknown)
     }
 
-    fn say(&self, conversation: u64, text: &str) -> Delivery {
+    fn say(&self, conversation: u64, text: &str) -> DeliveryOutcome {
         self.clients.client_says(conversation, text.to_owned(), None)
     }
 
     /// The number of messages that a client can send until too many are unseen.
     fn room(&self, conversation: u64) -> usize {
-        (0..200).take_while(|_| self.say(conversation, "x") != Delivery::Dropped).count()
+        (0..200).take_while(|_| self.say(conversation, "x") != DeliveryOutcome::Dropped).count()
     }
 
     /// Sends a message with a permit, of which there are as many as the result.

@@ -9,7 +9,7 @@ use echogate_proto::{
 };
 
 use super::{
-    MessageRelay, Shared, Turn,
+    MessageRelay, PollContext, Shared,
     side::Side,
     state::{Input, Output},
 };
@@ -56,7 +56,7 @@ pub(super) fn closed<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
     shared: &mut Shared,
-    turn: &mut Turn<'_, '_>,
+    poll: &mut PollContext<'_, '_>,
     code: CloseCode,
     more: bool,
 ) {
@@ -75,11 +75,11 @@ pub(super) fn closed<F: Transport, T: Transport>(
     let closing = from.closing();
     (closing.received, closing.more) = (Some(code), more);
     if from.output == Output::Closed {
-        from.awaits_end(turn.now);
+        from.awaits_end(poll.now);
     }
     match to.output {
-        Output::Open => to.send_close(turn.cx, turn.now, code, &reason),
-        Output::Replies => to.end_replies(turn.cx, turn.now),
+        Output::Open => to.send_close(poll.cx, poll.now, code, &reason),
+        Output::Replies => to.end_replies(poll.cx, poll.now),
         Output::Closed | Output::Shut | Output::Last | Output::Delivered | Output::Failed => {}
     }
 }
@@ -89,7 +89,7 @@ pub(super) fn violated<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
     shared: &mut Shared,
-    turn: &mut Turn<'_, '_>,
+    poll: &mut PollContext<'_, '_>,
     violation: Violation,
 ) {
     from.input = Input::Violated;
@@ -99,7 +99,7 @@ pub(super) fn violated<F: Transport, T: Transport>(
             shared.ends(code, violation.to_string());
             if from.output == Output::Open {
                 let due = Some((code, violation.to_string().into()));
-                from.await_replies(turn.now, due);
+                from.await_replies(poll.now, due);
             }
             if to.passes() {
                 to.end_after_delivery(true);
@@ -107,7 +107,7 @@ pub(super) fn violated<F: Transport, T: Transport>(
         }
         Role::Client => {
             if from.passes() {
-                from.send_close(turn.cx, turn.now, code, &violation.to_string());
+                from.send_close(poll.cx, poll.now, code, &violation.to_string());
             }
             let reason = match violation {
                 Violation::TooBig(limit) => {
@@ -115,7 +115,7 @@ pub(super) fn violated<F: Transport, T: Transport>(
                 }
                 other => format!("the upstream violated the protocol: {other}"),
             };
-            fail_client(to, shared, turn, reason.into());
+            fail_client(to, shared, poll, reason.into());
         }
     }
 }
@@ -126,7 +126,7 @@ pub(super) fn ended<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
     shared: &mut Shared,
-    turn: &mut Turn<'_, '_>,
+    poll: &mut PollContext<'_, '_>,
     loss: Loss,
 ) {
     let before = std::mem::replace(&mut from.input, Input::Ended);
@@ -134,7 +134,7 @@ pub(super) fn ended<F: Transport, T: Transport>(
     let was_sent_close = matches!(loss, Loss::Fin) && from.output == Output::Closed;
     let why = loss.description(peer(from.role));
     match (loss, from.role, from.output) {
-        (Loss::Fin, Role::Server, Output::Open) => from.await_replies(turn.now, None),
+        (Loss::Fin, Role::Server, Output::Open) => from.await_replies(poll.now, None),
         (Loss::Fin, Role::Client, Output::Open) | (Loss::Failure(_) | Loss::NoPong, ..) => {
             from.fail();
         }
@@ -145,10 +145,10 @@ pub(super) fn ended<F: Transport, T: Transport>(
     }
     if was_sent_close && from.is_at_boundary() && to.input == Input::Closed {
         // The end takes the place of the peer's answer to the Close.
-        return answer(to, turn);
+        return answer(to, poll);
     }
     match from.role {
-        Role::Client => fail_client(to, shared, turn, why),
+        Role::Client => fail_client(to, shared, poll, why),
         Role::Server => {
             shared.ends(CloseCode::ABNORMAL, why);
             if to.passes() {
@@ -162,23 +162,23 @@ pub(super) fn ended<F: Transport, T: Transport>(
 fn fail_client<T: Transport>(
     client: &mut Side<T>,
     shared: &mut Shared,
-    turn: &mut Turn<'_, '_>,
+    poll: &mut PollContext<'_, '_>,
     reason: Cow<'static, str>,
 ) {
     match client.output {
         Output::Open => {
-            client.send_close(turn.cx, turn.now, CloseCode::INTERNAL_ERROR, &reason);
+            client.send_close(poll.cx, poll.now, CloseCode::INTERNAL_ERROR, &reason);
         }
-        Output::Replies => client.end_replies(turn.cx, turn.now),
+        Output::Replies => client.end_replies(poll.cx, poll.now),
         Output::Closed | Output::Shut | Output::Last | Output::Delivered | Output::Failed => {}
     }
     shared.ends(CloseCode::INTERNAL_ERROR, reason);
 }
 
 /// Answers a peer's Close, to which the other side has given no answer, by its own code.
-fn answer<S: Transport>(side: &mut Side<S>, turn: &mut Turn<'_, '_>) {
+fn answer<S: Transport>(side: &mut Side<S>, poll: &mut PollContext<'_, '_>) {
     if let Some(code) = side.closing().received.filter(|_| side.passes()) {
-        side.send_close(turn.cx, turn.now, code, "");
+        side.send_close(poll.cx, poll.now, code, "");
     }
 }
 
@@ -188,7 +188,7 @@ pub(super) fn is_overdue<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
     shared: &Shared,
-    turn: &mut Turn<'_, '_>,
+    poll: &mut PollContext<'_, '_>,
 ) {
     let before = std::mem::replace(&mut from.input, Input::Ended);
     from.end_after_delivery(false);
@@ -196,12 +196,12 @@ pub(super) fn is_overdue<F: Transport, T: Transport>(
         return;
     }
     match (to.input, to.role) {
-        (Input::Closed, _) => answer(to, turn),
+        (Input::Closed, _) => answer(to, poll),
         (_, Role::Server) if to.passes() => {
             let end = shared.end.as_deref();
             let (code, reason) =
                 end.map_or((CloseCode::GOING_AWAY, ""), |end| (end.code, &end.why));
-            to.send_close(turn.cx, turn.now, code, reason);
+            to.send_close(poll.cx, poll.now, code, reason);
         }
         (_, Role::Client) if to.passes() => to.end_after_delivery(true),
         _ => {}

@@ -6,7 +6,7 @@ use echogate_proto::{close::CloseCode, ws::Role};
 use tokio::time::Instant;
 
 use super::{
-    MessageRelay, Shared, Turn,
+    MessageRelay, PollContext, Shared,
     close::{self, Loss},
     side::Side,
     state::{Input, Output},
@@ -19,10 +19,10 @@ use crate::{
 
 impl<C: Transport, U: Transport> MessageRelay<C, U> {
     /// Whether both sides are done; their deliveries are advanced.
-    pub(super) fn poll_end(&mut self, turn: &mut Turn<'_, '_>) -> bool {
+    pub(super) fn poll_end(&mut self, poll: &mut PollContext<'_, '_>) -> bool {
         let MessageRelay { client, upstream, shared, .. } = self;
-        let upstream_is_done = poll_side(upstream, client, shared, turn);
-        poll_side(client, upstream, shared, turn) && upstream_is_done
+        let upstream_is_done = poll_side(upstream, client, shared, poll);
+        poll_side(client, upstream, shared, poll) && upstream_is_done
     }
 
     /// Ends the connection at once, at the end of the server's shutdown or by resets at a request.
@@ -51,7 +51,7 @@ fn poll_side<F: Transport, T: Transport>(
     to: &mut Side<T>,
     from: &mut Side<F>,
     shared: &mut Shared,
-    turn: &mut Turn<'_, '_>,
+    poll: &mut PollContext<'_, '_>,
 ) -> bool {
     let has_ended_unread = has_ended_unread(from, to);
     if to.output != Output::Last && !has_ended_unread {
@@ -73,7 +73,7 @@ fn poll_side<F: Transport, T: Transport>(
         Input::Violated | Input::Ended => false,
     };
     let stall = if may_be_clean { STALL } else { STALL.min(shared.config.ping_timeout) };
-    let now = turn.now;
+    let now = poll.now;
     let (unwritten, in_flight) = (to.backlog.len(), to.stream.in_flight());
     let closing = to.closing.get_or_insert_default();
     let delivery = closing.delivery.get_or_insert_with(|| Delivery::new(now, stall));
@@ -109,7 +109,7 @@ fn poll_side<F: Transport, T: Transport>(
             } else {
                 Loss::Failure(io::ErrorKind::ConnectionReset.into())
             };
-            close::ended(from, to, shared, turn, loss);
+            close::ended(from, to, shared, poll, loss);
         }
     }
     to.is_done()

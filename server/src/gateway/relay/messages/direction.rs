@@ -14,7 +14,7 @@ use echogate_proto::{
 use tokio::io::ReadBuf;
 
 use super::{
-    Shared, Turn,
+    PollContext, Shared,
     close::{self, Loss},
     frames::put_head,
     side::{Side, Undecoded},
@@ -26,7 +26,7 @@ use crate::{
 use echogate_event_loop::may_continue;
 
 /// The maximum number of frames decoded in one step. That takes some 0.1 ms, after which other
-/// connections get their turn.
+/// connections get their poll.
 const MAX_FRAMES: usize = 2048;
 
 /// The last frame of a peer: a Close, or a violation of the protocol.
@@ -39,10 +39,10 @@ pub(super) fn relay<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
     shared: &mut Shared,
-    turn: &mut Turn<'_, '_>,
+    poll: &mut PollContext<'_, '_>,
 ) -> bool {
     loop {
-        let is_blocked = to.poll_output(turn.cx, turn.now).is_pending();
+        let is_blocked = to.poll_output(poll.cx, poll.now).is_pending();
         match from.input {
             Input::Open if is_blocked && to.passes() => return false,
             Input::Open | Input::Violated => {}
@@ -50,10 +50,10 @@ pub(super) fn relay<F: Transport, T: Transport>(
             Input::Closed | Input::Ended => return false,
         }
         if let Some(mut undecoded) = from.undecoded.take() {
-            let may_continue = may_continue(turn.cx);
+            let may_continue = may_continue(poll.cx);
             if may_continue {
                 let Undecoded { bytes, at } = &mut *undecoded;
-                *at = pass(from, to, shared, turn, (bytes, *at));
+                *at = pass(from, to, shared, poll, (bytes, *at));
             }
             if undecoded.at < undecoded.bytes.len() && from.input == Input::Open {
                 from.undecoded = Some(undecoded);
@@ -64,22 +64,22 @@ pub(super) fn relay<F: Transport, T: Transport>(
             return false;
         }
         from.stream.reads_at(|| from.decoder.scanner());
-        let scratch = std::mem::take(&mut turn.scratch);
+        let scratch = std::mem::take(&mut poll.scratch);
         let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
-        let read = Pin::new(&mut from.stream).poll_read(turn.cx, &mut buf);
+        let read = Pin::new(&mut from.stream).poll_read(poll.cx, &mut buf);
         let end = HEADROOM + buf.filled().len();
         if end > HEADROOM && from.input == Input::Open {
-            let at = pass(from, to, shared, turn, (&mut scratch[..end], HEADROOM));
+            let at = pass(from, to, shared, poll, (&mut scratch[..end], HEADROOM));
             if from.input == Input::Open {
                 from.undecoded = Undecoded::new(&scratch[at..end]);
             }
         }
-        turn.scratch = scratch;
+        poll.scratch = scratch;
         match read {
             Poll::Pending => return true,
-            Poll::Ready(Ok(())) if end > HEADROOM => from.heartbeat.activity(turn.now),
-            Poll::Ready(Ok(())) => close::ended(from, to, shared, turn, Loss::Fin),
-            Poll::Ready(Err(e)) => close::ended(from, to, shared, turn, Loss::Failure(e)),
+            Poll::Ready(Ok(())) if end > HEADROOM => from.heartbeat.activity(poll.now),
+            Poll::Ready(Ok(())) => close::ended(from, to, shared, poll, Loss::Fin),
+            Poll::Ready(Err(e)) => close::ended(from, to, shared, poll, Loss::Failure(e)),
         }
     }
 }
@@ -90,7 +90,7 @@ fn pass<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
     shared: &mut Shared,
-    turn: &mut Turn<'_, '_>,
+    poll: &mut PollContext<'_, '_>,
     (buffer, mut at): (&mut [u8], usize),
 ) -> usize {
     match from.role {
@@ -106,7 +106,7 @@ fn pass<F: Transport, T: Transport>(
             if from.role == Role::Server {
                 shared.latency.upstream_writes();
             }
-            if batch.write(buffer, turn.cx, to).is_err() {
+            if batch.write(buffer, poll.cx, to).is_err() {
                 to.fail();
             }
         }
@@ -119,8 +119,8 @@ fn pass<F: Transport, T: Transport>(
     });
     match last {
         None => {}
-        Some(Ok(code)) => close::closed(from, to, shared, turn, code, at < buffer.len()),
-        Some(Err(violation)) => close::violated(from, to, shared, turn, violation),
+        Some(Ok(code)) => close::closed(from, to, shared, poll, code, at < buffer.len()),
+        Some(Err(violation)) => close::violated(from, to, shared, poll, violation),
     }
     at
 }

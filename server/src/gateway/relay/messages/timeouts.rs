@@ -4,7 +4,7 @@
 use tokio::time::Instant;
 
 use super::{
-    MessageRelay, Shared, Turn,
+    MessageRelay, PollContext, Shared,
     close::{self, Loss},
     delivery::holds_back,
     side::{REPLY_TIME, Side},
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     gateway::{
         bridge::CLOSE_TIMEOUT,
-        websocket::heartbeat::{Beat, PingTimes},
+        websocket::heartbeat::{HeartbeatAction, PingTimes},
     },
     net::stream::Transport,
     runtime::drain::{ServerClose, Stage},
@@ -46,14 +46,14 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
     }
 
     /// Handles a deadline that has passed.
-    pub(super) fn on_timer(&mut self, turn: &mut Turn<'_, '_>) {
-        let running_since = self.watch.running_since(turn.now);
-        if self.is_open() && self.is_idle(turn.now, running_since) {
-            return self.idle_timed_out(turn);
+    pub(super) fn on_timer(&mut self, poll: &mut PollContext<'_, '_>) {
+        let running_since = self.watch.running_since(poll.now);
+        if self.is_open() && self.is_idle(poll.now, running_since) {
+            return self.idle_timed_out(poll);
         }
         let MessageRelay { client, upstream, shared, .. } = self;
-        on_timer(client, upstream, shared, turn, running_since);
-        on_timer(upstream, client, shared, turn, running_since);
+        on_timer(client, upstream, shared, poll, running_since);
+        on_timer(upstream, client, shared, poll, running_since);
     }
 
     fn idle_deadline(&mut self, now: Instant) -> Option<Instant> {
@@ -81,16 +81,21 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
         idle.is_over(now, running_since, acknowledged)
     }
 
-    fn idle_timed_out(&mut self, turn: &mut Turn<'_, '_>) {
+    fn idle_timed_out(&mut self, poll: &mut PollContext<'_, '_>) {
         let close = self.watch.idle_close();
-        give_up_idle(&mut self.client, turn, &close);
-        give_up_idle(&mut self.upstream, turn, &close);
+        give_up_idle(&mut self.client, poll, &close);
+        give_up_idle(&mut self.upstream, poll, &close);
         self.shared.ends(close.code, close.reason);
     }
 
     /// Closes both sides for the server's shutdown or at a request, as far as the stage and their
     /// states allow it. `is_idle` says that nothing more could be read from either.
-    pub(super) fn shut_down(&mut self, turn: &mut Turn<'_, '_>, stage: Stage, is_idle: bool) {
+    pub(super) fn shut_down(
+        &mut self,
+        poll: &mut PollContext<'_, '_>,
+        stage: Stage,
+        is_idle: bool,
+    ) {
         let MessageRelay { client, upstream, .. } = self;
         let at_boundary = [client.is_at_boundary(), upstream.is_at_boundary()];
         let is_quiet = at_boundary == [true; 2]
@@ -99,7 +104,7 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
             && client.backlog.is_empty()
             && upstream.backlog.is_empty()
             && self.is_open()
-            && self.quiet_from() <= turn.now;
+            && self.quiet_from() <= poll.now;
         let [to_upstream, to_client] =
             if stage >= Stage::Immediate { at_boundary } else { [is_quiet; 2] };
         let MessageRelay { client, upstream, shared, watch, .. } = self;
@@ -110,18 +115,22 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
         }
         let ServerClose { code, reason } = watch.close();
         if to_client {
-            client.send_close(turn.cx, turn.now, code, &reason);
+            client.send_close(poll.cx, poll.now, code, &reason);
         }
         if to_upstream {
-            upstream.send_close(turn.cx, turn.now, code, &reason);
+            upstream.send_close(poll.cx, poll.now, code, &reason);
         }
         shared.ends(code, reason);
     }
 }
 
-fn give_up_idle<S: Transport>(side: &mut Side<S>, turn: &mut Turn<'_, '_>, close: &ServerClose) {
+fn give_up_idle<S: Transport>(
+    side: &mut Side<S>,
+    poll: &mut PollContext<'_, '_>,
+    close: &ServerClose,
+) {
     if side.backlog.is_empty() {
-        side.send_close(turn.cx, turn.now, close.code, &close.reason);
+        side.send_close(poll.cx, poll.now, close.code, &close.reason);
     } else {
         // The peer does not read, so a Close would not reach it.
         side.fail();
@@ -149,43 +158,45 @@ fn on_timer<S: Transport, O: Transport>(
     side: &mut Side<S>,
     other: &mut Side<O>,
     shared: &mut Shared,
-    turn: &mut Turn<'_, '_>,
+    poll: &mut PollContext<'_, '_>,
     running_since: Instant,
 ) {
-    let now = turn.now;
+    let now = poll.now;
     match side.output {
         Output::Replies | Output::Closed | Output::Shut => {
             let deadline = side.closing().deadline;
             if side.is_done() || deadline.is_none_or(|deadline| now < deadline) {
                 return;
             }
-            let patience_ends = other.heartbeat.last_activity() + CLOSE_TIMEOUT;
+            let silence_deadline = other.heartbeat.last_activity() + CLOSE_TIMEOUT;
             if side.output == Output::Replies {
-                side.end_replies(turn.cx, now);
-            } else if holds_back(side, other) && now < patience_ends {
+                side.end_replies(poll.cx, now);
+            } else if holds_back(side, other) && now < silence_deadline {
                 // The answer to the Close cannot be read while the other side is slow.
-                side.closing().deadline = Some(patience_ends);
+                side.closing().deadline = Some(silence_deadline);
             } else if side.is_moving() {
                 side.awaits_end(now);
             } else {
-                close::is_overdue(side, other, shared, turn);
+                close::is_overdue(side, other, shared, poll);
             }
         }
         Output::Open | Output::Failed if side.input == Input::Open => {
             side.heartbeat.running_since(running_since);
             match side.heartbeat.on_timer(now, shared.config.ping_times()) {
-                Beat::Wait => {}
-                Beat::SendPing => side.ping_due = true,
+                HeartbeatAction::Wait => {}
+                HeartbeatAction::SendPing => side.ping_due = true,
                 // The Pong of a peer that is not read cannot arrive. Its kernel's acknowledgement of
                 // the Ping is accepted instead. Without that nothing more is written to the peer,
                 // and what it sent before is still delivered.
-                Beat::TimedOut if holds_back(side, other) || side.undecoded.is_some() => {
+                HeartbeatAction::TimedOut
+                    if holds_back(side, other) || side.undecoded.is_some() =>
+                {
                     side.heartbeat.activity(now);
                     if !side.took_all() {
                         side.fail();
                     }
                 }
-                Beat::TimedOut => close::ended(side, other, shared, turn, Loss::NoPong),
+                HeartbeatAction::TimedOut => close::ended(side, other, shared, poll, Loss::NoPong),
             }
         }
         _ => {}

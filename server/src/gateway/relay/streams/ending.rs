@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     Relay,
-    debt::Debt,
+    owed::OwedDelivery,
     side::{Input, Output, Side},
 };
 use crate::net::stream::Transport;
@@ -39,12 +39,12 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         let is_over = self.is_over();
         let is_due = (is_over || self.client.has_left(), is_over || self.upstream.has_left());
         let (received, sent) = (self.entry.received().bytes(), self.entry.sent().bytes());
-        let stalled = self.upstream.update_debt(now, is_due.0, is_over, received)
-            | self.client.update_debt(now, is_due.1, is_over, sent);
+        let stalled = self.upstream.update_owed(now, is_due.0, is_over, received)
+            | self.client.update_owed(now, is_due.1, is_over, sent);
         if stalled {
             return Some(self.end_by_resets("no progress for 60 s in the delivery of last bytes"));
         }
-        let is_delivered = self.client.debt().is_none() && self.upstream.debt().is_none();
+        let is_delivered = self.client.owed().is_none() && self.upstream.owed().is_none();
         (is_over && is_delivered).then(|| self.end())
     }
 
@@ -86,9 +86,9 @@ impl<C: Transport, U: Transport> Relay<C, U> {
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let delivered = self.delivered_bytes();
         let idle = self.idle.as_mut().map(|idle| idle.deadline(now, delivered));
-        let next = |debt: Option<&Debt>| debt.map(|debt| debt.delivery.next_update());
-        let debts = (self.client.debt(), self.upstream.debt());
-        [idle, next(debts.0), next(debts.1)].into_iter().flatten().min()
+        let next = |owed: Option<&OwedDelivery>| owed.map(|owed| owed.delivery.next_update());
+        let deliveries = (self.client.owed(), self.upstream.owed());
+        [idle, next(deliveries.0), next(deliveries.1)].into_iter().flatten().min()
     }
 
     /// Ends a connection at once, at the end of the server's shutdown or by resets at a request.
@@ -132,8 +132,8 @@ impl<C: Transport, U: Transport> Relay<C, U> {
 }
 
 impl<T: Transport> Side<T> {
-    fn debt(&self) -> Option<&Debt> {
-        self.closing.as_ref()?.debt.as_ref()
+    fn owed(&self) -> Option<&OwedDelivery> {
+        self.closing.as_ref()?.owed.as_ref()
     }
 
     fn failure(&self) -> Option<&str> {
@@ -155,7 +155,7 @@ impl<T: Transport> Side<T> {
     /// Updates the delivery of the bytes that this side is owed, which is watched if it `is_due`.
     /// `counted` are the bytes for this side that were read so far. Returns whether the delivery
     /// has stalled.
-    fn update_debt(&mut self, now: Instant, is_due: bool, is_over: bool, counted: u64) -> bool {
+    fn update_owed(&mut self, now: Instant, is_due: bool, is_over: bool, counted: u64) -> bool {
         let is_owed = !self.unwritten.is_empty() || self.output == Output::Ending;
         let in_flight = match is_due && (is_owed || is_over && !self.may_be_closed()) {
             true => self.stream.in_flight(),
@@ -163,15 +163,15 @@ impl<T: Transport> Side<T> {
         };
         if !is_due || !is_owed && self.has_arrived(now, in_flight) {
             if let Some(closing) = &mut self.closing {
-                closing.debt = None;
+                closing.owed = None;
             }
             return false;
         }
         let unwritten = self.unwritten.len();
         let written = counted.wrapping_sub(unwritten as u64);
-        let debt = self.closing().debt.get_or_insert_with(|| Debt::new(now, written));
-        debt.update(now, written, unwritten, in_flight);
-        debt.delivery.has_stalled(now)
+        let owed = self.closing().owed.get_or_insert_with(|| OwedDelivery::new(now, written));
+        owed.update(now, written, unwritten, in_flight);
+        owed.delivery.has_stalled(now)
     }
 
     /// Whether closing the socket loses nothing that was written. A reset does, and closing a
@@ -188,7 +188,7 @@ impl<T: Transport> Side<T> {
     fn has_arrived(&self, now: Instant, in_flight: Option<InFlight>) -> bool {
         match in_flight {
             Some(in_flight) => in_flight.is_nothing(),
-            None => self.debt().is_some_and(|debt| debt.delivery.has_waited_blindly(now)),
+            None => self.owed().is_some_and(|owed| owed.delivery.has_waited_blindly(now)),
         }
     }
 

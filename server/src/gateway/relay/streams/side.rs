@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::ReadBuf;
 
-use super::debt::Debt;
+use super::owed::OwedDelivery;
 use crate::{
     connections::registry::Counter, net::stream::Transport, runtime::write_buffer::WriteBuffer,
     text::io_error::describe,
@@ -58,7 +58,7 @@ pub(super) struct Side<T> {
 #[derive(Default)]
 pub(super) struct Closing {
     /// The delivery of the bytes for this side, once the side that sent them is gone.
-    pub(super) debt: Option<Debt>,
+    pub(super) owed: Option<OwedDelivery>,
     /// The number of bytes for this side that are known to be lost.
     pub(super) lost: u64,
     /// The failure of the connection, for the log.

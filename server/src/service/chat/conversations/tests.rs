@@ -12,10 +12,10 @@ impl Clients {
         (self.0.open(peer, to_client).id, receiver)
     }
 
-    fn say(&mut self, id: u64, text: &str) -> Delivery {
+    fn say(&mut self, id: u64, text: &str) -> DeliveryOutcome {
         let message = Message { from: Author::Client, at: 0.0, text: text.to_owned() };
         let delivery = self.0.receive(id, &message, Online::Nowhere, 0);
-        if delivery == Delivery::Queued {
+        if delivery == DeliveryOutcome::Queued {
             self.0.keep(id, message);
         }
         delivery
@@ -42,14 +42,14 @@ fn the_memory_for_messages_is_bounded_and_each_client_has_a_share() {
     for round in 0..UNSEEN {
         for (id, _) in &open {
             let delivery = clients.say(*id, &"x".repeat(4096));
-            assert!(delivery == Delivery::Queued || round > HISTORY_BYTES / 20 / 5000);
+            assert!(delivery == DeliveryOutcome::Queued || round > HISTORY_BYTES / 20 / 5000);
         }
     }
     assert!((HISTORY_BYTES * 9 / 10..=HISTORY_BYTES).contains(&clients.bytes()));
     // A new client has room nevertheless, up to as much as the others have.
     let (newcomer, _receiver) = clients.open(&Peer::Unknown);
     let queued = (0..UNSEEN)
-        .filter(|_| clients.say(newcomer, &"y".repeat(4096)) == Delivery::Queued)
+        .filter(|_| clients.say(newcomer, &"y".repeat(4096)) == DeliveryOutcome::Queued)
         .count();
     assert_eq!(clients.kept(newcomer), queued);
     let others = open.iter().map(|(id, _)| clients.kept(*id));
@@ -60,7 +60,7 @@ fn the_memory_for_messages_is_bounded_and_each_client_has_a_share() {
     assert!(notices.count() > 0);
     // Ended conversations are removed first.
     clients.0.end(1, Ending::Left);
-    assert_eq!(clients.say(newcomer, "hello"), Delivery::Queued);
+    assert_eq!(clients.say(newcomer, "hello"), DeliveryOutcome::Queued);
     let conversations = clients.0.show();
     assert_eq!(conversations.last().unwrap().messages.last().unwrap().text, "hello");
     clients.bytes();
@@ -80,7 +80,7 @@ fn one_address_cannot_take_the_memory_of_another() {
     }
     let (id, _receiver) = clients.open(&address(2));
     for _ in 0..UNSEEN {
-        assert_eq!(clients.say(id, &"y".repeat(4096)), Delivery::Queued);
+        assert_eq!(clients.say(id, &"y".repeat(4096)), DeliveryOutcome::Queued);
     }
     let (other, _receiver) = clients.open(&address(1));
     for _ in 0..UNSEEN {

@@ -7,16 +7,16 @@ use crate::runtime::delivery::{Delivery, STALL};
 
 /// The delivery of bytes whose sender is gone.
 #[derive(Debug)]
-pub(super) struct Debt {
+pub(super) struct OwedDelivery {
     pub(super) delivery: Delivery,
     /// The number of bytes written since the connection was made.
     written: u64,
 }
 
-impl Debt {
+impl OwedDelivery {
     /// A delivery that begins `now`, after `written` bytes.
-    pub(super) fn new(now: Instant, written: u64) -> Debt {
-        Debt { delivery: Delivery::new(now, STALL), written }
+    pub(super) fn new(now: Instant, written: u64) -> OwedDelivery {
+        OwedDelivery { delivery: Delivery::new(now, STALL), written }
     }
 
     /// Records the current state. Each written byte is progress, even if as many new ones wait.
