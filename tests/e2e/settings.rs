@@ -98,7 +98,8 @@ fn a_wrong_flag_is_named_with_status_2() {
         (&["--max-connections", "0"], &["--max-connections", "from 1 to"]),
         (&["--max-connections", "4294967296"], &["--max-connections"]),
         (&["--web-root", "/nowhere/at/all"], &["web-root", "/nowhere/at/all"]),
-        (&["--config", "/nowhere/at/all.toml"], &["/nowhere/at/all.toml"]),
+        (&["--config", "/nowhere/at/all.toml"], &["--config: /nowhere/at/all.toml: no such file"]),
+        (&["--tls-cert", "/no", "--tls-key", "/no"], &["--tls-cert: /no: no such file"]),
     ] {
         let line = refusal(&run(arguments));
         for name in names {
@@ -131,6 +132,7 @@ fn an_error_in_a_file_is_named_with_its_line() {
         ),
         ("\ntls-cert = \"x.pem\"\n", 2, &["tls-cert: x.pem: no such file"]),
         ("\ntls-key = \"x.pem\"\n", 2, &["tls-key needs tls-cert"]),
+        ("tls-key = \"y\"\ntls-cert = \"x\"\n", 2, &["tls-cert: x: no such file"]),
         (
             &format!("{TABLES}[[route]]\nurl = \"tcp://h:1\"\npath = \"/x\"\n"),
             7,
@@ -950,6 +952,11 @@ fn two_sockets_cannot_have_one_address() {
     for (arguments, words) in [
         (&["--http", "127.0.0.1:1", "--http", "127.0.0.1:1"][..], &["--http"][..]),
         (&["--http", "[::1]:1", "--http", "[0::1]:1"], &["--http"]),
+        (
+            &["--http", "127.0.0.1:1", "--http", "0.0.0.0:1"],
+            &["--http", "or one includes the other"],
+        ),
+        (&["--http", "[::]:1", "--listen", "upper=tcp://[::1]:1"], &["--http", "--listen"]),
         (&["--http", "h:1", "--listen", "upper=tcp://H:1"], &["--http", "--listen"]),
         (&["--listen", "upper=tcp://h:1", "--listen", "upper=tcp://h:1"], &["--listen"]),
         (&["--listen", "upper=unix:///x", "--listen", "time=unixgram:///x"], &["--listen"]),
@@ -965,6 +972,7 @@ fn two_sockets_cannot_have_one_address() {
         &["--http", "127.0.0.1:0", "--http", "127.0.0.1:0"][..],
         &["--listen", "upper=tcp://h:1", "--listen", "upper=udp://h:1"],
         &["--listen", "upper=tcp://127.0.0.1:1", "--listen", "upper=tcp://127.0.0.2:1"],
+        &["--http", "0.0.0.0:1", "--http", "[::1]:1"],
     ] {
         let output = run(&[&["check"], arguments].concat());
         assert!(output.status.success(), "{arguments:?}: {output:?}");

@@ -49,6 +49,8 @@ pub(crate) struct TargetSpec {
     pub(crate) proxy: Option<proxy_protocol::Version>,
     /// The sides of the connections that are recorded.
     pub(crate) record: Option<Sides>,
+    /// The options that `check` shows, each behind a space: none that may be secret.
+    pub(crate) shown_options: String,
 }
 
 /// The endpoint to which a route or a forward leads.
@@ -169,6 +171,7 @@ impl TargetSpec {
             max: None,
             proxy: None,
             record: None,
+            shown_options: String::new(),
         }
     }
 
@@ -202,7 +205,19 @@ impl TargetSpec {
         let max = endpoint.option("max").map(parse_max).transpose()?;
         let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
         let record = parse_record(&endpoint).map_err(in_url)?;
-        Ok(TargetSpec { upstream, framing, framing_options, protocol, max, proxy, record })
+        let is_shown = |key: &str| !["framing", "header"].contains(&key);
+        let options = endpoint.options.iter().filter(|(key, _)| is_shown(key));
+        let shown_options = options.map(|(key, value)| format!(" {key}={value}")).collect();
+        Ok(TargetSpec {
+            upstream,
+            framing,
+            framing_options,
+            protocol,
+            max,
+            proxy,
+            record,
+            shown_options,
+        })
     }
 }
 
@@ -247,7 +262,7 @@ fn client_tls(
         (Some(cert), key) => {
             let cert = Path::new(cert);
             warn_of_access(key.unwrap_or(cert));
-            Some(Identity::read(cert, key)?)
+            Some(Identity::read(cert, key).map_err(|e| e.to_string())?)
         }
         (None, Some(_)) => {
             return Err(format!("{}: key needs cert, its certificate", endpoint.address));

@@ -105,24 +105,27 @@ fn split_unit(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// Parses a whole number, of seconds if it has no unit: `10s`, `500ms`, `2m`, `1h`, `10`.
+/// Parses a number, of seconds if it has no unit: `10s`, `500ms`, `2m`, `1h`, `10`, `0.5`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split_unit(text);
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" | "" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => 0,
+    let (whole, rest) = split_unit(text);
+    let (fraction, unit) = rest.strip_prefix('.').map_or(("0", rest), split_unit);
+    let unit = match unit {
+        "ms" => Some(Duration::from_millis(1)),
+        "s" | "" => Some(Duration::from_secs(1)),
+        "m" => Some(Duration::from_mins(1)),
+        "h" => Some(Duration::from_hours(1)),
+        _ => None,
     };
-    if number.is_empty() || millis == 0 {
-        let text = escape(text);
-        return Err(format!(
-            "\"{text}\" is not a time: expected a number of seconds, or one with ms, s, m or h, as 10s"
-        ));
-    }
-    let number = parse_number(number).and_then(|number| number.checked_mul(millis));
-    number.map(Duration::from_millis).ok_or_else(|| "the time is too long".to_owned())
+    let Some(unit) = unit.filter(|_| !whole.is_empty() && !fraction.is_empty()) else {
+        return Err(
+            "expected a time: a number of seconds, or one with ms, s, m or h, as 10s".into()
+        );
+    };
+    let fraction: f64 = format!("0.{fraction}").parse().unwrap_or_default();
+    parse_number(whole)
+        .and_then(|whole| unit.checked_mul(u32::try_from(whole).ok()?))
+        .and_then(|time| time.checked_add(unit.mul_f64(fraction)))
+        .ok_or_else(|| "the time is too long".to_owned())
 }
 
 /// Parses a duration longer than zero.

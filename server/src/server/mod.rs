@@ -46,6 +46,7 @@ pub(crate) use self::{service_manager::ServiceManager, sockets::systemd::Activat
 use crate::net::otlp_client::OtlpClient;
 use crate::{
     config::Settings,
+    connections::limits::descriptors,
     context::ServerContext,
     runtime::reception::ReceptionEnd,
     service::chat::{Hub, Token},
@@ -105,6 +106,7 @@ impl Server {
             .map_err(|e| format!("cannot start the recorder: {e}"))?;
         let first = Snapshot::new(settings, &sockets, &hub, &context)
             .map_err(|e| format!("cannot serve: {e}"))?;
+        descriptors::check(first.context.settings.max_connections, first.descriptors);
         let (ready, successors) = mpsc::channel(1);
         Ok(Server {
             current: Arc::new(watch::Sender::new(first.into())),

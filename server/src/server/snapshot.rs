@@ -20,7 +20,7 @@ use super::sockets::{BoundSocket, BoundSockets, Purpose};
 use crate::{
     config::{ForwardSpec, RouteSpec, Settings, TargetSpec, UpstreamSpec},
     connections::{
-        limits::Limits,
+        limits::{Limits, descriptors},
         target::{ConnectionTarget, TargetLabel, TargetMetrics},
     },
     context::{ListenerService, ServerContext},
@@ -58,6 +58,8 @@ pub(crate) struct Snapshot {
     pub(crate) lines: Vec<String>,
     /// A listener or a route leads to the service `operator`.
     pub(crate) has_operators: bool,
+    /// The number of file descriptors that all connections need at most.
+    pub(super) descriptors: usize,
 }
 
 impl Snapshot {
@@ -148,12 +150,16 @@ impl Snapshot {
             Upstream::Service(instance) => is_operator(instance),
             _ => false,
         };
-        let has_operators = routes.iter().any(|route| leads_to_operators(&route.target))
-            || served.values().any(|served| match served {
-                Served::Service(service) => is_operator(&service.instance),
-                Served::Forward(forward) => leads_to_operators(&forward.target),
-                Served::Http { .. } => false,
-            });
+        let any_target = |is: &dyn Fn(&Target) -> bool| {
+            let is_forward =
+                |served: &Served| matches!(served, Served::Forward(it) if is(&it.target));
+            routes.iter().any(|route| is(&route.target)) || served.values().any(is_forward)
+        };
+        let is_operators =
+            |served: &Served| matches!(served, Served::Service(it) if is_operator(&it.instance));
+        let has_operators = any_target(&leads_to_operators) || served.values().any(is_operators);
+        let hairpins = any_target(&|target| matches!(target.upstream, Upstream::Listener(..)));
+        let descriptors = descriptors::needed(settings.max_connections, hairpins);
         let endpoints = endpoints(sockets, &routes, &settings.forwards)?;
         let own_datagram_sockets =
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
@@ -162,7 +168,15 @@ impl Snapshot {
         lines.extend(reach_hint(sockets, &settings).map(str::to_owned));
         let context = Arc::new(before.with_settings(settings, endpoints, targets));
         let site = Arc::new(Site::new(&context, &routes));
-        Ok(Snapshot { context, site, served, own_datagram_sockets, lines, has_operators })
+        Ok(Snapshot {
+            context,
+            site,
+            served,
+            own_datagram_sockets,
+            lines,
+            has_operators,
+            descriptors,
+        })
     }
 
     /// Keeps the recipient of the connections of a socket that this configuration closes, for

@@ -13,13 +13,13 @@ use crate::{
     client::{
         modes::Mode,
         pending_replies::Wait,
+        server_tls,
         session_args::{SessionArgs, SessionPlan},
         target::traffic_of,
         target_endpoint::TargetEndpoint,
         transport::TransportOptions,
     },
     config::AllowedOrigin,
-    net::tls::server::ServerTls,
     recording::model::Traffic,
 };
 
@@ -43,10 +43,10 @@ pub(crate) struct ListenArgs {
     pub(super) keep_open: bool,
 
     /// The certificate (tls, wss): a PEM file, with its intermediate certificates
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
 
-    /// The private key of the certificate: a PEM file
+    /// The private key of the certificate: a PEM file [default: in the file of --cert]
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
@@ -118,7 +118,7 @@ impl ListenArgs {
         if credentials.is_some() {
             return Err("a user name is possible in the URLs of connect only".to_owned());
         }
-        let tls = self.tls(matches!(address, Address::Tls(_) | Address::Wss(..)))?;
+        let tls = server_tls::read(self.cert.as_deref(), self.key.as_deref(), address)?;
         let (at, path) = listen_address(address)?;
         let traffic = traffic_of(address);
         let rules = path.map(|path| Rules {
@@ -144,15 +144,6 @@ impl ListenArgs {
             recording: None,
         };
         Ok(ListenerSettings { address: address.clone(), at, tls, rules, options })
-    }
-
-    fn tls(&self, required: bool) -> Result<Option<ServerTls>, String> {
-        match (&self.cert, &self.key, required) {
-            (Some(cert), Some(key), true) => ServerTls::read(cert, key, false).map(Some),
-            (None, None, false) => Ok(None),
-            (_, _, true) => Err("--cert and --key are required".to_owned()),
-            (_, _, false) => Err("--cert is valid with tls:// and wss:// only".to_owned()),
-        }
     }
 
     fn wait(&self) -> Wait {

@@ -46,7 +46,8 @@ impl ClientTls {
         protocol: AppProtocol,
     ) -> Result<ClientTls, String> {
         let name = parse_name(name)?;
-        let authorities = ca.map_or_else(|| Ok(Vec::new()), certificates)?;
+        let authorities = ca.map_or_else(|| Ok(Vec::new()), certificates);
+        let authorities = authorities.map_err(|why| format!("CA file {why}"))?;
         let config = match ca {
             Some(file) => Ok(builder_with_ca(file, &authorities)?),
             None => system_roots().map(|roots| builder().with_root_certificates(roots)),
@@ -182,7 +183,7 @@ fn finish(
         None => builder.with_no_client_auth(),
         Some(Identity { chain, key, cert_file, key_file }) => builder
             .with_client_auth_cert(chain, key)
-            .map_err(|e| Identity::describe(&cert_file, &key_file, &e))?,
+            .map_err(|e| Identity::describe(&cert_file, &key_file, &e).to_string())?,
     };
     config.alpn_protocols = protocol.alpn();
     config.key_log = key_log();
