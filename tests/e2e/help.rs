@@ -48,6 +48,19 @@ fn each_command_has_its_help_with_examples() {
 }
 
 #[test]
+fn a_flag_that_a_command_refuses_is_not_in_its_help() {
+    for (command, refused) in [
+        ("gateway", &["--http ", "--listen ", "--route ", "--forward "][..]),
+        ("forward", &["--listen ", "--route ", "--forward ", "default: 127.0.0.1:8080"]),
+    ] {
+        let help = printed(&[command, "--help"]);
+        for flag in refused {
+            assert!(!help.contains(&format!(" {flag}")), "{command}: {flag} in {help}");
+        }
+    }
+}
+
+#[test]
 fn paragraphs_of_the_help_are_filled_lines_on_a_terminal_of_any_width() {
     const WIDTH: usize = 60;
     for command in COMMANDS {

@@ -660,10 +660,10 @@ const SETTINGS: [Setting; 38] = [
     ("log-format", &["text", "json"], &[("xml", "text or json"), ("JSON", "text or json")]),
     (
         "drain",
-        &["1s", "0s", "500ms", "1"],
+        &["1s", "0s", "500ms", "1", "1.5s", "0.2"],
         &[
             ("-1s", "10s"),
-            ("1.5s", "10s"),
+            ("1.s", "10s"),
             ("1d", "10s"),
             ("s", "10s"),
             ("18446744073709551615h", "too long"),

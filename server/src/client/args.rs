@@ -49,7 +49,7 @@ pub(crate) struct Args {
     every: Option<Duration>,
 
     /// Exit after N messages and their replies: over WebSocket and with datagrams at once with the last
-    /// reply. A reply that does not come is a failure
+    /// reply
     #[arg(long, short = 'n', value_name = "N", help_heading = "End of the session")]
     #[arg(value_parser = value_parser!(u64).range(1..))]
     count: Option<u64>,

@@ -224,8 +224,7 @@ impl PendingReplies {
         }
     }
 
-    /// The replies that are missing.
-    pub(super) fn missing(&self, expected: Expected) -> Option<String> {
+    fn missing(&self, expected: Expected) -> Option<String> {
         let (sent, received) = (self.sent.get(), self.received.get());
         if self.is_complete(expected) || expected == Expected::Optional {
             return None;
@@ -313,6 +312,28 @@ mod tests {
         replies.sent();
         let missing = replies.wait_until_done(Wait::For(MS), Expected::Each).await.unwrap_err();
         assert_eq!(missing, "no reply to the last message within 1 ms");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counted_replies_that_are_messages_end_the_session_with_the_last_one() {
+        for (wait, framed, waited) in [
+            (Wait::Default, true, Duration::ZERO),
+            (Wait::For(9 * MS), true, Duration::ZERO),
+            // The end of a reply in a byte stream is not known.
+            (Wait::Default, false, SILENCE),
+        ] {
+            let replies = PendingReplies::default();
+            replies.sent();
+            if framed {
+                replies.received_message()
+            } else {
+                replies.received_lines(1)
+            }
+            let start = Instant::now();
+            // The notification of the reply.
+            replies.wait_until_done(wait, Expected::Counted).await.unwrap();
+            assert_eq!(start.elapsed(), waited, "{wait:?} {framed}");
+        }
     }
 
     #[test]
