@@ -303,20 +303,16 @@ fn handshake(server: &Server, path: &str) -> (TcpStream, http::Response) {
 #[test]
 fn each_limit_is_an_http_status_for_clients_and_a_close_reason_for_pages() {
     for (arguments, path, reason) in [
-        (
-            &["--max-connections", "1"][..],
-            "/ws",
-            "the server is full: 1 connections (--max-connections)",
-        ),
+        (&["--max-connections", "1"][..], "/ws", "the server is full (--max-connections 1)"),
         (
             &["--max-per-address", "1"],
             "/ws",
-            "127.0.0.1 has 1 connections, the most it may (--max-per-address)",
+            "127.0.0.1 has as many connections as it may (--max-per-address 1)",
         ),
         (
             &["--route", "/few=service:upper?max=1", "--route", "/many=service:upper"],
             "/few",
-            "the route or forward is full: 1 connections (max=1)",
+            "the route or forward is full (max=1)",
         ),
     ] {
         let routes = ["--route", "/ws=service:upper"];

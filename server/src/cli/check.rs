@@ -107,7 +107,7 @@ fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<
 
 fn describe_route(settings: &Settings, route: &RouteSpec) -> String {
     let RouteSpec { path, target } = route;
-    let upstream = settings.listener_of(&target.upstream).map(|at| at.to_string());
+    let upstream = settings.listener_of(&target.upstream).map(ToString::to_string);
     let upstream = upstream.unwrap_or_else(|| target.upstream.to_string());
     let options = &target.shown_options;
     match target.upstream.kind() {

@@ -325,9 +325,9 @@ mod tests {
             let replies = PendingReplies::default();
             replies.sent();
             if framed {
-                replies.received_message()
+                replies.received_message();
             } else {
-                replies.received_lines(1)
+                replies.received_lines(1);
             }
             let start = Instant::now();
             // The notification of the reply.

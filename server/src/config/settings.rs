@@ -123,6 +123,12 @@ impl Settings {
                 format!("cluster    {} through {url}", url.name)
             }),
         );
+        for target in targets(&self.routes, &self.forwards) {
+            let (options, at) = (target.options_in_query(), &target.upstream);
+            lines.extend(options.iter().map(|option| {
+                format!("note       {option} is sent to {at}: an option follows # (…#{option})")
+            }));
+        }
         lines
     }
 

@@ -1,6 +1,7 @@
 //! Upstreams of routes and forwards: the URL and its options.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Display},
     net::{IpAddr, Ipv4Addr},
     path::Path,
@@ -18,7 +19,7 @@ use super::{
     headers::{parse_headers, parse_names},
     secrets::warn_of_access,
     side::SideKind,
-    values::{check_host, known_options, parse_count, parse_record},
+    values::{check_host, known_options, parse_count, parse_record, tcp_url},
 };
 use crate::{
     connections::tap::Sides,
@@ -94,6 +95,17 @@ impl WebSocketSpec {
     /// The scheme, which determines the proxy.
     pub(crate) fn proxy_scheme(&self) -> Scheme {
         if self.tls.is_some() { Scheme::Wss } else { Scheme::Ws }
+    }
+}
+
+impl TargetSpec {
+    /// The options of echogate in the query of a WebSocket URL, which is the upstream's.
+    pub(crate) fn options_in_query(&self) -> Vec<&str> {
+        let UpstreamSpec::WebSocket(spec) = &self.upstream else { return Vec::new() };
+        let query = spec.path.split_once('?').map_or("", |(_, query)| query);
+        let known = ["max", "framing", "header", "pass", "record", "ca"];
+        let is_option = |pair: &&str| known.contains(&pair.split('=').next().unwrap_or(pair));
+        query.split('&').filter(is_option).collect()
     }
 }
 
@@ -177,6 +189,7 @@ impl TargetSpec {
 
     /// Parses the URL of an upstream for clients of the kind `client`.
     pub(super) fn parse(url: &str, client: SideKind) -> Result<TargetSpec, String> {
+        let url = &*tcp_url(url).map_or(Cow::Borrowed(url), Cow::Owned);
         let endpoint = Endpoint::with_options(url).map_err(|e| format!("{url}: {e}"))?;
         // Without credentials and options, which may be secrets.
         let in_url = |why: String| format!("{}: {why}", endpoint.address);

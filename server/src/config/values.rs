@@ -1,6 +1,6 @@
 //! Values of settings.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use echogate_proto::{
     close::CloseCode,
@@ -26,6 +26,7 @@ impl From<SpecError> for String {
 }
 
 pub(super) fn parse_endpoint(url: &str) -> Result<Endpoint, String> {
+    let url = &*tcp_url(url).map_or(Cow::Borrowed(url), Cow::Owned);
     url.parse().map_err(|e| format!("{url}: {e}"))
 }
 
@@ -57,13 +58,26 @@ pub(super) fn parse_record(endpoint: &Endpoint) -> Result<Option<Sides>, String>
     }
 }
 
+/// The URL that `HOST:PORT`, `:PORT` or `PORT`, perhaps with options, stands for; None if `text` is none of
+/// these. A port alone is one of this machine only.
+pub(super) fn tcp_url(text: &str) -> Option<String> {
+    let address = &text[..text.find(['?', '#']).unwrap_or(text.len())];
+    let port = address.strip_prefix(':').unwrap_or(address);
+    if parse_number(port).is_some() {
+        return Some(format!("tcp://127.0.0.1:{}", text.trim_start_matches(':')));
+    }
+    let is_service = address.starts_with("service:") || address.contains('=');
+    let is_authority = !is_service && address.parse::<HostPort>().is_ok();
+    is_authority.then(|| format!("tcp://{text}"))
+}
+
 /// Parses `[HOST:]PORT`, where a port alone is one of this machine only.
 pub(super) fn parse_bind(text: &str) -> Result<HostPort, String> {
-    match text.parse() {
-        Ok(port) if text.bytes().all(|b| b.is_ascii_digit()) => {
-            Ok(HostPort { host: "localhost".to_owned(), port })
-        }
-        _ => parse_host_port(text),
+    let port = text.strip_prefix(':').unwrap_or(text);
+    match (parse_number(port), port.parse()) {
+        (Some(_), Ok(port)) => Ok(HostPort { host: "localhost".to_owned(), port }),
+        (Some(_), Err(_)) => Err(EndpointError::BadPort(port.to_owned()).to_string()),
+        (None, _) => parse_host_port(text),
     }
 }
 

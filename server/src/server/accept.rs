@@ -22,6 +22,7 @@ use crate::{
         stream::Stream,
     },
     runtime::reception::Reception,
+    text::io_error::describe,
 };
 
 /// The pause of accepting when file descriptors or memory have run out.
@@ -158,7 +159,7 @@ async fn accept_final(listener: &Listener, admission: &Admission, tasks: &TaskTr
             Err(e) if belongs_to_connection(&e) => {}
             Ok(None) => break,
             Err(e) => {
-                tracing::warn!("cannot accept the last connections: {e}");
+                tracing::warn!("cannot accept the last connections: {}", describe(&e));
                 break;
             }
         }

@@ -50,6 +50,7 @@ use crate::{
     context::ServerContext,
     runtime::reception::ReceptionEnd,
     service::chat::{Hub, Token},
+    text::io_error::describe,
     trace::Spans,
 };
 
@@ -99,7 +100,7 @@ impl Server {
         let sockets = passed.reconcile(&settings).await?;
         drop(passed);
         let context = ServerContext::new(settings.clone(), hub.clone(), spans()?)
-            .map_err(|e| format!("cannot start the event loops: {e}"))?;
+            .map_err(|e| format!("cannot start the event loops: {}", describe(&e)))?;
         context
             .recorder
             .apply(context.settings.record.as_ref())

@@ -356,7 +356,7 @@ fn invalid_arguments_are_a_usage_error() {
         ),
         (
             &["wss://h/?a=b", "--ca", "/nowhere/ca.pem"],
-            "wss://h:443/?a=b: /nowhere/ca.pem: no such",
+            "wss://h:443/?a=b: CA file /nowhere/ca.pem: no such",
         ),
         (&["tcp://127.0.0.1:1", "--origin", "x"], "--origin is valid with ws:// and wss:// only"),
         (&["127.0.0.1"], "127.0.0.1: no port: expected HOST PORT, HOST:PORT or a URL"),

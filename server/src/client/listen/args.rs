@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::value_parser;
 use echogate_proto::endpoint::{Address, Endpoint};
 
 use super::{
@@ -16,7 +15,7 @@ use crate::{
         server_tls,
         session_args::{SessionArgs, SessionPlan},
         target::traffic_of,
-        target_endpoint::TargetEndpoint,
+        target_endpoint::{TargetEndpoint, parse_port},
         transport::TransportOptions,
     },
     config::AllowedOrigin,
@@ -35,7 +34,7 @@ pub(crate) struct ListenArgs {
     endpoint: TargetEndpoint,
 
     /// The port, if the first argument is a host
-    #[arg(value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
+    #[arg(value_name = "PORT", value_parser = parse_port)]
     port: Option<u16>,
 
     /// Serve one client after the other instead of the first one only
@@ -106,7 +105,14 @@ completely, or an output that could not be written); 2 invalid usage.";
 impl ListenArgs {
     /// The endpoint to listen on.
     pub(super) fn endpoint(&self) -> Result<Endpoint, String> {
-        self.endpoint.with_port(self.port)
+        let endpoint = self.endpoint.with_port(self.port)?;
+        if let Address::Ws(at, _) | Address::Wss(at, _) = &endpoint.address
+            && at.host.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            let (scheme, port) = (endpoint.address.scheme(), &at.host);
+            return Err(format!("{port} is no host: expected a URL such as {scheme}://:{port}"));
+        }
+        Ok(endpoint)
     }
 
     /// The validated settings of the listener at `endpoint`.

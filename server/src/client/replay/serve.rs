@@ -37,7 +37,7 @@ use crate::{
         wire::WireRecord,
     },
     server::sockets::bind::Socket,
-    text::io_error::describe,
+    text::{counted, io_error::describe},
 };
 
 /// A mock server.
@@ -105,7 +105,8 @@ pub(super) async fn run(
         url,
     };
     let all = recording.connections.len();
-    notice(&format!("listening on {} for {all} recorded connections", server.url));
+    let connections = counted(all, "recorded connection");
+    notice(&format!("listening on {} for {connections}", server.url));
     let (records, deviations) = server.run(sockets).await.map_err(failed)?;
     if let Some(output) = output {
         let records: Vec<_> = records.iter().collect();

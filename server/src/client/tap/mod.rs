@@ -74,7 +74,9 @@ Examples:
   echogate tap 7 --hex                show connection 7 of the server on this machine
   echogate tap --any --side client    show the next client
   echogate tap unix:///run/echogate.sock 7 --json
-  echogate tap https://gate.example 7 --token TOKEN";
+  echogate tap https://gate.example 7 --token TOKEN
+
+Exit status: 0 the connection has ended; 1 the server refused or ended the tap; 2 invalid usage.";
 
 /// The address of a server where none is given.
 const DEFAULT: &str = "http://127.0.0.1:8080";

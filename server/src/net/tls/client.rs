@@ -123,15 +123,21 @@ impl ClientTls {
             BadSignature | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
                 "is not trusted: its issuer has not signed it".to_owned()
             }
-            UnknownIssuer => "is not trusted: its issuer is unknown".to_owned(),
+            UnknownIssuer => format!("is not trusted: its issuer is unknown{}", advice(role)),
             why if verifier::is_authority(why) => {
-                "is not trusted: it is a CA certificate (CA:TRUE) and not the one in the CA file"
-                    .to_owned()
+                let advice = advice(role);
+                format!("is not trusted: it is self-signed, or of a CA (CA:TRUE){advice}")
             }
             why => format!("is not trusted: {why}"),
         };
         Some(format!("the {role}'s certificate {what}"))
     }
+}
+
+/// What makes a certificate trusted, for the user of a client. An upstream's certificate is reported
+/// to clients, which cannot change that.
+fn advice(role: &str) -> &'static str {
+    if role == "server" { " (trust it with --ca FILE, or use --insecure)" } else { "" }
 }
 
 /// A failed TLS handshake, as half a sentence.
