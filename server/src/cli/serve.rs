@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use echogate_proto::endpoint::{EndpointError, HostPort};
 use tokio::{sync::mpsc::Receiver, task::spawn_blocking};
 
 use super::{
@@ -72,7 +73,10 @@ pub(super) struct ForwardArgs {
 }
 
 fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
-    format!("{ANY_PATH}={text}").parse()
+    let is_host = !text.bytes().all(|byte| byte.is_ascii_digit())
+        && matches!(text.parse::<HostPort>(), Err(EndpointError::NoPort));
+    let scheme = if is_host { "tcp://" } else { "" };
+    format!("{ANY_PATH}={scheme}{text}").parse()
 }
 
 impl ServeArgs {

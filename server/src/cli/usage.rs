@@ -19,6 +19,12 @@ pub(super) fn one_line(mut error: clap::Error, program: &Command) -> String {
     ] {
         keep_similar(&mut error, wrong, suggested);
     }
+    let unknown = unknown(&error);
+    let equivalent = unknown.as_deref().and_then(equivalent);
+    if equivalent.is_some() {
+        error.remove(ContextKind::SuggestedArg);
+        error.remove(ContextKind::SuggestedSubcommand);
+    }
     // "to pass '-p' as a value, use '-- -p'": no argument begins with a dash.
     error.remove(ContextKind::Suggested);
     let has_suggestion = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand]
@@ -39,10 +45,12 @@ pub(super) fn one_line(mut error: clap::Error, program: &Command) -> String {
             line.push_str(&format!(" {more}"));
         }
     }
-    if let Some(word) = unknown(&error)
-        && !has_suggestion
-    {
-        line.push_str(&hint(&word, program));
+    if let Some(equivalent) = equivalent {
+        line.push_str(&format!(": {equivalent}"));
+    } else if unknown.is_some() && !has_suggestion {
+        let command = std::env::args().nth(1).filter(|it| program.find_subcommand(it).is_some());
+        let command = command.map(|it| format!(" {it}")).unwrap_or_default();
+        line.push_str(&format!(" (echogate{command} --help)"));
     }
     line
 }
@@ -81,19 +89,11 @@ const EQUIVALENTS: [(&[&str], &str); 17] = [
     (&["-v", "version"], "use --version"),
 ];
 
-/// The equivalent of an unknown flag or command, or where to look for one.
-fn hint(word: &str, program: &Command) -> String {
+/// The equivalent of a flag or command of another program.
+fn equivalent(word: &str) -> Option<&'static str> {
     // A flag with its value, as `--cacert=FILE`.
     let flag = word.split('=').next().unwrap_or(word);
-    match EQUIVALENTS.iter().find(|(words, _)| words.contains(&flag)) {
-        Some((_, equivalent)) => format!(": {equivalent}"),
-        None => {
-            let command =
-                std::env::args().nth(1).filter(|it| program.find_subcommand(it).is_some());
-            let command = command.map(|it| format!(" {it}")).unwrap_or_default();
-            format!(" (echogate{command} --help)")
-        }
-    }
+    EQUIVALENTS.iter().find(|(words, _)| words.contains(&flag)).map(|(_, equivalent)| *equivalent)
 }
 
 /// Removes suggestions of words that are not similar to the wrong one.
