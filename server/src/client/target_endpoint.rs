@@ -51,7 +51,7 @@ impl FromStr for TargetEndpoint {
         if let Ok(port) = text.parse() {
             return Ok(TargetEndpoint::Complete(tcp(LOOPBACK.to_owned(), port)));
         }
-        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(EndpointError::BadPort(text.to_owned()));
         }
         if text.parse::<Ipv6Addr>().is_ok() {
@@ -127,7 +127,7 @@ mod tests {
             ("htp://h:1", None, "unknown scheme \"htp\""),
             ("h:http", None, "bad port \"http\""),
             ("h:99999", None, "bad port \"99999\""),
-            ("99999", None, "no port"),
+            ("99999", None, "bad port \"99999\""),
             ("a b", Some(1), "white space"),
             ("", Some(1), "no host"),
             ("run/x.sock", None, "no scheme"),
