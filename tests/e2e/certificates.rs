@@ -64,6 +64,12 @@ fn a_certificate_signed_by_itself_is_good_where_it_is_named_and_nowhere_else() {
     for url in [echo, &wss] {
         let output = connect(&[url, "--ca", &cert]);
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), "hello", "{output:?}");
+        let refused = error_line(&connect(&[url]));
+        assert!(
+            refused.contains("is not trusted: it")
+                && refused.contains("(trust it with --ca FILE, "),
+            "{refused}"
+        );
         let refused = error_line(&connect(&[url, "--ca", &other]));
         assert!(refused.contains("the server's certificate is not trusted"), "{refused}");
         let refused = error_line(&connect(&[url, "--ca", &cert, "--server-name", "other.example"]));

@@ -48,6 +48,19 @@ fn each_command_has_its_help_with_examples() {
 }
 
 #[test]
+fn a_flag_that_a_command_refuses_is_not_in_its_help() {
+    for (command, refused) in [
+        ("gateway", &["--http ", "--listen ", "--route ", "--forward "][..]),
+        ("forward", &["--listen ", "--route ", "--forward "]),
+    ] {
+        let help = printed(&[command, "--help"]);
+        for flag in refused {
+            assert!(!help.contains(&format!("      {flag}")), "{command}: {flag} in {help}");
+        }
+    }
+}
+
+#[test]
 fn paragraphs_of_the_help_are_filled_lines_on_a_terminal_of_any_width() {
     const WIDTH: usize = 60;
     for command in COMMANDS {
@@ -87,7 +100,8 @@ fn an_unknown_command_is_named_and_a_misspelt_one_gets_a_suggestion() {
     assert_eq!(complaint(&["man", "42"]), "echogate: no command \"42\"");
     assert_eq!(complaint(&["man", "nosuch"]), "echogate: no command \"nosuch\"");
     for wrong in ["nosuch", "service:nope"] {
-        assert_eq!(complaint(&[wrong]), format!("echogate: unrecognized subcommand '{wrong}'"));
+        let line = format!("echogate: unrecognized subcommand '{wrong}' (echogate --help)");
+        assert_eq!(complaint(&[wrong]), line);
     }
     let similar =
         "echogate: unrecognized subcommand 'conect'; a similar subcommand exists: 'connect'";
@@ -95,11 +109,54 @@ fn an_unknown_command_is_named_and_a_misspelt_one_gets_a_suggestion() {
     let far = complaint(&["--listen", "nope=tcp://127.0.0.1:0"]);
     assert!(far.ends_with("expected one of upper, echo, time, chat, operator"), "{far}");
     for wrong in [&["help", "nope"][..], &["help", "check", "nope"]] {
-        assert_eq!(complaint(wrong), "echogate: unrecognized subcommand 'nope'");
+        let line = complaint(wrong);
+        assert!(line.starts_with("echogate: unrecognized subcommand 'nope' (echogate"), "{line}");
     }
     assert!(complaint(&["connect", "--evry=1s"]).contains("a similar argument exists: '--every'"));
     let slip = complaint(&["--listen", "uper=tcp://127.0.0.1:0"]);
     assert!(slip.contains("did you mean \"upper\"?"), "{slip}");
+}
+
+#[test]
+fn flags_of_other_programs_are_answered_with_their_equivalents() {
+    for (arguments, equivalent) in [
+        (
+            &["connect", "-l", "9000"][..],
+            "'-l' found: echogate listen [HOST:]PORT waits for a client",
+        ),
+        (&["connect", "h", "-p", "1"], "'-p' found: the port is an argument: HOST PORT, or PORT"),
+        (&["connect", "-u", "h", "1"], "'-u' found: use udp://HOST:PORT; to log in, a ws:// URL"),
+        (&["connect", "-U", "/s"], "'-U' found: use unix:///PATH"),
+        (
+            &["connect", "-N", "h", "1"],
+            "'-N' found: the end of the input always ends the client's side",
+        ),
+        (&["connect", "-w", "1", "h", "1"], "'-w' found: use --wait TIME"),
+        (
+            &["connect", "-z", "h", "1"],
+            "'-z' found: echogate connect --wait 0s HOST PORT </dev/null",
+        ),
+        (&["connect", "-c", "ws://h"], "'-c' found: the URL is an argument"),
+        (&["connect", "-x", "hi", "ws://h"], "'-x' found: use --message TEXT, or --proxy URL"),
+        (&["connect", "-s", "::1", "h", "1"], "'-s' found: use --source ADDRESS"),
+        (&["connect", "-C", "h", "1"], "'-C' found: use --crlf"),
+        (&["connect", "-1", "ws://h"], "'-1' found: use --count 1"),
+        (&["connect", "-d", "hi", "ws://h"], "'-d' found: use --message TEXT"),
+        (&["connect", "--cacert=ca.pem", "wss://h"], "'--cacert' found: use --ca FILE"),
+        (&["connect", "--connect-timeout", "3", "h:1"], "found: a connection may take 10 s"),
+        (&["connect", "--auth", "u:p", "ws://h"], "'--auth' found: use a ws:// URL with user"),
+        (&["-v"], "'-v' found: use --version"),
+        (&["connect", "--zzz"], "'--zzz' found (echogate connect --help)"),
+        (&["completions", "tcsh"], "for '<SHELL>' [possible values: bash, elvish, fish"),
+        (&["connect", "99999"], "bad port \"99999\": expected a number from 0 to 65535"),
+        (&["connect", "7007", "127.0.0.1"], "expected a port from 1 to 65535"),
+        (&["--http", "99999"], "bad port \"99999\": expected a number from 0 to 65535"),
+        (&["listen", "ws://9000"], "9000 is no host: expected a URL such as ws://:9000"),
+    ] {
+        let line = complaint(arguments);
+        assert!(line.contains(equivalent), "{arguments:?}: {line}");
+        assert!(!line.contains("as a value"), "{line}");
+    }
 }
 
 #[test]
@@ -132,7 +189,7 @@ fn colours_are_for_terminals_and_for_those_who_want_them() {
         let arguments = [&[no_colour, ECHOGATE], &serve[..]].concat();
         let server = Terminal::start("/usr/bin/env", &arguments);
         server.wait_for("ready");
-        server.exchange("\x03", "a second signal exits immediately");
+        server.exchange("\x03", "SIGINT: shutting down within --drain; a second");
         assert_eq!(server.raw().contains('\x1b'), coloured, "{:?}", server.raw());
     }
     assert!(!printed(&["help"]).contains('\x1b'));

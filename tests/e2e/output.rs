@@ -73,7 +73,7 @@ fn a_log_that_is_not_read_blocks_nothing_and_counts_lost_lines() {
     assert!(number(&received) > 0, "{received}");
     drop(before);
     assert_eq!(server.terminate(), Some(0));
-    server.wait_for_log(&["shutting down; a second signal exits immediately"]);
+    server.wait_for_log(&["shutting down within --drain; a second SIGTERM or SIGINT"]);
     // Every line is complete, and each logged line is present or counted as lost.
     let lines = server.log();
     let year = |line: &String| line.starts_with("20") && line.contains("Z ");
@@ -205,6 +205,8 @@ fn a_failure_to_start_is_printed_in_full() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         printed,
-        format!("echogate: cannot listen on http://{address}: address already in use\n")
+        format!(
+            "echogate: cannot listen on http://{address}: address already in use (choose another one, or end the process that uses it)\n"
+        )
     );
 }

@@ -31,11 +31,11 @@ use pty_process::blocking::{Command as PtyCommand, Pty, open};
 use crate::{ECHOGATE, raise_own_limit, server};
 
 const GOODBYE: &str = "the server is shutting down";
-const CUT: &str = "connections did not end within";
+const CUT: &str = "did not end within";
 
 /// Waits until the server has handled its signal and closed its listeners.
 fn wait_for_ending(server: &Server) {
-    server.wait_for_log(&["shutting down; a second signal exits immediately"]);
+    server.wait_for_log(&["shutting down within --drain; a second SIGTERM or SIGINT"]);
     for what in ["upper", "http"] {
         wait_until_refused(server.address(what));
     }
@@ -303,7 +303,7 @@ fn during_the_drain_delay_the_server_is_not_ready_and_serves_everybody() {
     let mut server = Server::start(ECHOGATE, &["--drain", "1h", "--drain-delay", "59m"]);
     let mut before = RawWs::connect(&server, "/ws");
     server.signal("TERM");
-    server.wait_for_log(&["shutting down; a second signal exits immediately"]);
+    server.wait_for_log(&["shutting down within --drain; a second SIGTERM or SIGINT"]);
     wait_until("the server is still ready", || {
         let ready = http::get(server.address("http"), "/readyz");
         (ready.status, &*ready.text()) == (503, "draining\n")

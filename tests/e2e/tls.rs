@@ -566,7 +566,8 @@ fn the_native_client_says_in_one_line_why_it_does_not_trust_a_server() {
     let wss = format!("wss://{}/ws", server.address("http"));
     for url in [server.url("echo"), &wss] {
         let output = call(&[url], b"");
-        assert_fails(&output, 1, &[url, "the server's certificate is not trusted: its issuer"]);
+        let why = "the server's certificate is not trusted: its issuer is unknown (trust it with --ca FILE";
+        assert_fails(&output, 1, &[url, why]);
         let output = call(&[url, "--ca", &ca, "--server-name", "other.example"], b"");
         assert_fails(&output, 1, &[url, "the server's certificate is not for other.example"]);
         // That authority's folder is deleted.

@@ -69,5 +69,9 @@ fn the_log_names_the_trace_of_a_client_that_is_refused() {
         handshake(&mut connect(server.address("http")), &server, "/x", &[PARENT]).status,
         502
     );
-    server.wait_for_log(&["refused: the upstream refused", &format!("trace_id={TRACE}")]);
+    server.wait_for_log(&[
+        "refused: the upstream refused",
+        "upstream=tcp://",
+        &format!("trace_id={TRACE}"),
+    ]);
 }

@@ -1,9 +1,11 @@
 //! `echogate check`: validates settings, prints the resulting listeners and routes, and says how
 //! a connection attempt would be answered.
 
+use std::net::IpAddr;
+
 use axum::http::{HeaderMap, HeaderValue, header};
 use clap::Args;
-use echogate_proto::endpoint::{Address, Endpoint};
+use echogate_proto::endpoint::{Address, Endpoint, HostPort};
 
 use super::{Error, logging, printed, serve::ServeArgs};
 use crate::{
@@ -47,10 +49,10 @@ fn describe(settings: &Settings) -> String {
         lines.push(format!("listen     http   {}", at.http_url()));
     }
     for route in &settings.routes {
-        lines.push(format!("route      {}", describe_route(route)));
+        lines.push(format!("route      {}", describe_route(settings, route)));
     }
     for forward in &settings.forwards {
-        lines.push(format!("forward    {forward}"));
+        lines.push(format!("forward    {forward}{}", forward.target.shown_options));
     }
     lines.extend(settings.summary_lines());
     lines.into_iter().map(|line| line + "\n").collect()
@@ -68,6 +70,7 @@ fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<
         Address::Wss(at, path) => (at, path, true),
         _ => return Err(format!("{url}: expected a ws:// or wss:// URL")),
     };
+    check_port(settings, at).map_err(|why| format!("{url}: {why}"))?;
     let path = path.split('?').next().unwrap_or_default();
     let path = match settings.base_path.strip(path) {
         Some("") => "/",
@@ -97,17 +100,38 @@ fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<
     let route = |wanted: &str| settings.routes.iter().find(|route| route.path == wanted);
     let any = || route(ANY_PATH).filter(|_| !is_reserved(path));
     match route(path).or_else(any) {
-        Some(route) => Ok(format!("accepted   {}", describe_route(route))),
+        Some(route) => Ok(format!("accepted   {}", describe_route(settings, route))),
         None => Err(format!("{url}: no such route: {path} (404; for a page Close 1008)")),
     }
 }
 
-fn describe_route(route: &RouteSpec) -> String {
+fn describe_route(settings: &Settings, route: &RouteSpec) -> String {
     let RouteSpec { path, target } = route;
+    let upstream = settings.listener_of(&target.upstream).map(ToString::to_string);
+    let upstream = upstream.unwrap_or_else(|| target.upstream.to_string());
+    let options = &target.shown_options;
     match target.upstream.kind() {
-        SideKind::Stream => format!("{path} -> {} ({})", target.upstream, target.framing),
-        SideKind::WebSocket | SideKind::Datagrams => format!("{path} -> {}", target.upstream),
+        SideKind::Stream => format!("{path} -> {upstream} ({}){options}", target.framing),
+        SideKind::WebSocket | SideKind::Datagrams => format!("{path} -> {upstream}{options}"),
     }
+}
+
+/// Checks that HTTP is served on the port of `at`, if that is an address of this machine. Another
+/// address, or a server behind a proxy, may have other ports.
+fn check_port(settings: &Settings, at: &HostPort) -> Result<(), String> {
+    let is_local = match at.host.parse::<IpAddr>() {
+        Ok(ip) => ip.is_loopback(),
+        Err(_) => at.host == "localhost",
+    };
+    let may_serve = |bind: &Bind<ListenAddr>| match &bind.spec {
+        ListenAddr::Tcp(http) | ListenAddr::Tls(http) => [0, at.port].contains(&http.port),
+        _ => true,
+    };
+    if !is_local || !settings.forwarded_from.is_empty() || settings.http.iter().any(may_serve) {
+        return Ok(());
+    }
+    let urls: Vec<_> = settings.http.iter().map(|bind| bind.spec.http_url()).collect();
+    Err(format!("no listener on port {}: HTTP is on {}", at.port, urls.join(", ")))
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, String> {

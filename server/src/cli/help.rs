@@ -69,7 +69,9 @@ Examples:
   echogate bench ws://127.0.0.1:8080/ws --connections 100 --duration 5s
   echogate bench --rate 10000 --json
   echogate bench --once --connections 4 ws://127.0.0.1:8080/ws
-  echogate bench --expect echo --size 65536 tls://localhost:7443 --ca cert.pem";
+  echogate bench --expect echo --size 65536 tls://localhost:7443 --ca cert.pem
+
+Exit status: 0 no error; 1 a connection failed or a reply was wrong; 2 invalid usage.";
 
 pub(super) const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

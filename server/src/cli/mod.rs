@@ -157,9 +157,24 @@ impl Cli {
     /// The command line, with the environment variable of each setting in its help.
     fn whole_command() -> clap::Command {
         let commands = ["serve", "gateway", "forward", "check"];
-        let all = config::with_variables(Cli::command());
+        let all = config::with_variables(Cli::command())
+            .mut_subcommand("gateway", |gateway| {
+                without(gateway, &["http", "listen", "route", "forward"])
+            })
+            .mut_subcommand("forward", |forward| {
+                without(forward, &["listen", "route", "forward"]).mut_arg("http", |http| {
+                    http.help(
+                        "Serve HTTP as well, on this address, as --http of serve (repeatable)",
+                    )
+                })
+            });
         commands.into_iter().fold(all, |all, name| all.mut_subcommand(name, config::with_variables))
     }
+}
+
+/// Hides flags that a command refuses, since its arguments replace them.
+fn without(command: clap::Command, flags: &[&'static str]) -> clap::Command {
+    flags.iter().fold(command, |command, flag| command.mut_arg(flag, |arg| arg.hide(true)))
 }
 
 fn run_client(client: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use echogate_proto::endpoint::{EndpointError, HostPort};
 use tokio::{sync::mpsc::Receiver, task::spawn_blocking};
 
 use super::{
@@ -50,7 +51,8 @@ pub(super) struct GatewayArgs {
     /// The address to listen on, as --http of serve takes it; a port alone means localhost
     #[arg(value_name = "[HOST:]PORT")]
     bind: HttpAddress,
-    /// The TCP service to connect to, or a URL with options, as --route of serve takes it
+    /// The TCP service to connect to, or a URL with options, as --route of serve takes it; a port
+    /// alone means this machine
     #[arg(value_name = "HOST:PORT", value_parser = parse_upstream)]
     upstream: RouteSpec,
     #[command(flatten)]
@@ -63,7 +65,7 @@ pub(super) struct ForwardArgs {
     /// a URL with tcp, tls, unix, udp or unixgram
     #[arg(value_name = "LISTEN")]
     socket: String,
-    /// The upstream: a URL with options, as --forward of serve takes it
+    /// The upstream: HOST:PORT, PORT, or a URL with options, as --forward of serve takes it
     #[arg(value_name = "URL")]
     upstream: String,
     #[command(flatten)]
@@ -71,7 +73,9 @@ pub(super) struct ForwardArgs {
 }
 
 fn parse_upstream(text: &str) -> Result<RouteSpec, String> {
-    let scheme = if text.contains("://") || text.starts_with("service:") { "" } else { "tcp://" };
+    let is_host = !text.bytes().all(|byte| byte.is_ascii_digit())
+        && matches!(text.parse::<HostPort>(), Err(EndpointError::NoPort));
+    let scheme = if is_host { "tcp://" } else { "" };
     format!("{ANY_PATH}={scheme}{text}").parse()
 }
 

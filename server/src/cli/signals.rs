@@ -80,8 +80,8 @@ impl Handler {
         while !self.stop.is_cancelled() {
             let next_poll = Instant::now() + HANGUP_INTERVAL;
             tokio::select! {
-                _ = self.terminate.recv() => self.stop(),
-                _ = self.interrupt.recv() => self.stop(),
+                _ = self.terminate.recv() => self.stop("SIGTERM"),
+                _ = self.interrupt.recv() => self.stop("SIGINT"),
                 _ = self.hangup.recv() => {
                     hung_up_until = Instant::now() + HANGUP_DELAY;
                     if !self.terminals.any_hung_up() {
@@ -91,8 +91,7 @@ impl Handler {
                 () = sleep_until(next_poll), if next_poll < hung_up_until => {}
             }
             if Instant::now() < hung_up_until && self.terminals.any_hung_up() {
-                tracing::info!("SIGHUP: the terminal was closed");
-                self.stop();
+                self.stop("SIGHUP, the terminal was closed");
             }
         }
         tokio::select! {
@@ -103,10 +102,12 @@ impl Handler {
         process::exit(1);
     }
 
-    fn stop(&self) {
+    fn stop(&self, signal: &str) {
         if !self.stop.is_cancelled() {
             self.stop.cancel();
-            tracing::info!("shutting down; a second signal exits immediately");
+            tracing::info!(
+                "{signal}: shutting down within --drain; a second SIGTERM or SIGINT exits immediately"
+            );
         }
     }
 }

@@ -19,6 +19,17 @@ pub(super) fn one_line(mut error: clap::Error, program: &Command) -> String {
     ] {
         keep_similar(&mut error, wrong, suggested);
     }
+    let unknown = unknown(&error);
+    let equivalent = unknown.as_deref().and_then(equivalent);
+    if equivalent.is_some() {
+        error.remove(ContextKind::SuggestedArg);
+        error.remove(ContextKind::SuggestedSubcommand);
+    }
+    // "to pass '-p' as a value, use '-- -p'": no argument begins with a dash.
+    error.remove(ContextKind::Suggested);
+    let has_suggestion = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand]
+        .into_iter()
+        .any(|suggested| error.get(suggested).is_some());
     let text = error.to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut line = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -27,11 +38,62 @@ pub(super) fn one_line(mut error: clap::Error, program: &Command) -> String {
         line.push(' ');
         line.push_str(lines.next().unwrap_or_default());
     }
-    for tip in lines.filter_map(|line| line.strip_prefix("tip: ")) {
-        line.push_str("; ");
-        line.push_str(tip);
+    for more in lines {
+        if let Some(tip) = more.strip_prefix("tip: ") {
+            line.push_str(&format!("; {tip}"));
+        } else if more.starts_with("[possible values: ") {
+            line.push_str(&format!(" {more}"));
+        }
+    }
+    if let Some(equivalent) = equivalent {
+        line.push_str(&format!(": {equivalent}"));
+    } else if unknown.is_some() && !has_suggestion {
+        let command = std::env::args().nth(1).filter(|it| program.find_subcommand(it).is_some());
+        let command = command.map(|it| format!(" {it}")).unwrap_or_default();
+        line.push_str(&format!(" (echogate{command} --help)"));
     }
     line
+}
+
+/// The flag or command that is not known.
+fn unknown(error: &clap::Error) -> Option<String> {
+    let wrong = match error.kind() {
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        _ => return None,
+    };
+    match error.get(wrong)? {
+        ContextValue::String(word) => Some(word.clone()),
+        _ => None,
+    }
+}
+
+/// The equivalents of flags and commands of nc, ncat, socat, websocat, wscat and curl.
+const EQUIVALENTS: [(&[&str], &str); 17] = [
+    (&["-l", "--listen"], "echogate listen [HOST:]PORT waits for a client"),
+    (&["-p"], "the port is an argument: HOST PORT, or PORT"),
+    (&["-u", "--udp"], "use udp://HOST:PORT; to log in, a ws:// URL with user name and password"),
+    (&["-U", "--unixsock"], "use unix:///PATH"),
+    (&["-N"], "the end of the input always ends the client's side"),
+    (&["-w", "--idle-timeout"], "use --wait TIME"),
+    (&["-z"], "echogate connect --wait 0s HOST PORT </dev/null tries a port"),
+    (&["-c", "--connect"], "the URL is an argument: echogate connect URL"),
+    (&["-x", "--execute"], "use --message TEXT, or --proxy URL"),
+    (&["-s"], "use --source ADDRESS"),
+    (&["-C"], "use --crlf"),
+    (&["-P", "--password", "--auth"], "use a ws:// URL with user name and password"),
+    (&["-1", "--one-message"], "use --count 1"),
+    (&["-d"], "use --message TEXT"),
+    (&["--cacert"], "use --ca FILE"),
+    (&["--connect-timeout"], "a connection may take 10 s"),
+    (&["-v", "version"], "use --version"),
+];
+
+/// The equivalent of a flag or command of another program.
+fn equivalent(word: &str) -> Option<&'static str> {
+    // A flag with its value, as `--cacert=FILE`.
+    let flag = word.split('=').next().unwrap_or(word);
+    EQUIVALENTS.iter().find(|(words, _)| words.contains(&flag)).map(|(_, equivalent)| *equivalent)
 }
 
 /// Removes suggestions of words that are not similar to the wrong one.

@@ -48,7 +48,8 @@ pub(crate) struct Args {
     #[arg(value_parser = parse_duration, requires = "given")]
     every: Option<Duration>,
 
-    /// Exit after N messages and their replies
+    /// Exit after N messages and their replies: over WebSocket and with datagrams at once with the last
+    /// reply
     #[arg(long, short = 'n', value_name = "N", help_heading = "End of the session")]
     #[arg(value_parser = value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -73,8 +74,8 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "End of the session")]
     half_close: bool,
 
-    /// Reconnect when the connection is lost or cannot be made: after 0.5 s, then twice as long, up
-    /// to 30 s. Messages that have not been sent are kept
+    /// Reconnect when the connection is lost or cannot be made: at random within 1.5 s at
+    /// first, later after up to 30 s. Messages that have not been sent are kept
     #[arg(long, help_heading = "End of the session")]
     reconnect: bool,
 
@@ -102,9 +103,10 @@ In a pipe over datagrams each read of the input is one datagram, of at most 65,5
 pauses while 32 datagrams (8 over a Unix socket) or 64 KiB are unanswered, for at most --wait.
 
 At the end of the input, the client half-closes TCP, TLS and Unix sockets, and WebSocket with \
---half-close, and reads until the server ends. WebSocket and datagrams have no half-close: there the \
+--half-close, and reads until the server ends; an input without a byte, such as /dev/null, ends when the server does, or \
+when nothing comes within 1 s. WebSocket and datagrams have no half-close: there the \
 client waits up to 30 s for a reply after the last message (with --message, --now, --count and \
---once, for one reply per message), then until nothing has come for 1 s, or for twice the slowest \
+--once, for one reply per message), then, except with --count, until nothing has come for 1 s, or for twice the slowest \
 reply time; then it closes the WebSocket. Messages that the server sends before the first one of the \
 client are no replies. --wait TIME sets one limit for all of this, over every transport.
 
@@ -153,8 +155,8 @@ impl Args {
         if self.every.is_some_and(|every| every.is_zero()) {
             return Err("--every 0 is invalid: the interval must be longer than 0".to_owned());
         }
-        if self.count.is_some() && self.is_given() && self.every.is_none() {
-            return Err("--count with --message or --now requires --every".to_owned());
+        if self.count.is_some_and(|n| n > 1) && self.is_given() && self.every.is_none() {
+            return Err("--count with --message or --now requires --every TIME".to_owned());
         }
         self.session.check(target.traffic())?;
         let target = if self.session.binary { target.with_binary() } else { target };

@@ -14,7 +14,7 @@
 //! - `verbose`: the steps of a connection, for `--verbose`
 //! - `modes`: the pipe mode and the messages mode
 //! - `reconnect`: sessions over several connections in turn
-//! - `listen`: the server's side: sessions with clients
+//! - `listen`: the server's side: sessions with clients; `server_tls`: its certificate
 //! - `open`: connections without a message layer, for `bench` and `replay`
 //! - `bench`: the load generator
 //! - `tap`: what passes on a connection of a running server
@@ -33,6 +33,7 @@ mod pending_replies;
 mod reconnect;
 mod recording;
 pub(crate) mod replay;
+mod server_tls;
 mod session;
 mod session_args;
 pub(crate) mod tap;

@@ -84,6 +84,8 @@ pub(super) enum Expected {
     /// One for each message. In a byte stream, where replies cannot be told apart, at least one
     /// after the last message.
     Each,
+    /// As [`Expected::Each`]; where replies are messages, the session is done with the last one.
+    Counted,
 }
 
 /// The messages sent and the replies received on one connection.
@@ -154,6 +156,22 @@ impl PendingReplies {
         }
     }
 
+    /// Waits, where no message is sent, until the peer does not send anything either: nothing within
+    /// [`SILENCE`], or the time of `--wait`. Without `--wait` a peer that has sent something has no
+    /// time limit.
+    pub(super) async fn wait_until_nothing_is_sent(&self, wait: Wait) {
+        let limit = match wait {
+            Wait::UntilPeerEnds => return std::future::pending().await,
+            Wait::For(time) => time,
+            Wait::Default | Wait::Forever => SILENCE,
+        };
+        while self.next_within(limit).await {
+            if !matches!(wait, Wait::For(_)) {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Waits after the last message until the session is done.
     ///
     /// # Errors
@@ -166,8 +184,10 @@ impl PendingReplies {
     ) -> Result<(), String> {
         loop {
             let complete = self.is_complete(expected);
+            let is_done = complete && expected == Expected::Counted && self.framed.get();
             let limit = match wait {
                 Wait::Forever | Wait::UntilPeerEnds => return std::future::pending().await,
+                _ if is_done => return Ok(()),
                 Wait::For(time) => time,
                 Wait::Default => match expected {
                     Expected::Optional if complete => return Ok(()),
@@ -200,7 +220,7 @@ impl PendingReplies {
         match expected {
             Expected::Optional => received >= sent,
             Expected::AfterLast => answered,
-            Expected::Each => answered && received >= sent,
+            Expected::Each | Expected::Counted => answered && received >= sent,
         }
     }
 
@@ -212,7 +232,7 @@ impl PendingReplies {
         match received {
             0 => Some("no reply".to_owned()),
             _ if !self.framed.get() && self.answered.get() => None,
-            _ if expected == Expected::Each && received < sent && self.framed.get() => {
+            _ if expected != Expected::AfterLast && received < sent && self.framed.get() => {
                 Some(format!("only {received} of {sent} replies"))
             }
             _ => Some("no reply to the last message".to_owned()),
@@ -292,6 +312,28 @@ mod tests {
         replies.sent();
         let missing = replies.wait_until_done(Wait::For(MS), Expected::Each).await.unwrap_err();
         assert_eq!(missing, "no reply to the last message within 1 ms");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counted_replies_that_are_messages_end_the_session_with_the_last_one() {
+        for (wait, framed, waited) in [
+            (Wait::Default, true, Duration::ZERO),
+            (Wait::For(9 * MS), true, Duration::ZERO),
+            // The end of a reply in a byte stream is not known.
+            (Wait::Default, false, SILENCE),
+        ] {
+            let replies = PendingReplies::default();
+            replies.sent();
+            if framed {
+                replies.received_message();
+            } else {
+                replies.received_lines(1);
+            }
+            let start = Instant::now();
+            // The notification of the reply.
+            replies.wait_until_done(wait, Expected::Counted).await.unwrap();
+            assert_eq!(start.elapsed(), waited, "{wait:?} {framed}");
+        }
     }
 
     #[test]

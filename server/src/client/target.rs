@@ -161,7 +161,7 @@ fn websocket_only(flag: &str) -> String {
 fn trust(args: &TargetArgs, at: &HostPort, protocol: AppProtocol) -> Result<ClientTls, String> {
     let name = args.server_name.as_deref().unwrap_or(at.without_zone());
     let identity = args.cert.as_ref().map(|cert| Identity::read(cert, args.key.as_deref()));
-    let identity = identity.transpose()?;
+    let identity = identity.transpose().map_err(|e| e.named("--cert", "--key"))?;
     match args.insecure {
         true => ClientTls::insecure(name, identity, protocol),
         false => ClientTls::new(name, args.ca.as_deref(), identity, protocol),

@@ -5,10 +5,12 @@ use std::{
     path::PathBuf,
 };
 
-use clap::value_parser;
 use echogate_proto::endpoint::Endpoint;
 
-use super::{address_args::AddressArgs, target_endpoint::TargetEndpoint};
+use super::{
+    address_args::AddressArgs,
+    target_endpoint::{TargetEndpoint, parse_port},
+};
 use crate::net::{
     proxy::{Proxy, no_proxy::NoProxy},
     request_header::RequestHeader,
@@ -27,7 +29,7 @@ pub(super) struct TargetArgs {
     endpoint: TargetEndpoint,
 
     /// The port, if the first argument is a host
-    #[arg(value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
+    #[arg(value_name = "PORT", value_parser = parse_port)]
     port: Option<u16>,
 
     /// Add a header to the WebSocket request (repeatable)

@@ -51,6 +51,9 @@ impl FromStr for TargetEndpoint {
         if let Ok(port) = text.parse() {
             return Ok(TargetEndpoint::Complete(tcp(LOOPBACK.to_owned(), port)));
         }
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(EndpointError::BadPort(text.to_owned()));
+        }
         if text.parse::<Ipv6Addr>().is_ok() {
             return Ok(TargetEndpoint::Host(text.to_owned()));
         }
@@ -63,6 +66,12 @@ impl FromStr for TargetEndpoint {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Parses a port to connect to.
+pub(super) fn parse_port(text: &str) -> Result<u16, String> {
+    let port = text.parse().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| "expected a port from 1 to 65535".to_owned())
 }
 
 /// `text` with the loopback address in `:PORT` and `SCHEME://:PORT`.
@@ -118,7 +127,7 @@ mod tests {
             ("htp://h:1", None, "unknown scheme \"htp\""),
             ("h:http", None, "bad port \"http\""),
             ("h:99999", None, "bad port \"99999\""),
-            ("99999", None, "no port"),
+            ("99999", None, "bad port \"99999\""),
             ("a b", Some(1), "white space"),
             ("", Some(1), "no host"),
             ("run/x.sock", None, "no scheme"),

@@ -26,8 +26,13 @@ impl Socket<'_> {
     /// name reveals are reported by bind(2).
     fn clashes_with(&self, other: &Socket<'_>) -> bool {
         match (self.at, other.at) {
-            (Tcp(at) | Tls(at), Tcp(other) | Tls(other)) | (Udp(at), Udp(other)) => {
-                // Port 0 is a different free port each time.
+            // Port 0 is a different free port each time.
+            (Tcp(at) | Tls(at), Tcp(other) | Tls(other)) => {
+                at.port != 0
+                    && at.port == other.port
+                    && (is_same_host(&at.host, &other.host) || one_is_any(&at.host, &other.host))
+            }
+            (Udp(at), Udp(other)) => {
                 at.port != 0 && at.port == other.port && is_same_host(&at.host, &other.host)
             }
             (Unix(at) | UnixGram(at), Unix(other) | UnixGram(other)) => at.path == other.path,
@@ -41,6 +46,14 @@ fn is_same_host(one: &str, other: &str) -> bool {
         (Ok(one), Ok(other)) => one == other,
         _ => one.eq_ignore_ascii_case(other),
     }
+}
+
+/// Whether one of two addresses of a family is that of all addresses, which includes the other.
+fn one_is_any(one: &str, other: &str) -> bool {
+    let (Ok(one), Ok(other)) = (one.parse::<IpAddr>(), other.parse::<IpAddr>()) else {
+        return false;
+    };
+    one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified())
 }
 
 impl Display for Socket<'_> {
@@ -80,7 +93,7 @@ pub(super) fn sockets<'a>(
     listeners.chain(forwards).chain(http).collect()
 }
 
-/// Checks that no two sockets have the same address.
+/// Checks that no two sockets have the same address, or an address and all addresses.
 ///
 /// # Errors
 ///
@@ -88,7 +101,9 @@ pub(super) fn sockets<'a>(
 pub(super) fn check_addresses(sockets: &[Socket<'_>]) -> Result<(), String> {
     for (i, socket) in sockets.iter().enumerate() {
         if let Some(before) = sockets[..i].iter().find(|one| one.clashes_with(socket)) {
-            return Err(format!("{socket} and {before} have the same address"));
+            return Err(format!(
+                "{socket} and {before} have the same address, or one includes the other"
+            ));
         }
     }
     Ok(())

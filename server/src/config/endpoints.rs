@@ -52,11 +52,8 @@ impl Endpoints {
         let routes = routes.or_else(|| forwards.is_some().then(Vec::new));
         let forwards = forwards.unwrap_or_default();
         check_addresses(&sockets(sources, &listeners, &forwards, &http))?;
-        let is_plain = |bind: &Bind<ListenerSpec>| {
-            matches!(bind.spec.at, ListenAddr::Tcp(_)) && !bind.spec.once
-        };
         let has_plain = |service: Service| {
-            listeners.iter().any(|bind| bind.spec.service == service && is_plain(bind))
+            listeners.iter().any(|bind| bind.spec.service == service && bind.spec.is_plain())
         };
         let routes = routes.unwrap_or_else(|| default_routes(has_plain));
         let route = sources.list_setting(EndpointList::Route);

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -50,14 +49,14 @@ impl Located {
     }
 }
 
-/// Reads the settings of a file, and the lines on which they are given.
+/// Reads the settings of the file that the setting `name` gives, and the lines on which they are
+/// given.
 ///
 /// # Errors
 ///
 /// One line that names the file, the line and the key, and says what is wrong.
-pub(super) fn read(path: &Path) -> Result<(Lines, ConfigLayer), String> {
-    let text = fs::read_to_string(path)
-        .map_err(|e| format!("{}: {}", path.display(), io_error::describe(&e)))?;
+pub(super) fn read(path: &Path, name: &str) -> Result<(Lines, ConfigLayer), String> {
+    let text = io_error::read_text(path).map_err(|why| format!("{name}: {why}"))?;
     parse_text(path, &text)
 }
 
@@ -146,6 +145,7 @@ fn add(arguments: &mut Arguments, flag: &Arg, value: &Spanned<DeValue<'_>>) -> R
             }
             Ok(Value::String(text)) if !is_switch => text,
             Ok(Value::Integer(number)) if !is_switch => number.to_string(),
+            Ok(Value::Float(number)) if !is_switch => number.to_string(),
             Ok(Value::Boolean(value)) if is_switch => value.to_string(),
             Ok(other) => {
                 let expected = if is_switch { "true or false" } else { "a string or a number" };

@@ -120,6 +120,11 @@ impl FromStr for ListenerSpec {
 }
 
 impl ListenerSpec {
+    /// Whether clients use it over plain TCP, for any number of messages, as routes do.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.at, ListenAddr::Tcp(_)) && !self.once
+    }
+
     /// Parses the two parts of a listener.
     pub(super) fn new(service: &str, url: &str) -> Result<ListenerSpec, SpecError> {
         let service = service.parse().map_err(SpecError::Name)?;

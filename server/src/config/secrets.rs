@@ -21,17 +21,17 @@ pub(super) fn server_tls(
     key: Option<(PathBuf, Setting<'_>)>,
     redirects: bool,
 ) -> Result<Option<Arc<ServerTls>>, String> {
-    let read = |cert: &Path, key: &Path| {
-        let tls = ServerTls::read(cert, key, redirects)?;
+    let read = |(cert, of_cert): (&Path, Setting<'_>), (key, of_key): (&Path, Setting<'_>)| {
+        let tls = ServerTls::read(cert, key, redirects).map_err(|e| e.named(of_cert, of_key))?;
         warn_of_access(key);
         Ok(Some(tls.into()))
     };
     match (cert, key) {
         (None, None) => Ok(None),
-        (Some((cert, _)), Some((key, _))) => read(&cert, &key),
+        (Some((cert, of_cert)), Some((key, of_key))) => read((&cert, of_cert), (&key, of_key)),
         (Some((both, cert)), None) => {
             if has_private_key(&both).map_err(|why| format!("{cert}: {why}"))? {
-                return read(&both, &both);
+                return read((&both, cert), (&both, cert));
             }
             let key = cert.beside("tls-key");
             Err(format!("{cert} needs {key}, its private key, which is not in the same file"))
@@ -45,8 +45,7 @@ pub(super) fn server_tls(
 /// Reads the operators' token: the first line of a file.
 pub(super) fn operator_token(file: &Path) -> Result<Token, String> {
     let name = file.display();
-    let text =
-        fs::read_to_string(file).map_err(|e| format!("{name}: {}", io_error::describe(&e)))?;
+    let text = io_error::read_text(file)?;
     let token =
         text.lines().next().unwrap_or_default().parse().map_err(|e| format!("{name}: {e}"))?;
     warn_of_access(file);

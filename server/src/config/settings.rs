@@ -7,7 +7,8 @@ use jiff::tz::TimeZone;
 
 use super::{
     ActivatedNames, AllowedOrigin, BasePath, ClusterSettings, ForwardSpec, HandoverPath,
-    ListenAddr, ListenerSpec, LogFormat, RouteSpec, TargetSpec, endpoints::Endpoints, proxies,
+    ListenAddr, ListenerSpec, LogFormat, RouteSpec, TargetSpec, UpstreamSpec, endpoints::Endpoints,
+    proxies,
 };
 use crate::{
     net::{
@@ -122,7 +123,20 @@ impl Settings {
                 format!("cluster    {} through {url}", url.name)
             }),
         );
+        for target in targets(&self.routes, &self.forwards) {
+            let (options, at) = (target.options_in_query(), &target.upstream);
+            lines.extend(options.iter().map(|option| {
+                format!("note       {option} is sent to {at}: an option follows # (…#{option})")
+            }));
+        }
         lines
+    }
+
+    /// The address of the listener to which a default route leads.
+    pub(crate) fn listener_of(&self, upstream: &UpstreamSpec) -> Option<&ListenAddr> {
+        let UpstreamSpec::Listener(service) = upstream else { return None };
+        let mut plain = self.listeners.iter().filter(|bind| bind.spec.is_plain());
+        plain.find(|bind| bind.spec.service == *service).map(|bind| &bind.spec.at)
     }
 
     /// Checks that a listener, a route or a passed socket uses `service`, which a flag is for.

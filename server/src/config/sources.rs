@@ -48,8 +48,10 @@ impl Sources {
     pub(crate) fn read(flags: ConfigLayer, config: Option<&Path>) -> Result<Sources, String> {
         let environment = environment::read(&std::env::vars_os().collect())?;
         let variable = environment::config();
-        let (lines, file) = match config.or(variable.as_deref()) {
-            Some(path) => file::read(path)?,
+        let path = config.map(|path| (path, "--config".to_owned()));
+        let from_variable = || Some((variable.as_deref()?, environment::variable("config")));
+        let (lines, file) = match path.or_else(from_variable) {
+            Some((path, name)) => file::read(path, &name)?,
             None => Default::default(),
         };
         Ok(Sources([

@@ -1,6 +1,7 @@
 //! Upstreams of routes and forwards: the URL and its options.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Display},
     net::{IpAddr, Ipv4Addr},
     path::Path,
@@ -18,7 +19,7 @@ use super::{
     headers::{parse_headers, parse_names},
     secrets::warn_of_access,
     side::SideKind,
-    values::{check_host, known_options, parse_count, parse_record},
+    values::{check_host, known_options, parse_count, parse_record, tcp_url},
 };
 use crate::{
     connections::tap::Sides,
@@ -49,6 +50,8 @@ pub(crate) struct TargetSpec {
     pub(crate) proxy: Option<proxy_protocol::Version>,
     /// The sides of the connections that are recorded.
     pub(crate) record: Option<Sides>,
+    /// The options that `check` shows, each behind a space: none that may be secret.
+    pub(crate) shown_options: String,
 }
 
 /// The endpoint to which a route or a forward leads.
@@ -92,6 +95,17 @@ impl WebSocketSpec {
     /// The scheme, which determines the proxy.
     pub(crate) fn proxy_scheme(&self) -> Scheme {
         if self.tls.is_some() { Scheme::Wss } else { Scheme::Ws }
+    }
+}
+
+impl TargetSpec {
+    /// The options of echogate in the query of a WebSocket URL, which is the upstream's.
+    pub(crate) fn options_in_query(&self) -> Vec<&str> {
+        let UpstreamSpec::WebSocket(spec) = &self.upstream else { return Vec::new() };
+        let query = spec.path.split_once('?').map_or("", |(_, query)| query);
+        let known = ["max", "framing", "header", "pass", "record", "ca"];
+        let is_option = |pair: &&str| known.contains(&pair.split('=').next().unwrap_or(pair));
+        query.split('&').filter(is_option).collect()
     }
 }
 
@@ -169,11 +183,13 @@ impl TargetSpec {
             max: None,
             proxy: None,
             record: None,
+            shown_options: String::new(),
         }
     }
 
     /// Parses the URL of an upstream for clients of the kind `client`.
     pub(super) fn parse(url: &str, client: SideKind) -> Result<TargetSpec, String> {
+        let url = &*tcp_url(url).map_or(Cow::Borrowed(url), Cow::Owned);
         let endpoint = Endpoint::with_options(url).map_err(|e| format!("{url}: {e}"))?;
         // Without credentials and options, which may be secrets.
         let in_url = |why: String| format!("{}: {why}", endpoint.address);
@@ -202,7 +218,19 @@ impl TargetSpec {
         let max = endpoint.option("max").map(parse_max).transpose()?;
         let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
         let record = parse_record(&endpoint).map_err(in_url)?;
-        Ok(TargetSpec { upstream, framing, framing_options, protocol, max, proxy, record })
+        let is_shown = |key: &str| !["framing", "header"].contains(&key);
+        let options = endpoint.options.iter().filter(|(key, _)| is_shown(key));
+        let shown_options = options.map(|(key, value)| format!(" {key}={value}")).collect();
+        Ok(TargetSpec {
+            upstream,
+            framing,
+            framing_options,
+            protocol,
+            max,
+            proxy,
+            record,
+            shown_options,
+        })
     }
 }
 
@@ -247,7 +275,7 @@ fn client_tls(
         (Some(cert), key) => {
             let cert = Path::new(cert);
             warn_of_access(key.unwrap_or(cert));
-            Some(Identity::read(cert, key)?)
+            Some(Identity::read(cert, key).map_err(|e| e.to_string())?)
         }
         (None, Some(_)) => {
             return Err(format!("{}: key needs cert, its certificate", endpoint.address));

@@ -1,6 +1,6 @@
 //! Values of settings.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use echogate_proto::{
     close::CloseCode,
@@ -26,6 +26,7 @@ impl From<SpecError> for String {
 }
 
 pub(super) fn parse_endpoint(url: &str) -> Result<Endpoint, String> {
+    let url = &*tcp_url(url).map_or(Cow::Borrowed(url), Cow::Owned);
     url.parse().map_err(|e| format!("{url}: {e}"))
 }
 
@@ -57,13 +58,26 @@ pub(super) fn parse_record(endpoint: &Endpoint) -> Result<Option<Sides>, String>
     }
 }
 
+/// The URL that `HOST:PORT`, `:PORT` or `PORT`, perhaps with options, stands for; None if `text` is none of
+/// these. A port alone is one of this machine only.
+pub(super) fn tcp_url(text: &str) -> Option<String> {
+    let address = &text[..text.find(['?', '#']).unwrap_or(text.len())];
+    let port = address.strip_prefix(':').unwrap_or(address);
+    if parse_number(port).is_some() {
+        return Some(format!("tcp://127.0.0.1:{}", text.trim_start_matches(':')));
+    }
+    let is_service = address.starts_with("service:") || address.contains('=');
+    let is_authority = !is_service && address.parse::<HostPort>().is_ok();
+    is_authority.then(|| format!("tcp://{text}"))
+}
+
 /// Parses `[HOST:]PORT`, where a port alone is one of this machine only.
 pub(super) fn parse_bind(text: &str) -> Result<HostPort, String> {
-    match text.parse() {
-        Ok(port) if text.bytes().all(|b| b.is_ascii_digit()) => {
-            Ok(HostPort { host: "localhost".to_owned(), port })
-        }
-        _ => parse_host_port(text),
+    let port = text.strip_prefix(':').unwrap_or(text);
+    match (parse_number(port), port.parse()) {
+        (Some(_), Ok(port)) => Ok(HostPort { host: "localhost".to_owned(), port }),
+        (Some(_), Err(_)) => Err(EndpointError::BadPort(port.to_owned()).to_string()),
+        (None, _) => parse_host_port(text),
     }
 }
 
@@ -105,24 +119,27 @@ fn split_unit(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// Parses a whole number, of seconds if it has no unit: `10s`, `500ms`, `2m`, `1h`, `10`.
+/// Parses a number, of seconds if it has no unit: `10s`, `500ms`, `2m`, `1h`, `10`, `0.5`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split_unit(text);
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" | "" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => 0,
+    let (whole, rest) = split_unit(text);
+    let (fraction, unit) = rest.strip_prefix('.').map_or(("0", rest), split_unit);
+    let unit = match unit {
+        "ms" => Some(Duration::from_millis(1)),
+        "s" | "" => Some(Duration::from_secs(1)),
+        "m" => Some(Duration::from_mins(1)),
+        "h" => Some(Duration::from_hours(1)),
+        _ => None,
     };
-    if number.is_empty() || millis == 0 {
-        let text = escape(text);
-        return Err(format!(
-            "\"{text}\" is not a time: expected a number of seconds, or one with ms, s, m or h, as 10s"
-        ));
-    }
-    let number = parse_number(number).and_then(|number| number.checked_mul(millis));
-    number.map(Duration::from_millis).ok_or_else(|| "the time is too long".to_owned())
+    let Some(unit) = unit.filter(|_| !whole.is_empty() && !fraction.is_empty()) else {
+        return Err(
+            "expected a time: a number of seconds, or one with ms, s, m or h, as 10s".into()
+        );
+    };
+    let fraction: f64 = format!("0.{fraction}").parse().unwrap_or_default();
+    parse_number(whole)
+        .and_then(|whole| unit.checked_mul(u32::try_from(whole).ok()?))
+        .and_then(|time| time.checked_add(unit.mul_f64(fraction)))
+        .ok_or_else(|| "the time is too long".to_owned())
 }
 
 /// Parses a duration longer than zero.

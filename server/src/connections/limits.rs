@@ -100,7 +100,6 @@ impl Limits {
     /// Changes the limits. Connections that wait for a permit get one as far as the new limits
     /// allow it.
     pub(crate) fn set(&self, max: u32, max_per_address: Option<u32>) {
-        check_descriptors(max);
         let mut counts = self.counts.lock();
         counts.max_per_address = max_per_address.unwrap_or(1000);
         counts.loopback_is_limited = max_per_address.is_some();
@@ -191,19 +190,6 @@ impl Limits {
 /// The maximum number of HTTP connections whose first request has not arrived yet.
 fn http_set_ups() -> usize {
     (descriptors::max() / HTTP_SET_UPS_PART).clamp(1, HTTP_SET_UPS)
-}
-
-/// Logs if `connections` may need more file descriptors than the process has: one for each client, one
-/// for its upstream, and those of HTTP.
-fn check_descriptors(connections: u32) {
-    let (needed, max) = (2 * connections as usize + HTTP_CONNECTIONS, descriptors::max());
-    if needed > max {
-        tracing::info!(
-            "--max-connections {connections} needs up to {needed} file descriptors, and the limit of \
-             this process is {max}: raise it (ulimit -n, or LimitNOFILE= of systemd), or lower \
-             --max-connections"
-        );
-    }
 }
 
 impl Counts {

@@ -148,7 +148,8 @@ async fn admit(
     };
     let (client, prelude) = (client.peer.clone(), prelude.unwrap_or_default());
     let request = DialRequest { client, trace, prelude, headers };
-    let upstream = target.dial(request, context).await?;
+    let dialled = target.dial(request, context).await;
+    let upstream = dialled.map_err(|error| Refused::from(error).of(&target.upstream))?;
     Ok((connection_permit, exemption, upstream))
 }
 

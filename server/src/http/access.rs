@@ -40,7 +40,7 @@ impl Action<'_> {
     }
 
     /// The action as the subject of a sentence.
-    fn subject(&self) -> &'static str {
+    pub(super) fn subject(&self) -> &'static str {
         match self {
             Action::Tap(_) => "a tap",
             Action::Close => "closing a connection",

@@ -61,13 +61,18 @@ pub(super) fn router(context: &Arc<ServerContext>) -> Router<Arc<ServerContext>>
             .route("/api/endpoints", get(endpoints))
             .route("/api/connections", get(connections))
             .route("/api/connections/{id}/tap", get(tap))
-            .route("/api/connections/{id}/close", post(close))
-            .route("/api/drain", post(drain))
+            .route("/api/connections/{id}/close", post(close).fallback(needs_post))
+            .route("/api/drain", post(drain).fallback(needs_post))
             .route("/api/events", get(events));
     }
     router
         .layer(middleware::from_fn_with_state(context.clone(), guard_origin))
         .layer(middleware::map_response(with_headers))
+}
+
+/// Answers another method than POST.
+async fn needs_post() -> (StatusCode, &'static str) {
+    (StatusCode::METHOD_NOT_ALLOWED, "this path needs POST\n")
 }
 
 async fn with_headers(mut response: Response) -> Response {

@@ -72,7 +72,7 @@ fn refused(
     action: &Action<'_>,
 ) -> Option<Response> {
     let reason = access::check(context, &client.peer, headers, action).err()?;
-    tracing::info!(peer = %client.peer, "end by the API refused: {reason}");
+    tracing::info!(peer = %client.peer, "{} refused: {reason}", action.subject());
     Some((StatusCode::FORBIDDEN, format!("{reason}\n")).into_response())
 }
 

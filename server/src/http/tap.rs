@@ -59,7 +59,11 @@ pub(super) async fn tap(
     headers: HeaderMap,
 ) -> Response {
     let refuse = |status: StatusCode, reason: String| {
-        tracing::info!(peer = %client.peer, "tap of connection {} refused: {reason}", escape(&id));
+        let which = match &*id {
+            NEXT => "the next connection".to_owned(),
+            id => format!("connection {}", escape(id)),
+        };
+        tracing::info!(peer = %client.peer, "tap of {which} refused: {reason}");
         (status, format!("{reason}\n")).into_response()
     };
     let entry = id.parse().ok().and_then(|id| context.registry.entry(id));

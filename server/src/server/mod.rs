@@ -43,9 +43,11 @@ pub(crate) use self::{service_manager::ServiceManager, sockets::systemd::Activat
 use crate::net::otlp_client::OtlpClient;
 use crate::{
     config::Settings,
+    connections::limits::descriptors,
     context::ServerContext,
     runtime::reception::ReceptionEnd,
     service::chat::{Hub, Token},
+    text::io_error::describe,
     trace::Spans,
 };
 
@@ -89,13 +91,14 @@ impl Server {
         let sockets = passed.reconcile(&settings).await?;
         drop(passed);
         let context = ServerContext::new(settings.clone(), hub.clone(), spans()?)
-            .map_err(|e| format!("cannot start the event loops: {e}"))?;
+            .map_err(|e| format!("cannot start the event loops: {}", describe(&e)))?;
         context
             .recorder
             .apply(context.settings.record.as_ref())
             .map_err(|e| format!("cannot start the recorder: {e}"))?;
         let first = Snapshot::new(settings, &sockets, &hub, &context)
             .map_err(|e| format!("cannot serve: {e}"))?;
+        descriptors::check(first.context.settings.max_connections, first.descriptors);
         let (ready, successors) = mpsc::channel(1);
         Ok(Server {
             current: Arc::new(watch::Sender::new(first.into())),

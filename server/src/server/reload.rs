@@ -4,7 +4,7 @@
 //! cannot fail.
 
 use super::{Server, snapshot::Snapshot, sockets::BoundSockets};
-use crate::{config::Settings, service::chat::Token};
+use crate::{config::Settings, connections::limits::descriptors, service::chat::Token};
 
 /// A prepared reload: committing it cannot fail.
 pub(super) struct Prepared {
@@ -58,6 +58,9 @@ impl Server {
         }
         self.join_cluster(&snapshot.context);
         snapshot.context.limits.set(settings.max_connections, settings.max_per_address);
+        if snapshot.descriptors != before.descriptors {
+            descriptors::check(settings.max_connections, snapshot.descriptors);
+        }
         if let Some(token) = token {
             self.hub.set_token(token);
         }

@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     context::{ConnectionGroup, ServerContext},
     runtime::drain::{ServerClose, Stage},
+    text::counted,
 };
 
 /// The end of the final accepts, as a part of `--drain`.
@@ -113,7 +114,8 @@ pub(super) async fn end_connections(
     let count = registry.count();
     if count > 0 {
         tracing::warn!(
-            "{count} connections did not end within {drain:?} (--drain) and are cut off"
+            "{} did not end within {drain:?} (--drain), cut off",
+            counted(count, "connection")
         );
         let until = Instant::now() + CUT;
         reach_stage(bridges, Stage::Cut, until).await;

@@ -22,7 +22,7 @@ use super::sockets::{BoundSocket, BoundSockets, Purpose};
 use crate::{
     config::{ForwardSpec, RouteSpec, Settings, TargetSpec, UpstreamSpec},
     connections::{
-        limits::Limits,
+        limits::{Limits, descriptors},
         target::{ConnectionTarget, TargetLabel, TargetMetrics},
     },
     context::{ListenerService, ServerContext},
@@ -60,6 +60,8 @@ pub(crate) struct Snapshot {
     pub(crate) lines: Vec<String>,
     /// A listener or a route leads to the service `operator`.
     pub(crate) has_operators: bool,
+    /// The number of file descriptors that all connections need at most.
+    pub(super) descriptors: usize,
 }
 
 impl Snapshot {
@@ -156,6 +158,12 @@ impl Snapshot {
             })
             .collect::<io::Result<_>>()?;
         let has_operators = operators.exist();
+        let is_hairpin = |target: &Target| matches!(target.upstream, Upstream::Listener(..));
+        let has_hairpins = routes.iter().any(|route| is_hairpin(&route.target))
+            || served
+                .values()
+                .any(|it| matches!(it, Served::Forward(it) if is_hairpin(&it.target)));
+        let descriptors = descriptors::needed(settings.max_connections, has_hairpins);
         let endpoints = endpoints(sockets, &routes, &settings.forwards)?;
         let own_datagram_sockets =
             sockets.iter().filter_map(|bound| bound.socket.datagrams()).collect();
@@ -164,7 +172,15 @@ impl Snapshot {
         lines.extend(reach_hint(sockets, &settings).map(str::to_owned));
         let context = Arc::new(before.with_settings(settings, endpoints, targets));
         let site = Arc::new(Site::new(&context, &routes));
-        Ok(Snapshot { context, site, served, own_datagram_sockets, lines, has_operators })
+        Ok(Snapshot {
+            context,
+            site,
+            served,
+            own_datagram_sockets,
+            lines,
+            has_operators,
+            descriptors,
+        })
     }
 
     /// Keeps the recipient of the connections of a socket that this configuration closes, for

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, io};
 
-use crate::runtime::drain::ServerClose;
+use crate::{runtime::drain::ServerClose, text::io_error::describe};
 
 /// The reason for which a connection ended.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl fmt::Display for End {
             End::Once => f.write_str("the only message was answered (?once)"),
             End::Closed => f.write_str("the service closed the connection"),
             End::Cut => f.write_str("cut off at the end of the shutdown (--drain)"),
-            End::Failed(e) => write!(f, "connection failed: {e}"),
+            End::Failed(e) => write!(f, "connection failed: {}", describe(e)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The wording of I/O errors in messages.
 
-use std::io;
+use std::{fs, io, path::Path};
 
 use nix::errno::Errno;
 
@@ -16,6 +16,17 @@ pub(crate) fn describe(error: &io::Error) -> String {
     // Names (WebSocket) and abbreviations (DNS) keep their capitals.
     let is_name = chars.clone().take_while(|c| c.is_alphabetic()).any(char::is_uppercase);
     if is_name { text } else { first.to_lowercase().chain(chars).collect() }
+}
+
+/// Reads a file of text.
+///
+/// # Errors
+///
+/// One line that names the file and says what is wrong with it.
+pub(crate) fn read_text(file: &Path) -> Result<String, String> {
+    let in_file = |what: &str| format!("{}: {what}", file.display());
+    let bytes = fs::read(file).map_err(|error| in_file(&describe(&error)))?;
+    String::from_utf8(bytes).map_err(|_| in_file("expected text in UTF-8"))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ fn pings_pongs_and_a_close_are_typed_as_commands() {
     terminal.exchange("/nope\r", "unknown command \"/nope\": expected /ping, /pong or /close");
     terminal.exchange("/close 1005\r", "\"1005\" is not a code that may be sent");
     terminal.type_in("/close 4321 enough for today\r");
-    terminal.wait_for("closed by the server (4321, a code private to the application)");
+    terminal.wait_for("closed (4321); the server answered 4321\n");
     assert_eq!(terminal.wait().0.code(), Some(0));
     let expected = [
         Message::Ping("there?".into()),

@@ -356,12 +356,12 @@ fn options_that_make_no_sense_together_are_named() {
         (&["--now", "--count=2"], "--count with --message or --now requires --every"),
         (&["--now", "--every=0s"], "--every 0 is invalid"),
         (&["--count=0"], "0 is not in 1.."),
-        (&["--every=soon", "--now"], "\"soon\" is not a time"),
+        (&["--every=soon", "--now"], "expected a time"),
         (&["--half-close"], "--half-close is valid with ws:// and wss:// only"),
         (&["--text"], "--text is valid with ws:// and wss:// only"),
         (
             &["--wait=soon"],
-            "\"soon\" is not a time: expected a number of seconds, or one with ms, s, m or h, as \
+            "'soon' for '--wait <TIME>': expected a time: a number of seconds, or one with ms, s, m or h, as \
              10s, or forever",
         ),
         (&["--wait=1s", "--stay"], "cannot be used with"),

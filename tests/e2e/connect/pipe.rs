@@ -1,7 +1,7 @@
 //! Pipe mode over byte streams: input, output, and endings.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     os::unix::net::UnixListener,
     process::{Command, Stdio},
@@ -47,6 +47,26 @@ fn the_end_of_the_input_half_closes_and_what_still_comes_is_printed() {
     });
     let output = run(&[&format!("tcp://{address}")], b"all of it");
     assert_prints(&output, b"received \"all of it\" to the end");
+}
+
+#[test]
+fn an_input_without_a_byte_does_not_end_a_server_that_sends() {
+    let (printed, is_printed) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        stream.write_all(b"a").unwrap();
+        is_printed.recv().unwrap();
+        // The end of the input comes before the output, were it passed on.
+        stream.set_nonblocking(true).unwrap();
+        let end = stream.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(end, Err(ErrorKind::WouldBlock));
+        stream.write_all(b" file").unwrap();
+    });
+    let mut client = connect(&[&format!("tcp://{address}")]);
+    drop(client.stdin.take());
+    let mut first = [0];
+    client.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    printed.send(()).unwrap();
+    assert_prints(&finish(client), b" file");
 }
 
 #[test]
@@ -336,7 +356,7 @@ fn invalid_arguments_are_a_usage_error() {
         ),
         (
             &["wss://h/?a=b", "--ca", "/nowhere/ca.pem"],
-            "wss://h:443/?a=b: /nowhere/ca.pem: no such",
+            "wss://h:443/?a=b: CA file /nowhere/ca.pem: no such",
         ),
         (&["tcp://127.0.0.1:1", "--origin", "x"], "--origin is valid with ws:// and wss:// only"),
         (&["127.0.0.1"], "127.0.0.1: no port: expected HOST PORT, HOST:PORT or a URL"),

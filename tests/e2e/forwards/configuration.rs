@@ -72,6 +72,9 @@ fn check_lists_forwards_and_http_urls_are_websockets() {
     let output = Command::new(ECHOGATE)
         .args(["check", "--forward", "5433=https://gateway.example/db"])
         .args(["--forward", "udp://127.0.0.1:53=tls://dns.example:853?framing=length&prefix=2"])
+        .args(["--forward", ":5434=192.0.2.1:22?max=3", "--forward", "5435=22"])
+        .args(["--route", "/x=vnc.lan:5900?max=3", "--route", "/y=ws://h/?a=b&max=3"])
+        .args(["--listen", "upper=7009", "--http", ":8081"])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -79,7 +82,20 @@ fn check_lists_forwards_and_http_urls_are_websockets() {
         text.contains("forward    tcp://localhost:5433 -> wss://gateway.example:443/db\n"),
         "{text}"
     );
-    assert!(text.contains("forward    udp://127.0.0.1:53 -> tls://dns.example:853\n"), "{text}");
+    for line in [
+        "forward    tcp://localhost:5434 -> tcp://192.0.2.1:22 max=3\n",
+        "forward    tcp://localhost:5435 -> tcp://127.0.0.1:22\n",
+        "route      /x -> tcp://vnc.lan:5900 (bytes) max=3\n",
+        "listen     upper  tcp://127.0.0.1:7009\n",
+        "listen     http   http://localhost:8081\n",
+        "note       max=3 is sent to ws://h:80/?a=b&max=3: an option follows # (…#max=3)\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(
+        text.contains("forward    udp://127.0.0.1:53 -> tls://dns.example:853 prefix=2\n"),
+        "{text}"
+    );
 }
 
 #[test]

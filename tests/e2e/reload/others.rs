@@ -171,7 +171,7 @@ fn the_drain_timeout_is_that_of_the_last_reload() {
     reloaded.accept(&http_and(&format!("drain = \"300ms\"\n{to}")));
     reloaded.server.signal("TERM");
     // Neither side of the connection ends.
-    reloaded.server.wait_for_log(&["1 connections did not end within 300ms"]);
+    reloaded.server.wait_for_log(&["1 connection did not end within 300ms (--drain), cut off"]);
     assert_eq!(reloaded.server.wait().code(), Some(0));
 }
 

@@ -22,7 +22,7 @@ fn an_invalid_file_gives_the_error_of_the_start_and_changes_nothing() {
     let file = reloaded.file("echogate.toml");
     for (more, complaint) in [
         ("frob = 1", "unknown setting \"frob\""),
-        ("drain = \"soon\"", "\"soon\" is not a time"),
+        ("drain = \"soon\"", "drain: invalid value \"soon\": expected a time"),
         ("max-connections = 0", "max-connections: invalid value \"0\": expected a number from 1"),
         ("[[listener]", "echogate.toml:2: "),
         ("[[listener]]\nservice = \"uper\"\nurl = \"tcp://127.0.0.1:0\"", "unknown service"),

@@ -123,6 +123,16 @@ fn the_only_connection_is_shown_until_it_ends() {
 }
 
 #[test]
+fn a_client_of_a_bridge_to_a_listener_of_the_server_is_one_connection() {
+    let server = server();
+    let mut websocket = RawWs::connect(&server, "/ws");
+    assert_eq!(websocket.exchange(b"hello"), b"HELLO");
+    assert_eq!(server.connections().len(), 2, "the client, and the bridge at the listener");
+    let opened = Tap::start(&[server.url("http")]).line();
+    assert!(opened.contains(" to /ws, websocket"), "{opened}");
+}
+
+#[test]
 fn several_connections_are_listed_and_one_is_shown_by_its_id_in_hex_or_json() {
     let server = Server::start(ECHOGATE, &["--route", "/x=service:upper"]);
     let url = server.url("http");

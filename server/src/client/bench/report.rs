@@ -111,6 +111,18 @@ impl fmt::Display for Report {
             writeln!(f, "target    {rate} messages/s; due and not sent: {}", self.unsent)?;
         }
         writeln!(f, "answered  {} messages in {:.2} s", self.messages, self.seconds)?;
+        if self.messages > 0 {
+            self.write_rates(f)?;
+        }
+        if let (Some(lost), Some(stray)) = (self.lost, self.stray) {
+            writeln!(f, "lost      {lost}; late or duplicate replies: {stray}")?;
+        }
+        write!(f, "errors    {}", self.errors)
+    }
+}
+
+impl Report {
+    fn write_rates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let megabytes = self.bytes_per_second / 1e6;
         writeln!(f, "rate      {:.0} messages/s, {megabytes:.2} MB/s", self.messages_per_second)?;
         if let Some(frames) = self.frames_per_message {
@@ -119,11 +131,7 @@ impl fmt::Display for Report {
         let Latency { p50, p90, p99, p99_9, max } = self.latency_us;
         let [p50, p90, p99, p99_9, max] = [p50, p90, p99, p99_9, max].map(format_time);
         writeln!(f, "latency {:>9} {:>9} {:>9} {:>9} {:>9}", "p50", "p90", "p99", "p99.9", "max")?;
-        writeln!(f, "        {p50:>9} {p90:>9} {p99:>9} {p99_9:>9} {max:>9}")?;
-        if let (Some(lost), Some(stray)) = (self.lost, self.stray) {
-            writeln!(f, "lost      {lost}; late or duplicate replies: {stray}")?;
-        }
-        write!(f, "errors    {}", self.errors)
+        writeln!(f, "        {p50:>9} {p90:>9} {p99:>9} {p99_9:>9} {max:>9}")
     }
 }
 

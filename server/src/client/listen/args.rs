@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::value_parser;
 use echogate_proto::endpoint::{Address, Endpoint};
 
 use super::{
@@ -13,13 +12,13 @@ use crate::{
     client::{
         modes::Mode,
         pending_replies::Wait,
+        server_tls,
         session_args::{SessionArgs, SessionPlan},
         target::traffic_of,
-        target_endpoint::TargetEndpoint,
+        target_endpoint::{TargetEndpoint, parse_port},
         transport::TransportOptions,
     },
     config::AllowedOrigin,
-    net::tls::server::ServerTls,
     recording::model::Traffic,
 };
 
@@ -35,7 +34,7 @@ pub(crate) struct ListenArgs {
     endpoint: TargetEndpoint,
 
     /// The port, if the first argument is a host
-    #[arg(value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
+    #[arg(value_name = "PORT", value_parser = parse_port)]
     port: Option<u16>,
 
     /// Serve one client after the other instead of the first one only
@@ -43,10 +42,10 @@ pub(crate) struct ListenArgs {
     pub(super) keep_open: bool,
 
     /// The certificate (tls, wss): a PEM file, with its intermediate certificates
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
 
-    /// The private key of the certificate: a PEM file
+    /// The private key of the certificate: a PEM file [default: in the file of --cert]
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
@@ -106,7 +105,14 @@ completely, or an output that could not be written); 2 invalid usage.";
 impl ListenArgs {
     /// The endpoint to listen on.
     pub(super) fn endpoint(&self) -> Result<Endpoint, String> {
-        self.endpoint.with_port(self.port)
+        let endpoint = self.endpoint.with_port(self.port)?;
+        if let Address::Ws(at, _) | Address::Wss(at, _) = &endpoint.address
+            && at.host.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            let (scheme, port) = (endpoint.address.scheme(), &at.host);
+            return Err(format!("{port} is no host: expected a URL such as {scheme}://:{port}"));
+        }
+        Ok(endpoint)
     }
 
     /// The validated settings of the listener at `endpoint`.
@@ -118,7 +124,7 @@ impl ListenArgs {
         if credentials.is_some() {
             return Err("a user name is possible in the URLs of connect only".to_owned());
         }
-        let tls = self.tls(matches!(address, Address::Tls(_) | Address::Wss(..)))?;
+        let tls = server_tls::read(self.cert.as_deref(), self.key.as_deref(), address)?;
         let (at, path) = listen_address(address)?;
         let traffic = traffic_of(address);
         let rules = path.map(|path| Rules {
@@ -144,15 +150,6 @@ impl ListenArgs {
             recording: None,
         };
         Ok(ListenerSettings { address: address.clone(), at, tls, rules, options })
-    }
-
-    fn tls(&self, required: bool) -> Result<Option<ServerTls>, String> {
-        match (&self.cert, &self.key, required) {
-            (Some(cert), Some(key), true) => ServerTls::read(cert, key, false).map(Some),
-            (None, None, false) => Ok(None),
-            (_, _, true) => Err("--cert and --key are required".to_owned()),
-            (_, _, false) => Err("--cert is valid with tls:// and wss:// only".to_owned()),
-        }
     }
 
     fn wait(&self) -> Wait {

@@ -120,7 +120,9 @@ impl Listener {
             other => other.to_string(),
         };
         let clients = if keep_open { "clients, one after the other" } else { "one client" };
-        format!("listening on {url} for {clients}; connect with: echogate connect {target}")
+        let is_binary = self.settings.rules.as_ref().is_some_and(|rules| rules.binary);
+        let flags = if is_binary { "--half-close --binary " } else { "" };
+        format!("listening on {url} for {clients}; connect with: echogate connect {flags}{target}")
     }
 }
 

@@ -105,9 +105,13 @@ async fn upload(
             Err(error) => return Err(SessionError::Connection(error)),
         }
     }
-    if wait == Wait::UntilPeerEnds && !pending.has_sent() {
-        // The end of an input without a byte means that everything has been received.
-        peer.done(Some(Duration::ZERO)).await;
+    if !pending.has_sent() && (sender.half_closes() || wait == Wait::UntilPeerEnds) {
+        // Some programs, such as nc, stop sending when their peer ends its direction: an input without
+        // a byte, such as /dev/null, ends when everything has been received.
+        tokio::select! {
+            () = peer.done(Some(Duration::ZERO)) => {}
+            () = pending.wait_until_nothing_is_sent(wait) => {}
+        }
     }
     finish(sender, peer, pending, wait, Expected::AfterLast, false).await
 }

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use self::options::{check, tls};
+use self::options::check;
 use super::{Player, ReplayArgs, notice, recorded, write_record};
 use crate::{
     client::{
@@ -27,6 +27,7 @@ use crate::{
             websocket::{self, Rules},
         },
         open::Opened,
+        server_tls,
         target::traffic_of,
     },
     net::{listener::belongs_to_connection, stream::Stream, tls::server::ServerTls},
@@ -36,7 +37,7 @@ use crate::{
         wire::WireRecord,
     },
     server::sockets::bind::Socket,
-    text::io_error::describe,
+    text::{counted, io_error::describe},
 };
 
 /// A mock server.
@@ -90,19 +91,22 @@ pub(super) async fn run(
     let protocol = recording.connections[0].opened.protocol.clone();
     let allowed_origins = args.allow_origin.clone();
     let rules = path.map(|path| Rules { path, allowed_origins, binary: false, protocol });
+    let (cert, key) = (args.target.cert.as_deref(), args.target.key.as_deref());
+    let tls = server_tls::read(cert, key, &endpoint.address).map_err(usage)?;
     let sockets = bind(&at).await.map_err(failed)?;
     let url = bound(&endpoint.address, &sockets).to_string();
     let server = MockServer {
         args,
         connections: &recording.connections,
-        tls: tls(&args.target, &endpoint.address).map_err(usage)?,
+        tls: tls.map(ServerTls::without_tickets),
         rules,
         clients: Cell::new(0),
         stopped: CancellationToken::new(),
         url,
     };
     let all = recording.connections.len();
-    notice(&format!("listening on {} for {all} recorded connections", server.url));
+    let connections = counted(all, "recorded connection");
+    notice(&format!("listening on {} for {connections}", server.url));
     let (records, deviations) = server.run(sockets).await.map_err(failed)?;
     if let Some(output) = output {
         let records: Vec<_> = records.iter().collect();

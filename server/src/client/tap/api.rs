@@ -123,7 +123,10 @@ impl Api {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
-        let failed = |error: hyper::Error| format!("HTTP: {error}");
+        let failed = |error: hyper::Error| match error.is_parse() {
+            true => "the response is not HTTP: expected the server's HTTP address".to_owned(),
+            false => format!("HTTP: {error}"),
+        };
         let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = shaken.map_err(failed)?;
         tokio::spawn(connection);

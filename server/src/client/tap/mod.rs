@@ -7,6 +7,7 @@ mod api;
 mod output;
 
 use std::{
+    collections::HashSet,
     io::{self, Write},
     path::PathBuf,
 };
@@ -73,7 +74,9 @@ Examples:
   echogate tap 7 --hex                show connection 7 of the server on this machine
   echogate tap --any --side client    show the next client
   echogate tap unix:///run/echogate.sock 7 --json
-  echogate tap https://gate.example 7 --token TOKEN";
+  echogate tap https://gate.example 7 --token TOKEN
+
+Exit status: 0 the connection has ended; 1 the server refused or ended the tap; 2 invalid usage.";
 
 /// The address of a server where none is given.
 const DEFAULT: &str = "http://127.0.0.1:8080";
@@ -93,7 +96,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
         None if args.any => "next".to_owned(),
         None => {
             let open: Vec<Connection> = api.get("api/connections").await.map_err(failed)?;
-            match &open[..] {
+            match clients(&open)[..] {
                 [only] => only.id.to_string(),
                 _ => return print(&list(&open)).map(drop),
             }
@@ -142,6 +145,15 @@ fn shown(server: &Endpoint) -> String {
         Some(("wss", rest)) => format!("https://{rest}"),
         _ => url,
     }
+}
+
+/// The connections without those that a bridge of the server makes to a listener of the same process.
+fn clients(open: &[Connection]) -> Vec<&Connection> {
+    let upstreams: HashSet<&str> =
+        open.iter().filter_map(|it| it.upstream_from.as_deref()).collect();
+    let is_client =
+        |it: &&Connection| it.peer.as_deref().is_none_or(|peer| !upstreams.contains(peer));
+    open.iter().filter(is_client).collect()
 }
 
 /// A table of connections.

@@ -266,13 +266,16 @@ impl Close {
     /// The regular end, or the failure, that the code stands for. The peer answers our Close with
     /// its code, `ours`.
     fn into_end(self, by: PeerRole, ours: Option<CloseCode>) -> io::Result<Received> {
-        let description = self.describe(by);
         let regular = [None, Some(CloseCode::NORMAL), Some(CloseCode::GOING_AWAY), ours];
-        if regular.contains(&self.code) {
-            Ok(Received::End(End { description, may_read: false }))
-        } else {
-            Err(io::Error::other(description))
+        if !regular.contains(&self.code) {
+            return Err(io::Error::other(self.describe(by)));
         }
+        let answer = self.code.unwrap_or(CloseCode::NO_STATUS).0;
+        let description = match ours {
+            Some(ours) => format!("closed ({}); the {by} answered {answer}", ours.0),
+            None => self.describe(by),
+        };
+        Ok(Received::End(End { description, may_read: false }))
     }
 
     /// The description of a Close that the peer in the role `by` has sent.

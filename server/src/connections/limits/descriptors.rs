@@ -18,6 +18,8 @@ use nix::{
     sys::resource::{Resource, getrlimit},
 };
 
+use super::HTTP_CONNECTIONS;
+
 /// The maximum size of the reserve.
 const MAX_RESERVE: usize = 64;
 
@@ -29,6 +31,25 @@ static RESERVE_BEGIN: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
 /// A socket had a number in the reserve, and no lower number has been found free since.
 static IS_SHORT: AtomicBool = AtomicBool::new(false);
+
+/// The number of descriptors that `connections` need at most, and those of HTTP: for each connection one
+/// for its client, one for its upstream, and with `hairpins` one for the upstream's side at a listener
+/// of this process.
+pub(crate) fn needed(connections: u32, hairpins: bool) -> usize {
+    (if hairpins { 3 } else { 2 }) * connections as usize + HTTP_CONNECTIONS
+}
+
+/// Logs if `connections` may need more descriptors, so many, than the process has.
+pub(crate) fn check(connections: u32, needed: usize) {
+    let max = max();
+    if needed > max {
+        tracing::info!(
+            "--max-connections {connections} needs up to {needed} file descriptors, and the limit of \
+             this process is {max}: raise it (ulimit -n, or LimitNOFILE= of systemd), or lower \
+             --max-connections"
+        );
+    }
+}
 
 /// Keeps a reserve from now on.
 pub(crate) fn keep_reserve() {

@@ -28,17 +28,17 @@ impl fmt::Display for LimitReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LimitReached::Server(max) => {
-                write!(f, "the server is full: {max} connections (--max-connections)")
+                write!(f, "the server is full (--max-connections {max})")
             }
             LimitReached::Address(ip, max) => {
                 let counted = if is_counted_by_network(ip) { "/64" } else { "" };
                 write!(
                     f,
-                    "{ip}{counted} has {max} connections, the most it may (--max-per-address)"
+                    "{ip}{counted} has as many connections as it may (--max-per-address {max})"
                 )
             }
             LimitReached::Route(max) => {
-                write!(f, "the route or forward is full: {max} connections (max={max})")
+                write!(f, "the route or forward is full (max={max})")
             }
             LimitReached::Descriptors => {
                 let max = descriptors::max();

@@ -16,7 +16,7 @@ fn an_ipv6_address_is_counted_as_its_network() {
     let full = enter(&limits, "2001:db8:0:1:ffff::2").unwrap_err();
     assert_eq!(
         full.to_string(),
-        "2001:db8:0:1::/64 has 1 connections, the most it may (--max-per-address)"
+        "2001:db8:0:1::/64 has as many connections as it may (--max-per-address 1)"
     );
     let _other_network = enter(&limits, "2001:db8:0:2::1").unwrap();
     let _ipv4 = [enter(&limits, "192.0.2.1").unwrap(), enter(&limits, "192.0.2.2").unwrap()];

@@ -25,6 +25,7 @@ use crate::{
         dial::DialError,
         handshake::{Handshake, ProtocolChoice},
         origin,
+        upstream::Upstream,
     },
     text::escape::escape,
     trace::context::TraceContext,
@@ -39,6 +40,8 @@ pub(crate) struct Refused {
     pub(super) counted_as: Refusal,
     /// Header fields of the response.
     headers: HeaderMap,
+    /// The upstream that could not be dialled, for the log.
+    upstream: Option<String>,
 }
 
 impl Refused {
@@ -48,14 +51,19 @@ impl Refused {
         reason: String,
         counted_as: Refusal,
     ) -> Refused {
-        Refused { status, code, reason, counted_as, headers: HeaderMap::new() }
+        Refused { status, code, reason, counted_as, headers: HeaderMap::new(), upstream: None }
+    }
+
+    /// The same, with the upstream in the log.
+    pub(super) fn of(self, upstream: &Upstream) -> Refused {
+        Refused { upstream: Some(upstream.to_string()), ..self }
     }
 }
 
 impl From<DialError> for Refused {
     fn from(e: DialError) -> Refused {
         let DialError { status, code, reason, outcome, headers } = e;
-        Refused { status, code, reason, counted_as: outcome.refusal(), headers }
+        Refused { headers, ..Refused::new(status, code, reason, outcome.refusal()) }
     }
 }
 
@@ -118,13 +126,16 @@ pub(super) fn refuse(
     mut request: Parts,
     refused: Refused,
 ) -> Response {
-    let Refused { status, code, reason, counted_as, headers } = refused;
+    let Refused { status, code, reason, counted_as, headers, upstream } = refused;
     context.counters.refused.count(counted_as);
     let path = format!("\"{}\"", escape(request.uri.path()));
     let trace = TraceContext::of(&request.headers);
     let trace_id = trace.map(|trace| display(trace.parent.trace));
     let status_code = status.as_u16();
-    tracing::info!(peer = %client.peer, %path, status = status_code, trace_id, "refused: {reason}");
+    let upstream = upstream.map(display);
+    tracing::info!(
+        peer = %client.peer, %path, upstream, status = status_code, trace_id, "refused: {reason}"
+    );
     let is_page = origin::is_page(&request.headers);
     let upgrade = Upgrade::take(&mut request.extensions).filter(|_| is_page);
     // The route's own subprotocol is left out: the response must be the same on every path.

@@ -46,7 +46,8 @@ impl ClientTls {
         protocol: AppProtocol,
     ) -> Result<ClientTls, String> {
         let name = parse_name(name)?;
-        let authorities = ca.map_or_else(|| Ok(Vec::new()), certificates)?;
+        let authorities = ca.map_or_else(|| Ok(Vec::new()), certificates);
+        let authorities = authorities.map_err(|why| format!("CA file {why}"))?;
         let config = match ca {
             Some(file) => Ok(builder_with_ca(file, &authorities)?),
             None => system_roots().map(|roots| builder().with_root_certificates(roots)),
@@ -122,15 +123,21 @@ impl ClientTls {
             BadSignature | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
                 "is not trusted: its issuer has not signed it".to_owned()
             }
-            UnknownIssuer => "is not trusted: its issuer is unknown".to_owned(),
+            UnknownIssuer => format!("is not trusted: its issuer is unknown{}", advice(role)),
             why if verifier::is_authority(why) => {
-                "is not trusted: it is a CA certificate (CA:TRUE) and not the one in the CA file"
-                    .to_owned()
+                let advice = advice(role);
+                format!("is not trusted: it is self-signed, or of a CA (CA:TRUE){advice}")
             }
             why => format!("is not trusted: {why}"),
         };
         Some(format!("the {role}'s certificate {what}"))
     }
+}
+
+/// What makes a certificate trusted, for the user of a client. An upstream's certificate is reported
+/// to clients, which cannot change that.
+fn advice(role: &str) -> &'static str {
+    if role == "server" { " (trust it with --ca FILE, or use --insecure)" } else { "" }
 }
 
 /// A failed TLS handshake, as half a sentence.
@@ -182,7 +189,7 @@ fn finish(
         None => builder.with_no_client_auth(),
         Some(Identity { chain, key, cert_file, key_file }) => builder
             .with_client_auth_cert(chain, key)
-            .map_err(|e| Identity::describe(&cert_file, &key_file, &e))?,
+            .map_err(|e| Identity::describe(&cert_file, &key_file, &e).to_string())?,
     };
     config.alpn_protocols = protocol.alpn();
     config.key_log = key_log();

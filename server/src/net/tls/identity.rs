@@ -1,10 +1,12 @@
 //! A certificate and its private key, as read from PEM files.
 
 use std::{
+    fmt::Display,
     fs,
     path::{Path, PathBuf},
 };
 
+use thiserror::Error;
 use tokio_rustls::rustls::{
     self, InconsistentKeys,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
@@ -21,6 +23,31 @@ pub(crate) struct Identity {
     pub(super) key_file: PathBuf,
 }
 
+/// Why a certificate and its key cannot be used: the file at fault, and what is wrong with it.
+#[derive(Debug, Error)]
+#[error("{text}")]
+pub(crate) struct IdentityError {
+    text: String,
+    /// The fault is that of the key's file, not of the certificate's.
+    is_of_key: bool,
+}
+
+impl IdentityError {
+    fn of_cert(text: String) -> IdentityError {
+        IdentityError { text, is_of_key: false }
+    }
+
+    fn of_key(text: String) -> IdentityError {
+        IdentityError { text, is_of_key: true }
+    }
+
+    /// The error behind the name of the setting that gives the file: that of the certificate, or that of the
+    /// key.
+    pub(crate) fn named(self, cert: impl Display, key: impl Display) -> String {
+        if self.is_of_key { format!("{key}: {self}") } else { format!("{cert}: {self}") }
+    }
+}
+
 impl Identity {
     /// Reads a certificate, followed by its intermediate certificates, and the private key, which is
     /// in the same file if `key` is not given.
@@ -28,25 +55,29 @@ impl Identity {
     /// # Errors
     ///
     /// One line that names the file and says what is wrong with it.
-    pub(crate) fn read(cert: &Path, key: Option<&Path>) -> Result<Identity, String> {
-        let chain = certificates(cert)?;
+    pub(crate) fn read(cert: &Path, key: Option<&Path>) -> Result<Identity, IdentityError> {
+        let chain = certificates(cert).map_err(IdentityError::of_cert)?;
         let secret = private_key(key.unwrap_or(cert)).map_err(|why| match key {
-            Some(_) => why,
-            None => format!("{why}, and no other file is given for the key"),
+            Some(_) => IdentityError::of_key(why),
+            None => {
+                IdentityError::of_cert(format!("{why}, and no other file is given for the key"))
+            }
         })?;
         let (cert_file, key_file) = (cert.to_owned(), key.unwrap_or(cert).to_owned());
         Ok(Identity { chain, key: secret, cert_file, key_file })
     }
 
     /// Describes why rustls does not take the certificate or the key.
-    pub(super) fn describe(cert: &Path, key: &Path, error: &rustls::Error) -> String {
+    pub(super) fn describe(cert: &Path, key: &Path, error: &rustls::Error) -> IdentityError {
         let (cert, key) = (cert.display(), key.display());
         match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                format!("{key}: not the private key of {cert}")
+                IdentityError::of_key(format!("{key}: not the private key of {cert}"))
             }
-            rustls::Error::InvalidCertificate(e) => format!("{cert}: not a certificate: {e}"),
-            e => format!("{key}: {e}"),
+            rustls::Error::InvalidCertificate(e) => {
+                IdentityError::of_cert(format!("{cert}: not a certificate: {e}"))
+            }
+            e => IdentityError::of_key(format!("{key}: {e}")),
         }
     }
 }

@@ -6,7 +6,10 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::{
-    AppProtocol, Tls, error_text, identity::Identity, key_log::key_log, plain_http, provider,
+    AppProtocol, Tls, error_text,
+    identity::{Identity, IdentityError},
+    key_log::key_log,
+    plain_http, provider,
 };
 use crate::{connections::registry::Peer, runtime::drain::Drain};
 use echogate_event_loop::StreamSocket;
@@ -31,7 +34,11 @@ impl ServerTls {
     /// # Errors
     ///
     /// One line that names the file and says what is wrong with it.
-    pub(crate) fn read(cert: &Path, key: &Path, redirects: bool) -> Result<ServerTls, String> {
+    pub(crate) fn read(
+        cert: &Path,
+        key: &Path,
+        redirects: bool,
+    ) -> Result<ServerTls, IdentityError> {
         let Identity { chain, key: secret, .. } = Identity::read(cert, Some(key))?;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()

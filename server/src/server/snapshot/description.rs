@@ -71,7 +71,11 @@ pub(super) fn lines(
         lines.push(format!("handover   {}", bound.url()?));
     }
     let page = http.iter().find(|url| url.starts_with("http"));
-    lines.extend(page.map(|url| format!("page       {url}{base_path}/")));
+    lines.extend(page.map(|url| {
+        // All addresses are no address to connect to.
+        let url = url.replacen("//0.0.0.0:", "//127.0.0.1:", 1).replacen("//[::]:", "//[::1]:", 1);
+        format!("page       {url}{base_path}/")
+    }));
     Ok(lines)
 }
 

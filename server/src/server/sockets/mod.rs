@@ -177,7 +177,17 @@ impl BoundSockets {
                     tracing::info!("{what}: left out: {e}");
                 }
                 Err(e) => {
-                    return Err(format!("cannot listen on {what}: {}", io_error::describe(&e)));
+                    let advice = match (e.kind(), role.purpose) {
+                        (io::ErrorKind::AddrInUse, Purpose::Service(_)) => {
+                            " (choose another one with --listen, or end the process that uses it)"
+                        }
+                        (io::ErrorKind::AddrInUse, Purpose::Http | Purpose::Forward(_)) => {
+                            " (choose another one, or end the process that uses it)"
+                        }
+                        _ => "",
+                    };
+                    let why = io_error::describe(&e);
+                    return Err(format!("cannot listen on {what}: {why}{advice}"));
                 }
             }
         }

@@ -172,7 +172,11 @@ impl Uploader {
             }
         }
         let MessageOptions { wait, ends_by_silence, .. } = self.options;
-        let expected = if ends_by_silence { Expected::Each } else { self.source.expected() };
+        let expected = match ends_by_silence {
+            true if self.is_counted && !self.options.once => Expected::Counted,
+            true => Expected::Each,
+            false => self.source.expected(),
+        };
         let Replies { peer, pending, .. } = replies;
         let ended = finish(sender, peer, pending, wait, expected, ends_by_silence).await;
         if !matches!(ended, Ok(UploadEnd::Finished)) {

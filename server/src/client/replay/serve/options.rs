@@ -1,8 +1,8 @@
 //! The endpoint and the options of a mock server.
 
-use echogate_proto::endpoint::{Address, Endpoint};
+use echogate_proto::endpoint::Endpoint;
 
-use crate::{client::target_args::TargetArgs, net::tls::server::ServerTls};
+use crate::client::target_args::TargetArgs;
 
 /// Refuses options that only a client has.
 pub(super) fn check(args: &TargetArgs, endpoint: &Endpoint) -> Result<(), String> {
@@ -27,18 +27,4 @@ pub(super) fn check(args: &TargetArgs, endpoint: &Endpoint) -> Result<(), String
         return Err("a user name is for clients, not for --serve".to_owned());
     }
     Ok(())
-}
-
-/// The certificate of an endpoint with TLS.
-pub(super) fn tls(args: &TargetArgs, address: &Address) -> Result<Option<ServerTls>, String> {
-    let required = matches!(address, Address::Tls(_) | Address::Wss(..));
-    match (&args.cert, required) {
-        (Some(cert), true) => {
-            let tls = ServerTls::read(cert, args.key.as_deref().unwrap_or(cert), false)?;
-            Ok(Some(tls.without_tickets()))
-        }
-        (None, false) => Ok(None),
-        (None, true) => Err("--cert is required".to_owned()),
-        (Some(_), false) => Err("--cert is valid with tls:// and wss:// only".to_owned()),
-    }
 }
