@@ -33,6 +33,10 @@ use echogate_tests::{program::signal, server::WAIT_TIMEOUT};
 
 use crate::ECHOGATE;
 
+/// The notice of a client whose input pauses after the server's end.
+const INPUT_PAUSED: &str =
+    "echogate: the server has ended, and the input has paused: the rest is not sent (see --wait)\n";
+
 /// Starts a server for one connection in a thread; returns its `HOST:PORT`.
 fn serve(connection: impl FnOnce(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

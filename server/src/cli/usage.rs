@@ -5,7 +5,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::text::suggest::is_similar;
+use crate::text::{credentials::without_secrets, suggest::is_similar};
 
 /// The error and its tips, joined into one line. `program` is the whole command line.
 pub(super) fn one_line(mut error: clap::Error, program: &Command) -> String {
@@ -30,6 +30,7 @@ pub(super) fn one_line(mut error: clap::Error, program: &Command) -> String {
     let has_suggestion = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand]
         .into_iter()
         .any(|suggested| error.get(suggested).is_some());
+    hide_secrets(&mut error);
     let text = error.to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut line = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -94,6 +95,17 @@ fn equivalent(word: &str) -> Option<&'static str> {
     // A flag with its value, as `--cacert=FILE`.
     let flag = word.split('=').next().unwrap_or(word);
     EQUIVALENTS.iter().find(|(words, _)| words.contains(&flag)).map(|(_, equivalent)| *equivalent)
+}
+
+/// Removes what may be a secret from an invalid value.
+fn hide_secrets(error: &mut clap::Error) {
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return };
+    let arg = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    let shown = match value.find([':', ' ']) {
+        Some(name) if arg.starts_with("--header") => format!("{}…", &value[..=name]),
+        _ => without_secrets(value),
+    };
+    error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
 }
 
 /// Removes suggestions of words that are not similar to the wrong one.

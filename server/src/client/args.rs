@@ -31,7 +31,7 @@ pub(crate) struct Args {
 
     /// Record what is sent and received into FILE, whose name ends in .pcapng (packets, for
     /// Wireshark), .jsonl (an event a line) or .har (WebSocket messages, for browsers). A file of this
-    /// name is replaced
+    /// name is replaced when a connection is made
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) record: Option<PathBuf>,
 
@@ -115,10 +115,11 @@ Over WebSocket, lines typed at the prompt that begin with a slash are commands: 
 there are no commands.
 
 A pipe over TCP or TLS that is cut, because this process is killed or fails, resets the connection, \
-so that the server does not take a part of the input for all of it.
+so that the server does not take a part of the input for all of it. The same is true of lines and of \
+--count.
 
 If the server ends its direction first, the input is still sent, until it pauses for 1 s or --wait, \
-or the server refuses it.
+or the server refuses it. The pause cuts the input, and a notice says so.
 
 Examples:
   echogate connect
@@ -145,7 +146,7 @@ Examples:
       A datagram without a reply.
 
 Exit status: 0 success; 1 failure (including a missing reply, an input that could not be sent \
-completely, or an output that could not be written); 2 invalid usage. One line on the standard error \
+completely, or an output or a recording that could not be written); 2 invalid usage. One line on the standard error \
 gives the reason.";
 
 impl Args {
@@ -195,6 +196,7 @@ impl Args {
             reconnect: self.reconnect,
             timing: self.timing,
             wait: self.wait(),
+            handles_signals: self.record.is_some(),
         }))
     }
 

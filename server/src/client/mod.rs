@@ -47,8 +47,8 @@ use std::io::{self, Write};
 
 use echogate_proto::endpoint::Endpoint;
 
-use self::{modes::Mode, recording::Recording};
-use crate::text::escape::escape;
+use self::{recording::Recording, session::SessionError};
+use crate::{terminal, text::escape::escape};
 
 pub(crate) use self::args::Args;
 
@@ -85,25 +85,36 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     if args.session.verbose {
         verbose::start();
     }
-    let mut policy = args.policy();
+    let mut mode = args.mode(&target, &url).map_err(usage)?;
     let recording = args.record.as_deref().map(|path| Recording::start(path, &target, &url));
     let recording = recording.transpose().map_err(Error::Usage)?;
+    let mut policy = args.policy();
+    policy.transport.reset_when_cut = mode.has_end();
     policy.transport.recording = recording.clone();
-    let ended = match args.mode(&target, &url).map_err(usage)? {
-        Mode::Pipe(mut pipe) => {
-            policy.transport.reset_when_cut = true;
-            match policy.connect(&target).await {
-                Ok(connection) => pipe.run(connection).await.map(drop),
-                Err(error) => Err(error),
-            }
-        }
-        Mode::Messages(mut messages) => {
-            let ended = policy.run(&target, &mut messages).await;
-            messages.close(ended)
-        }
+    let session = policy.run(&target, &mut mode);
+    let ended = match &recording {
+        Some(_) => unless_terminated(session).await,
+        None => session.await,
     };
-    if let Some(recording) = recording {
-        recording.flush();
+    // Before the end of the prompt, which may be that of the process.
+    let recorded = recording.map_or(Ok(()), |recording| recording.finish());
+    match (mode.close(ended), recorded) {
+        (Ok(()), recorded) => recorded.map_err(Error::Failed),
+        (Err(error), recorded) => {
+            recorded.unwrap_or_else(|why| notice(&why));
+            Err(Error::Failed(format!("{url}: {error}")))
+        }
     }
-    ended.map_err(|error| Error::Failed(format!("{url}: {error}")))
+}
+
+/// Runs `session`, unless a signal that terminates the process comes before: its connection is then
+/// dropped.
+async fn unless_terminated(
+    session: impl Future<Output = Result<String, SessionError>>,
+) -> Result<String, SessionError> {
+    tokio::select! {
+        biased;
+        signal = terminal::fatal_signal() => Err(SessionError::Signal(signal)),
+        ended = session => ended,
+    }
 }

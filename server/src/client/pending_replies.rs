@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     sync::Notify,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::config::parse_duration;
@@ -105,6 +105,11 @@ pub(super) struct PendingReplies {
     slowest: Cell<Duration>,
     /// The replies that have not come in time, if none has come since.
     missing: RefCell<Option<String>>,
+    /// The time at which the write of a reply began that has not ended.
+    writing_since: Cell<Option<Instant>>,
+    /// The time spent with earlier writes.
+    written_for: Cell<Duration>,
+    /// A reply has been received, or written.
     arrived: Notify,
 }
 
@@ -137,6 +142,39 @@ impl PendingReplies {
         }
         self.missing.take();
         self.arrived.notify_one();
+    }
+
+    /// Runs `write`, which writes a reply: no time limit elapses until it has ended.
+    pub(super) async fn while_writing<T>(&self, write: impl Future<Output = T>) -> T {
+        let start = Instant::now();
+        self.writing_since.set(Some(start));
+        let written = write.await;
+        self.writing_since.set(None);
+        self.written_for.set(self.written_for.get() + start.elapsed());
+        self.arrived.notify_one();
+        written
+    }
+
+    /// Waits until `limit` has passed, without the time in which replies are written.
+    pub(super) async fn elapse(&self, limit: Duration) {
+        let (start, before) = (Instant::now(), self.written_for());
+        loop {
+            if self.writing_since.get().is_some() {
+                self.arrived.notified().await;
+                continue;
+            }
+            let left = (limit + self.written_for() - before).saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            sleep(left).await;
+        }
+    }
+
+    /// The time spent with writes.
+    fn written_for(&self) -> Duration {
+        let present = self.writing_since.get().map(|since| since.elapsed());
+        self.written_for.get() + present.unwrap_or_default()
     }
 
     /// Sets a description of replies that have not come in time but may still come.
@@ -197,7 +235,7 @@ impl PendingReplies {
                     _ => REPLY_TIMEOUT,
                 },
             };
-            if self.next_within(limit).await {
+            if self.next_within(limit).await && !limit.is_zero() {
                 continue;
             }
             return match self.missing(expected) {
@@ -209,9 +247,15 @@ impl PendingReplies {
         }
     }
 
-    /// Waits for the next reply, and returns whether one came within `silence`.
+    /// Waits for the next reply, and returns whether one came within `silence`. One that is being
+    /// written then has come, however slow its reader is.
     async fn next_within(&self, silence: Duration) -> bool {
-        timeout(silence, self.arrived.notified()).await.is_ok()
+        let arrived = timeout(silence, self.arrived.notified()).await.is_ok();
+        let write = self.writing_since.get();
+        while write.is_some() && self.writing_since.get() == write {
+            self.arrived.notified().await;
+        }
+        arrived || write.is_some()
     }
 
     fn is_complete(&self, expected: Expected) -> bool {
@@ -251,8 +295,6 @@ fn format_time(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::sleep;
-
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
@@ -334,6 +376,40 @@ mod tests {
             replies.wait_until_done(wait, Expected::Counted).await.unwrap();
             assert_eq!(start.elapsed(), waited, "{wait:?} {framed}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_time_limit_elapses_while_a_reply_is_written() {
+        let start = Instant::now();
+        let replies = PendingReplies::default();
+        replies.sent();
+        let come = async {
+            for _ in 0..2 {
+                replies.while_writing(sleep(60_000 * MS)).await;
+                replies.received_message();
+            }
+        };
+        let done = async {
+            replies.wait_until_done(Wait::For(300 * MS), Expected::Each).await.unwrap();
+            assert_eq!(start.elapsed(), 120_300 * MS);
+        };
+        tokio::join!(done, come);
+        let write = async {
+            sleep(200 * MS).await;
+            replies.while_writing(sleep(60_000 * MS)).await;
+        };
+        let elapsed = async {
+            replies.elapse(300 * MS).await;
+            assert_eq!(start.elapsed(), 180_600 * MS);
+        };
+        tokio::join!(elapsed, write);
+        let at_once = async {
+            let done = replies.wait_until_done(Wait::For(Duration::ZERO), Expected::Each);
+            done.await.unwrap();
+            start.elapsed()
+        };
+        let written = tokio::join!(replies.while_writing(sleep(60_000 * MS)), at_once).1;
+        assert_eq!(written, 240_600 * MS);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{
-    modes::messages::Messages,
+    modes::{Mode, messages::Messages},
     session::SessionError,
     target::Target,
     transport::{Connection, TransportOptions},
@@ -24,16 +24,20 @@ pub(super) struct ConnectionPolicy {
 
 impl ConnectionPolicy {
     /// Connects to `target`.
-    pub(super) async fn connect(&self, target: &Target) -> Result<Connection, SessionError> {
+    async fn connect(&self, target: &Target) -> Result<Connection, SessionError> {
         Connection::open(target, &self.transport).await.map_err(SessionError::Connection)
     }
 
-    /// Sends all of `messages`, and returns the description of the last connection's end.
+    /// Sends all of the input, and returns the description of the last connection's end.
     pub(super) async fn run(
         &self,
         target: &Target,
-        messages: &mut Messages,
+        mode: &mut Mode,
     ) -> Result<String, SessionError> {
+        let messages = match mode {
+            Mode::Pipe(pipe) => return pipe.run(self.connect(target).await?).await,
+            Mode::Messages(messages) => messages,
+        };
         if !self.once {
             return self.run_one(target, messages).await;
         }

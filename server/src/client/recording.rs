@@ -1,7 +1,7 @@
 //! `connect --record`: the connections of a session in a file.
 
 use std::{
-    fs::OpenOptions,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -45,13 +45,14 @@ struct Inner {
 
 #[derive(Debug)]
 struct State {
-    /// The file; none after a failure.
-    file: Option<RecordingFile>,
+    /// The file, or the failure that ended the recording, as one line.
+    file: Result<RecordingFile, String>,
     connections: u64,
 }
 
 impl Recording {
-    /// Begins a recording of connections to `target`, and writes it from time to time.
+    /// Begins a recording of connections to `target`, and writes it from time to time. A recording
+    /// that the file has already stays until a connection is made.
     ///
     /// # Errors
     ///
@@ -64,10 +65,9 @@ impl Recording {
                 "--record {name}: HAR has WebSocket connections only: use .pcapng or .jsonl"
             ));
         }
-        let file =
-            RecordingFile::open(path, format, OpenOptions::new().create(true).truncate(true));
-        let mut file = file.map_err(|e| format!("--record {name}: {}", describe(&e)))?;
-        file.flush().map_err(|e| format!("--record {name}: {}", describe(&e)))?;
+        let failed = |e: io::Error| format!("--record {name}: {}", describe(&e));
+        let mut file = RecordingFile::replace(path, format).map_err(failed)?;
+        file.flush().map_err(failed)?;
         let kind = match target {
             Target::Tcp(_) => Kind::Tcp,
             Target::Tls(..) => Kind::Tls,
@@ -76,7 +76,7 @@ impl Recording {
             Target::UnixGram(_) => Kind::UnixGram,
             Target::WebSocket(_) => Kind::WebSocket,
         };
-        let state = Mutex::new(State { file: Some(file), connections: 0 });
+        let state = Mutex::new(State { file: Ok(file), connections: 0 });
         let path = path.to_owned();
         let recording = Recording(Arc::new(Inner { path, url: url.to_owned(), kind, state }));
         let in_background = recording.clone();
@@ -98,26 +98,41 @@ impl Recording {
     }
 
     /// Writes what is pending.
-    pub(super) fn flush(&self) {
+    fn flush(&self) {
         self.write(0, |_| {});
+    }
+
+    /// Writes what is pending at the end of the last connection.
+    ///
+    /// # Errors
+    ///
+    /// The failure of this write or an earlier one, as one line.
+    pub(super) fn finish(&self) -> Result<(), String> {
+        let state = &mut *self.0.state.lock();
+        let written = match &mut state.file {
+            Ok(file) => file.flush().map_err(|e| self.failure(&e)),
+            Err(failure) => Err(failure.clone()),
+        };
+        written.map(drop).map_err(|why| format!("the recording is incomplete: {why}"))
+    }
+
+    fn failure(&self, error: &io::Error) -> String {
+        format!("{}: {}", self.0.path.display(), describe(error))
     }
 
     /// Adds events, and writes if at least so many bytes are pending then. After a failure nothing
     /// is recorded any more.
     fn write(&self, pending: usize, add: impl FnOnce(&mut RecordingFile)) {
         let mut state = self.0.state.lock();
-        let Some(file) = &mut state.file else { return };
+        let Ok(file) = &mut state.file else { return };
         add(file);
         if file.pending() >= pending
             && let Err(e) = file.flush()
         {
-            state.file = None;
+            let failure = self.failure(&e);
+            state.file = Err(failure.clone());
             drop(state);
-            let path = self.0.path.display();
-            verbose::show(&format!(
-                "echogate: warning: the recording has ended: {path}: {}",
-                describe(&e)
-            ));
+            verbose::show(&format!("echogate: warning: the recording has ended: {failure}"));
         }
     }
 }

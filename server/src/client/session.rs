@@ -8,16 +8,18 @@ use std::{
 };
 
 use echogate_proto::close::CloseCode;
+use signal_hook::consts::SIGINT;
 use thiserror::Error;
 use tokio::{
     pin,
     sync::Notify,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{
+    notice,
     pending_replies::{Expected, PendingReplies, Wait},
-    transport::{End, PeerRole, Sender},
+    transport::{End, PeerRole, Sender, websocket::MessageError},
 };
 use crate::terminal::Stopped;
 use crate::text::io_error::describe;
@@ -25,7 +27,8 @@ use crate::text::io_error::describe;
 /// The time limit of a Close when no reply is awaited any more.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The time that the server has to answer a Close, outstanding replies included.
+/// The time that the server has to answer a Close, outstanding replies included. The time in which
+/// replies are written does not count.
 const CLOSE_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time for which the input is still read when nothing can be sent any more, to find out
@@ -47,14 +50,15 @@ pub(super) enum SessionError {
     Input(io::Error),
     #[error("standard output: {}", describe(.0))]
     Output(io::Error),
-    #[error("interrupted")]
-    Interrupted,
+    /// A signal that terminates the process.
+    #[error("ended by signal {0}")]
+    Signal(i32),
 }
 
 impl From<Stopped> for SessionError {
     fn from(stopped: Stopped) -> SessionError {
         match stopped {
-            Stopped::Interrupted => SessionError::Interrupted,
+            Stopped::Interrupted => SessionError::Signal(SIGINT),
             Stopped::Input(error) => SessionError::Input(error),
             Stopped::Output(error) => SessionError::Output(error),
         }
@@ -65,16 +69,14 @@ impl SessionError {
     /// The close code for the peer; none if the peer cannot be reached any more.
     fn close_code(&self) -> Option<CloseCode> {
         match self {
-            SessionError::Connection(error) => match error.kind() {
-                io::ErrorKind::FileTooLarge => Some(CloseCode::TOO_BIG),
-                io::ErrorKind::InvalidData => Some(CloseCode::PROTOCOL_ERROR),
-                _ => None,
-            },
+            SessionError::Connection(error) => {
+                MessageError::of(error).map(MessageError::close_code)
+            }
             SessionError::NoReply(_) => Some(CloseCode::NORMAL),
             SessionError::Unsent(_)
             | SessionError::Input(_)
             | SessionError::Output(_)
-            | SessionError::Interrupted => Some(CloseCode::GOING_AWAY),
+            | SessionError::Signal(_) => Some(CloseCode::GOING_AWAY),
         }
     }
 }
@@ -134,6 +136,11 @@ impl Peer {
         }
     }
 
+    /// Whether the peer has ended its direction and may still read.
+    fn may_read(&self) -> bool {
+        self.state.get() == PeerState::HalfClosed
+    }
+
     async fn until(&self, reached: impl Fn(PeerState) -> bool) {
         while !reached(self.state.get()) {
             self.changed.notified().await;
@@ -163,11 +170,12 @@ pub(super) async fn run(
     upload: impl Future<Output = Result<UploadEnd, SessionError>>,
     download: impl Future<Output = Result<End, SessionError>>,
     peer: &Peer,
+    pending: &PendingReplies,
 ) -> Result<String, SessionError> {
-    pin!(upload, download);
+    // Begins at its first poll, behind the Close.
+    let closing = pending.elapse(CLOSE_REPLY_TIMEOUT);
+    pin!(upload, download, closing);
     let (mut uploaded, mut description) = (None, None);
-    let closing = sleep(Duration::ZERO);
-    pin!(closing);
     while uploaded.is_none() || description.is_none() {
         tokio::select! {
             end = &mut download, if description.is_none() => {
@@ -178,10 +186,8 @@ pub(super) async fn run(
             sent = &mut upload, if uploaded.is_none() => {
                 match sent {
                     Ok(UploadEnd::Done) => return Ok(description.unwrap_or_default()),
-                    Ok(UploadEnd::Closing) => {
-                        closing.as_mut().reset(Instant::now() + CLOSE_REPLY_TIMEOUT);
-                    }
-                    Ok(UploadEnd::Finished) | Err(SessionError::Connection(_) | SessionError::Unsent(_)) => {}
+                    Ok(UploadEnd::Finished | UploadEnd::Closing)
+                    | Err(SessionError::Connection(_) | SessionError::Unsent(_)) => {}
                     Err(error) => return Err(error),
                 }
                 uploaded = Some(sent);
@@ -245,6 +251,25 @@ pub(super) fn check_replies(
     pending.take_missing().map_or(Ok(description), |missing| Err(SessionError::NoReply(missing)))
 }
 
+/// Ends an upload whose input pauses after the peer has ended its direction. A server that has got a
+/// part of the input and may still read must not take it for all, and there is a notice unless
+/// `quiet` is set. A client decides on the end of both directions.
+pub(super) async fn end_at_pause(
+    sender: &mut Sender,
+    peer: &Peer,
+    pending: &PendingReplies,
+    quiet: bool,
+) -> Result<UploadEnd, SessionError> {
+    if peer.role == PeerRole::Client || !peer.may_read() || !pending.has_sent() {
+        return close_upload(sender).await;
+    }
+    if !quiet {
+        notice("the server has ended, and the input has paused: the rest is not sent (see --wait)");
+    }
+    sender.abandon().await.map_err(SessionError::Connection)?;
+    Ok(if sender.has_close() { UploadEnd::Closing } else { UploadEnd::Done })
+}
+
 /// Ends an upload after which no reply is awaited: with a Close, where the transport has it.
 pub(super) async fn close_upload(sender: &mut Sender) -> Result<UploadEnd, SessionError> {
     if !sender.has_close() {
@@ -268,6 +293,8 @@ pub(super) async fn close(sender: &mut Sender, error: Option<&SessionError>) {
 mod tests {
     use std::future::ready;
 
+    use tokio::time::Instant;
+
     use super::*;
 
     fn failed(kind: io::ErrorKind) -> Result<UploadEnd, SessionError> {
@@ -276,6 +303,14 @@ mod tests {
 
     fn end(may_read: bool) -> Result<End, SessionError> {
         Ok(End { description: "ended".to_owned(), may_read })
+    }
+
+    async fn session(
+        upload: impl Future<Output = Result<UploadEnd, SessionError>>,
+        download: impl Future<Output = Result<End, SessionError>>,
+        peer: &Peer,
+    ) -> Result<String, SessionError> {
+        run(upload, download, peer, &PendingReplies::default()).await
     }
 
     async fn late<T>(result: T) -> T {
@@ -291,7 +326,7 @@ mod tests {
                 peer.done(Some(Duration::from_secs(1))).await;
                 Ok(UploadEnd::Done)
             };
-            assert_eq!(run(upload, ready(end(may_read)), &peer).await.unwrap(), "ended");
+            assert_eq!(session(upload, ready(end(may_read)), &peer).await.unwrap(), "ended");
         }
     }
 
@@ -299,28 +334,41 @@ mod tests {
     async fn the_end_of_one_direction_waits_for_the_other() {
         let finished = || ready(Ok(UploadEnd::Finished));
         assert_eq!(
-            run(finished(), late(end(true)), &Peer::new(PeerRole::Server)).await.unwrap(),
+            session(finished(), late(end(true)), &Peer::new(PeerRole::Server)).await.unwrap(),
             "ended"
         );
         let unsent = late(Err(SessionError::Unsent("1 byte".to_owned())));
-        let error = run(unsent, ready(end(true)), &Peer::new(PeerRole::Server)).await.unwrap_err();
+        let error =
+            session(unsent, ready(end(true)), &Peer::new(PeerRole::Server)).await.unwrap_err();
         assert_eq!(error.to_string(), "1 byte");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_close_that_is_not_answered_times_out() {
         let closing = ready(Ok(UploadEnd::Closing));
-        run(closing, pending::<Result<End, SessionError>>(), &Peer::new(PeerRole::Server))
+        session(closing, pending::<Result<End, SessionError>>(), &Peer::new(PeerRole::Server))
             .await
             .unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_close_is_waited_for_while_replies_are_written() {
+        let replies = PendingReplies::default();
+        let download = replies.while_writing(async {
+            sleep(2 * CLOSE_REPLY_TIMEOUT).await;
+            end(false)
+        });
+        let closing = ready(Ok(UploadEnd::Closing));
+        let ended = run(closing, download, &Peer::new(PeerRole::Server), &replies).await;
+        assert_eq!(ended.unwrap(), "ended");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reset_that_only_the_upload_has_seen_is_a_failure_and_a_broken_pipe_is_none() {
         let (reset, broken) = (io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe);
         let peer = Peer::new(PeerRole::Server);
-        run(ready(failed(reset)), late(end(true)), &peer).await.unwrap_err();
-        run(ready(failed(broken)), late(end(true)), &peer).await.unwrap();
+        session(ready(failed(reset)), late(end(true)), &peer).await.unwrap_err();
+        session(ready(failed(broken)), late(end(true)), &peer).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -70,6 +70,8 @@ pub(super) struct SessionPlan {
     pub(super) reconnect: bool,
     pub(super) timing: bool,
     pub(super) wait: Wait,
+    /// The command handles signals that terminate the process.
+    pub(super) handles_signals: bool,
 }
 
 impl SessionArgs {
@@ -105,7 +107,11 @@ impl SessionArgs {
         let messages = if let Some(timer) = plan.timer {
             Messages::new(Source::Timer(timer), plan.count, options)
         } else if input && output {
-            let prompt = Prompt { url: plan.url, history: !self.no_history };
+            let prompt = Prompt {
+                url: plan.url,
+                history: !self.no_history,
+                leaves_signals: plan.handles_signals,
+            };
             Messages::with_prompt(prompt, plan.count, options)
         } else if takes_lines {
             let advice = if options.commands { SEND_BINARY } else { SEND_HEX };

@@ -13,7 +13,7 @@ pub(super) fn parse_headers(endpoint: &Endpoint) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (_, text) in endpoint.options.iter().filter(|(key, _)| key == "header") {
         let RequestHeader(name, value) =
-            text.parse().map_err(|why| format!("header=\"{}\": {why}", escape(text)))?;
+            text.parse().map_err(|why| format!("{}: {why}", shown_name(text)))?;
         headers.append(name, value);
     }
     if let Some(credentials) = &endpoint.credentials
@@ -22,6 +22,12 @@ pub(super) fn parse_headers(endpoint: &Endpoint) -> Result<HeaderMap, String> {
         headers.insert(header::AUTHORIZATION, basic_authorization(credentials));
     }
     Ok(headers)
+}
+
+/// The option `header` for errors: its value may be a secret.
+fn shown_name(text: &str) -> String {
+    let name = text.split_once(':').map(|(name, _)| format!("=\"{}:…\"", escape(name)));
+    format!("header{}", name.unwrap_or_default())
 }
 
 /// The names in the option `pass`: the fields of the client's request that are passed on.

@@ -27,7 +27,7 @@ use crate::{
         proxy::{Proxy, no_proxy::NoProxy},
     },
     recording::file::Format,
-    text::escape::escape,
+    text::{credentials::without_secrets, escape::escape},
 };
 
 /// The settings of one source: the command line, the environment or a file. `None` and empty lists
@@ -292,7 +292,7 @@ impl Arguments {
     /// A description of what is wrong with the value.
     pub(super) fn add(&mut self, flag: &Arg, value: &OsStr) -> Result<(), String> {
         let name = flag.get_long().expect("every setting has a long flag");
-        let text = escape(&value.to_string_lossy());
+        let text = without_secrets(&escape(&value.to_string_lossy()));
         let mut argument = OsString::from(format!("--{name}"));
         if matches!(flag.get_action(), ArgAction::SetTrue) {
             match value.to_str() {

@@ -29,7 +29,7 @@ use crate::{
         tls::{AppProtocol, client::ClientTls, identity::Identity},
     },
     service::Service,
-    text::escape::escape,
+    text::{credentials::without_secrets, escape::escape},
 };
 
 /// The upstream of a route or a forward, with the options of its URL.
@@ -190,7 +190,8 @@ impl TargetSpec {
     /// Parses the URL of an upstream for clients of the kind `client`.
     pub(super) fn parse(url: &str, client: SideKind) -> Result<TargetSpec, String> {
         let url = &*tcp_url(url).map_or(Cow::Borrowed(url), Cow::Owned);
-        let endpoint = Endpoint::with_options(url).map_err(|e| format!("{url}: {e}"))?;
+        let endpoint = Endpoint::with_options(url);
+        let endpoint = endpoint.map_err(|e| format!("{}: {e}", without_secrets(url)))?;
         // Without credentials and options, which may be secrets.
         let in_url = |why: String| format!("{}: {why}", endpoint.address);
         if let Address::Tcp(at)

@@ -84,6 +84,8 @@ pub(crate) struct RecordingFile {
     written: u64,
     /// The number of bytes that are written again.
     tail: u64,
+    /// The file has an earlier recording, which stays until there is an event.
+    keeps_earlier: bool,
 }
 
 impl RecordingFile {
@@ -100,11 +102,21 @@ impl RecordingFile {
             Format::Jsonl => Encoder::Jsonl(JsonlEncoder::default()),
             Format::Har => Encoder::Har(HarEncoder::new(&mut pending)),
         };
-        Ok(RecordingFile { file, encoder, pending, written: 0, tail: 0 })
+        Ok(RecordingFile { file, encoder, pending, written: 0, tail: 0, keeps_earlier: false })
+    }
+
+    /// Opens the file at `path`. An earlier recording in it is replaced at the first flush behind an
+    /// event.
+    pub(crate) fn replace(path: &Path, format: Format) -> io::Result<RecordingFile> {
+        let options = &mut OpenOptions::new();
+        let file = RecordingFile::open(path, format, options.create(true).truncate(false))?;
+        let keeps_earlier = file.file.metadata()?.len() > 0;
+        Ok(RecordingFile { keeps_earlier, ..file })
     }
 
     /// Encodes an event, to be written by a flush.
     pub(crate) fn add(&mut self, record: WireRecord) {
+        self.keeps_earlier = false;
         match &mut self.encoder {
             Encoder::Pcapng(encoder) => encoder.encode(&record, &mut self.pending),
             Encoder::Jsonl(encoder) => encoder.encode(record, &mut self.pending),
@@ -124,6 +136,9 @@ impl RecordingFile {
 
     /// Writes what is pending, and returns the number of bytes by which the file has grown.
     pub(crate) fn flush(&mut self) -> io::Result<u64> {
+        if self.keeps_earlier {
+            return Ok(0);
+        }
         let before = self.written + self.tail;
         let complete = self.pending.len() as u64;
         let mut tail = 0;
@@ -152,6 +167,10 @@ impl RecordingFile {
     }
 
     fn write(&mut self) -> io::Result<()> {
+        let is_first = self.written + self.tail == 0;
+        if is_first && self.file.metadata()?.len() > 0 {
+            self.file.set_len(0)?;
+        }
         if self.tail > 0 {
             self.file.seek(SeekFrom::Start(self.written))?;
         }

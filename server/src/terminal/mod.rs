@@ -16,7 +16,7 @@ use std::io::{self, Write};
 pub(crate) use self::{
     editor::{Stopped, Typed, start},
     screen::Screen,
-    signals::FATAL_SIGNALS,
+    signals::{FATAL_SIGNALS, fatal_signal},
 };
 
 /// Writes all of `text` to standard output, and waits for its reader.

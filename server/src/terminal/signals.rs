@@ -1,18 +1,43 @@
 //! Signal handling for the terminal settings: with the default actions the terminal would keep the
-//! editor's settings when the process is stopped or terminated.
+//! editor's settings when the process is stopped or terminated. A command with more to do at its end
+//! waits for [`fatal_signal()`].
 
-use std::{io, sync::Arc, thread};
+use std::{fs, future::pending, io, sync::Arc, thread};
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use signal_hook::{
     consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
     iterator::Signals,
     low_level::emulate_default_handler,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Screen;
 
 /// The signals that terminate a process by default.
 pub(crate) const FATAL_SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// Waits for one of [`FATAL_SIGNALS`]. A signal that the process was started to ignore, as SIGHUP by
+/// `nohup`, is still ignored. One that cannot be handled keeps its action.
+pub(crate) async fn fatal_signal() -> i32 {
+    let ignored = ignored();
+    let handled = FATAL_SIGNALS.into_iter().filter(|number| ignored >> (number - 1) & 1 == 0);
+    let mut signals: FuturesUnordered<_> = handled
+        .filter_map(|number| Some((number, signal(SignalKind::from_raw(number)).ok()?)))
+        .map(|(number, mut signal)| async move { signal.recv().await.map(|()| number) })
+        .collect();
+    match signals.next().await.flatten() {
+        Some(number) => number,
+        None => pending().await,
+    }
+}
+
+/// The ignored signals as a set of bits, where the system shows them.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default()
+}
 
 /// Starts the thread that handles the signals. Those in `fatal` terminate the process after the
 /// terminal has been restored.

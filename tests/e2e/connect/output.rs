@@ -2,10 +2,16 @@
 
 use std::{
     fs::File,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
     process::{Command, Output, Stdio},
+    sync::mpsc::{self, Sender},
+    thread,
 };
 
-use super::{assert_fails, serve, upper};
+use echogate_tests::http::read_head;
+
+use super::{assert_fails, assert_prints, connect, finish, interop, run, serve, upper};
 use crate::ECHOGATE;
 
 /// Runs the program with `output` as its standard output.
@@ -70,4 +76,50 @@ fn an_error_that_cannot_be_printed_is_still_in_the_exit_status() {
     command.args(["connect", &url, "--message=x", "--timing"]).stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(closed());
     assert_eq!(command.status().unwrap().code(), Some(0), "times are beside the point");
+}
+
+/// The payload that a slow reader gets, in pieces of 32 KiB: more than all buffers before it hold.
+const PIECES: usize = 512;
+const PIECE: usize = 32 << 10;
+
+/// Reports the client's message, answers it with `pieces`, and then stays silent. A Close is not
+/// answered.
+fn answer_and_stay(mut stream: TcpStream, is_websocket: bool, pieces: usize, asked: &Sender<()>) {
+    let mut piece = vec![b'x'; PIECE];
+    if is_websocket {
+        let head = interop::answer(&read_head(&mut stream).unwrap(), interop::HEAD) + "\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let header = [&[0x82, 126][..], &(PIECE as u16).to_be_bytes()].concat();
+        piece.splice(..0, header);
+    }
+    stream.read_exact(&mut [0]).unwrap();
+    asked.send(()).unwrap();
+    // Fails when the client ends before it has taken everything.
+    stream.write_all(&piece.repeat(pieces)).ok();
+    thread::park();
+}
+
+#[test]
+fn a_slow_reader_gets_everything_whatever_the_time_limits() {
+    for scheme in ["tcp", "ws"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let (sender, asked) = mpsc::channel();
+        thread::spawn(move || {
+            for (pieces, stream) in [PIECES, 1].into_iter().zip(listener.incoming()) {
+                let (stream, sender) = (stream.unwrap(), sender.clone());
+                thread::spawn(move || {
+                    answer_and_stay(stream, scheme == "ws", pieces, &sender);
+                });
+            }
+        });
+        let mut arguments = vec![&*url, "--wait=1s"];
+        arguments.extend((scheme == "ws").then_some("--binary"));
+        let mut slow = connect(&arguments);
+        slow.stdin.take().unwrap().write_all(b"q").unwrap();
+        asked.recv().unwrap();
+        // When a client with the same limits has ended by them, those of the first have passed.
+        assert_prints(&run(&arguments, b"q"), &[b'x'; PIECE]);
+        assert_prints(&finish(slow), &[b'x'; PIECES * PIECE]);
+    }
 }

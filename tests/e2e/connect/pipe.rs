@@ -13,8 +13,8 @@ use std::{
 use echogate_tests::{program::signal, tcp::noise};
 
 use super::{
-    assert_100_mb_come_back_upper_cased_in_little_memory, assert_fails, assert_prints, connect,
-    finish, run, serve, upper,
+    INPUT_PAUSED, assert_100_mb_come_back_upper_cased_in_little_memory, assert_fails,
+    assert_prints, connect, finish, run, serve, upper,
 };
 
 #[test]
@@ -185,6 +185,67 @@ fn an_input_that_pauses_after_the_servers_end_is_waited_for_as_long_as_asked() {
     drop(input);
     assert_prints(&finish(client), b"");
     assert_eq!(received.recv().unwrap(), b"first, second");
+}
+
+/// What the server gets from a client: the bytes, and whether the end was a reset.
+fn serve_to_the_end(ends_first: bool) -> (String, mpsc::Receiver<(Vec<u8>, bool)>) {
+    let (sender, received) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        if ends_first {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+        let mut bytes = Vec::new();
+        let end = stream.read_to_end(&mut bytes);
+        let was_reset = end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
+        sender.send((bytes, was_reset)).unwrap();
+    });
+    (format!("tcp://{address}"), received)
+}
+
+#[test]
+fn an_input_that_pauses_after_the_servers_end_is_not_taken_for_all_of_it() {
+    for (flags, input, sent, shown) in [
+        (&[][..], &b"part"[..], &b"part"[..], INPUT_PAUSED),
+        (&["--count=9"], b"one\n", b"one\n", INPUT_PAUSED),
+        (&["--quiet"], b"part", b"part", ""),
+        (&[], b"", b"", ""),
+    ] {
+        let (url, received) = serve_to_the_end(true);
+        let mut client = connect(&[&[&*url, "--wait=300ms"], flags].concat());
+        client.stdin.as_mut().unwrap().write_all(input).unwrap();
+        let output = finish(client);
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), shown, "{flags:?}");
+        assert_eq!(output.status.code(), Some(0), "{flags:?}");
+        assert_eq!(received.recv().unwrap(), (sent.to_vec(), !sent.is_empty()), "{flags:?}");
+    }
+}
+
+#[test]
+fn messages_that_are_cut_reset_the_connection() {
+    let (url, received) = serve_to_the_end(false);
+    let output = run(&[&url, "--hex", "--wait=0s"], b"61\nzz\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(received.recv().unwrap(), (b"a".to_vec(), true));
+    for (flags, is_reset) in [
+        (&["--timing"][..], true),
+        (&["--message=x", "--every=1h", "--count=2"], true),
+        (&["--message=x", "--every=1h"], false),
+    ] {
+        let (sender, received) = mpsc::channel();
+        let (arrived, has_arrived) = mpsc::channel();
+        let address = serve(move |mut stream| {
+            let mut line = [0; 2];
+            stream.read_exact(&mut line).unwrap();
+            arrived.send(()).unwrap();
+            sender.send(stream.read(&mut line).is_err()).unwrap();
+        });
+        let mut client = connect(&[&[&*format!("tcp://{address}")], flags].concat());
+        client.stdin.as_mut().unwrap().write_all(b"x\n").unwrap();
+        has_arrived.recv().unwrap();
+        signal(client.id(), "KILL");
+        finish(client);
+        assert_eq!(received.recv().unwrap(), is_reset, "{flags:?}");
+    }
 }
 
 #[test]

@@ -3,14 +3,16 @@
 use std::{
     fs,
     io::{Read, Write},
-    os::unix::fs::symlink,
+    net::TcpListener,
+    os::unix::{fs::symlink, process::ExitStatusExt},
     path::Path,
+    process::{Child, Command, Stdio},
 };
 
-use echogate_tests::{server::Server, tcp::reset, tls::Authority};
+use echogate_tests::{program, pty::Terminal, server::Server, tcp::reset, tls::Authority};
 use serde_json::Value;
 
-use super::{assert_fails, run, serve};
+use super::{assert_fails, connect, finish, run, serve, upper};
 use crate::{ECHOGATE, server};
 
 /// Sends `input` to `url`, recorded in `file`, and returns what the file has.
@@ -128,17 +130,101 @@ fn a_file_that_cannot_be_used_is_refused_before_the_connection() {
 }
 
 #[test]
-fn a_full_disk_ends_the_recording_with_a_warning_and_nothing_else() {
+fn a_full_disk_ends_the_recording_and_is_a_failure_at_the_end_of_the_session() {
     let (server, dir) = (server(), tempfile::tempdir().unwrap());
     let file = dir.path().join("full.jsonl");
     symlink("/dev/full", &file).unwrap();
     let file = file.to_str().unwrap();
     let output = run(&["--record", file, &server.ws("/ws")], b"hello\n");
     assert_eq!(output.stdout, b"HELLO\n");
-    assert!(output.status.success());
-    let warning =
-        format!("echogate: warning: the recording has ended: {file}: no space left on device\n");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), warning);
+    let line = format!("echogate: the recording is incomplete: {file}: no space left on device\n");
+    assert!(String::from_utf8_lossy(&output.stderr).ends_with(&line));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn an_earlier_recording_stays_until_a_connection_is_made() {
+    let (server, dir) = (server(), tempfile::tempdir().unwrap());
+    let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = format!("tcp://{refused}");
+    for format in ["jsonl", "pcapng", "har"] {
+        let file = dir.path().join(format!("a.{format}"));
+        fs::write(&file, "earlier ".repeat(1000)).unwrap();
+        let name = file.to_str().unwrap();
+        let invalid = run(&["--record", name, &refused, "--message=zz", "--hex"], b"");
+        assert_eq!(invalid.status.code(), Some(2));
+        let url = if format == "har" { refused.replace("tcp", "ws") } else { refused.clone() };
+        assert_eq!(run(&["--record", name, &url], b"").status.code(), Some(1));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "earlier ".repeat(1000));
+        assert!(run(&["--record", name, &server.ws("/ws")], b"hello\n").status.success());
+        let recorded = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
+        assert!(!recorded.is_empty() && !recorded.contains("earlier"), "{recorded}");
+    }
+}
+
+/// Sends `hello` and waits for the reply.
+fn exchange(client: &mut Child) {
+    client.stdin.as_mut().unwrap().write_all(b"hello").unwrap();
+    client.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
+}
+
+/// Ends the client by `signal` after an exchange, and returns the recording.
+fn terminated(mut client: Child, signal: &str, number: i32, file: &Path) -> Vec<String> {
+    exchange(&mut client);
+    program::signal(client.id(), signal);
+    assert_eq!(finish(client).status.signal(), Some(number), "{signal}");
+    events(&fs::read(file).unwrap())
+}
+
+#[test]
+fn a_signal_ends_the_session_and_what_has_passed_is_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.jsonl");
+    for (signal, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
+        let url = format!("tcp://{}", serve(upper));
+        let client = connect(&["--record", file.to_str().unwrap(), &url]);
+        let all = terminated(client, signal, number, &file);
+        let passed = ["data to-server bytes hello", "data to-client bytes HELLO", "closed"];
+        assert_eq!(all[1..], passed, "{signal}");
+    }
+}
+
+#[test]
+fn an_ignored_signal_is_still_ignored() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.jsonl");
+    let url = format!("tcp://{}", serve(upper));
+    let mut client = Command::new("nohup")
+        .args([ECHOGATE, "connect", "--record", file.to_str().unwrap(), &url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    exchange(&mut client);
+    program::signal(client.id(), "HUP");
+    terminated(client, "TERM", 15, &file);
+}
+
+#[test]
+fn a_prompt_that_ends_by_a_signal_has_recorded_what_has_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.jsonl");
+    for signal in ["INT", "TERM"] {
+        let url = format!("tcp://{}", serve(upper));
+        let arguments = ["connect", "--record", file.to_str().unwrap(), &url];
+        let terminal = Terminal::start(ECHOGATE, &arguments);
+        terminal.exchange("hello\r", "HELLO");
+        match signal {
+            "INT" => terminal.type_in("\x03"),
+            signal => program::signal(terminal.pid(), signal),
+        }
+        let (status, shown) = terminal.wait();
+        assert!(status.signal().is_some(), "{status}: {shown}");
+        let all = events(&fs::read(&file).unwrap());
+        let passed = ["data to-server bytes hello\n", "data to-client bytes HELLO\n", "closed"];
+        assert_eq!(all[1..], passed, "{signal}");
+    }
 }
 
 #[test]

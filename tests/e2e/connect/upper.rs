@@ -3,8 +3,8 @@
 use echogate_tests::{pty::Terminal, server::Server, ws::BROWSER};
 
 use super::{
-    assert_100_mb_come_back_upper_cased_in_little_memory, assert_fails, assert_prints, connect,
-    finish, run,
+    INPUT_PAUSED, assert_100_mb_come_back_upper_cased_in_little_memory, assert_fails,
+    assert_prints, connect, finish, run,
 };
 use crate::ECHOGATE;
 
@@ -95,8 +95,10 @@ fn a_server_that_shuts_down_ends_both_cleanly() {
         client
     });
     server.signal("TERM");
-    for client in clients {
-        assert_prints(&finish(client), b"");
+    for (client, notice) in clients.into_iter().zip([INPUT_PAUSED, ""]) {
+        let output = finish(client);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), notice);
+        assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b""[..]));
     }
     assert_eq!(server.wait().code(), Some(0));
 }

@@ -188,8 +188,20 @@ fn a_reload_adds_and_removes_forwards_and_ends_no_connection() {
 }
 
 #[test]
-fn credentials_of_an_invalid_url_are_not_shown() {
+fn credentials_and_options_of_an_invalid_url_are_not_shown() {
     for arguments in [
+        ["serve", "--route", "/x=ws://host#header=Authorization:secret&frob=%zz"],
+        ["serve", "--route", "/x=ws://host#header=Authorization:secret%zz"],
+        ["serve", "--route", "/x=ws://host#header=Authorization:secret%01"],
+        ["serve", "--route", "/x=ws://host:port/?token=secret"],
+        ["serve", "--forward", "127.0.0.1:0=ws://host#frob=1&header=Authorization:Bearer secret"],
+        ["serve", "--route", "/x=ws://user:%zzsecret@host/"],
+        ["serve", "--route", "/x=ws://user:p?secret@host/"],
+        ["connect", "ws://user:%zzsecret@host/", "-v"],
+        ["connect", "ws://user:s?secret@host/", "-v"],
+        ["connect", "ws://user:secret?s@host/", "-v"],
+        ["connect", "ws://host/", "--header=Authorization:secret\u{1}"],
+        ["connect", "ws://host/", "--header=Authorization secret"],
         ["serve", "--route", "/x=ws://user:secret@host:port/"],
         ["serve", "--forward", "127.0.0.1:0=ws://user:secret@host:port/"],
         ["serve", "--proxy", "http://user:secret@host:port"],
@@ -199,6 +211,17 @@ fn credentials_of_an_invalid_url_are_not_shown() {
         let output = Command::new(ECHOGATE).args(arguments).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{text}");
-        assert!(!text.contains("secret") && text.contains("host"), "{arguments:?}: {text}");
+        assert!(!text.contains("secret"), "{arguments:?}: {text}");
+        assert!(text.contains("host") || text.contains("Authorization"), "{arguments:?}: {text}");
+    }
+    for (line, variable) in [
+        ("ws://host#header=Authorization:secret&frob=1", "ECHOGATE_ROUTE"),
+        ("ws://user:%zzsecret@host", "ECHOGATE_ROUTE"),
+    ] {
+        let mut command = Command::new(ECHOGATE);
+        let output = command.arg("check").env(variable, format!("/x={line}")).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(!text.contains("secret") && text.contains("host"), "{line}: {text}");
     }
 }

@@ -49,6 +49,16 @@ pub enum EndpointError {
     /// A `%` is not followed by two hexadecimal digits, or the byte is not allowed there.
     #[error("bad percent-encoding in \"{0}\": expected % and two hexadecimal digits (%25 for %)")]
     BadEscape(String),
+    /// The user name or the password is not percent-encoded. The text has neither.
+    #[error(
+        "bad user name or password: expected percent-encoding (%25 for %, %2F for /, %3F for ?)"
+    )]
+    BadCredentials,
+    /// The value of an option, which may be a secret, is not percent-encoded.
+    #[error(
+        "bad percent-encoding in the option {0}: expected % and two hexadecimal digits (%25 for %)"
+    )]
+    BadOptionValue(String),
     /// The host is neither an address nor a domain name.
     #[error("bad host \"{0}\": not a domain name")]
     BadName(String),

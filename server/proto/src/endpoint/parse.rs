@@ -53,9 +53,19 @@ impl Endpoint {
 fn take_credentials(rest: &str) -> Result<(String, Option<Credentials>), EndpointError> {
     let authority = rest.strip_prefix("//").unwrap_or_default();
     let authority = &authority[..authority.find(['/', '?', '#']).unwrap_or(authority.len())];
-    let Some((given, _)) = authority.rsplit_once('@') else { return Ok((rest.to_owned(), None)) };
+    let Some((given, _)) = authority.rsplit_once('@') else {
+        // What seems to be the port may be the beginning of a password that is not encoded.
+        let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        return match authority.rsplit_once(':') {
+            Some((_, port)) if !is_port(port) && !port.ends_with(']') && rest.contains('@') => {
+                Err(EndpointError::BadCredentials)
+            }
+            _ => Ok((rest.to_owned(), None)),
+        };
+    };
     let (user, password) = given.split_once(':').unwrap_or((given, ""));
-    let (user, password) = (decode_text(user)?, decode_text(password)?);
+    let decoded = |text| decode_text(text).map_err(|_| EndpointError::BadCredentials);
+    let (user, password) = (decoded(user)?, decoded(password)?);
     let behind = &rest["//".len() + given.len() + "@".len()..];
     Ok((format!("//{behind}"), Some(Credentials { user, password })))
 }
@@ -90,7 +100,10 @@ fn parse_options(text: &str) -> Result<Vec<(String, String)>, EndpointError> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| match pair.split_once('=') {
             Some(("", _)) => Err(EndpointError::BadOption(pair.to_owned())),
-            Some((key, value)) => Ok((decode_text(key)?, decode_text(value)?)),
+            Some((key, value)) => {
+                let bad = |_| EndpointError::BadOptionValue(key.to_owned());
+                Ok((decode_text(key)?, decode_text(value).map_err(bad)?))
+            }
             None => Ok((decode_text(pair)?, String::new())),
         })
         .collect()

@@ -138,6 +138,11 @@ fn each_error_names_its_cause() {
     assert_eq!(error("unix:///a%zz"), BadEscape("/a%zz".into()));
     assert_eq!(error("unix:///a%00"), BadEscape("/a%00".into()));
     assert_eq!(error("tcp://user:pass@h:1"), StrayUser("tcp"));
+    for password in ["pa%ss", "p%ff", "p?ss", "p/ss", "p#ss"] {
+        assert_eq!(error(&format!("ws://user:{password}@h")), BadCredentials, "{password}");
+    }
+    assert_eq!(error("ws://h:x/a"), BadPort("x".into()));
+    assert_eq!(error("tcp://h:1?header=a%zz"), BadOptionValue("header".into()));
     assert_eq!(error("ws://h/a#b"), Fragment);
     assert_eq!(error("tcp://[h]:1"), BadHost("[h]:1".into()));
     assert_eq!(error("tcp://[fe80::1%]:1"), BadHost("[fe80::1%]:1".into()));

@@ -6,6 +6,8 @@
 pub(super) mod messages;
 pub(super) mod pipe;
 
+use signal_hook::low_level::emulate_default_handler;
+
 use self::{messages::Messages, pipe::Pipe};
 use super::{session::SessionError, transport::Connection};
 
@@ -28,6 +30,14 @@ impl Mode {
         }
     }
 
+    /// Whether the input has an end, before which the peer has only a part of it.
+    pub(super) fn has_end(&self) -> bool {
+        match self {
+            Mode::Pipe(_) => true,
+            Mode::Messages(messages) => messages.has_end(),
+        }
+    }
+
     /// Exchanges the standard streams over `connection`, and returns the description of the end.
     pub(super) async fn run(&mut self, connection: Connection) -> Result<String, SessionError> {
         match self {
@@ -45,11 +55,16 @@ impl Mode {
         Ok(())
     }
 
-    /// Closes the prompt, and reports `ended`, the end of the last session.
+    /// Closes the prompt, and reports `ended`, the end of the last session. After a signal the process
+    /// ends by it, as without a handler; Ctrl-C at the prompt counts as SIGINT.
     pub(super) fn close(self, ended: Result<String, SessionError>) -> Result<(), SessionError> {
-        match self {
+        let ended = match self {
             Mode::Pipe(_) => ended.map(drop),
             Mode::Messages(messages) => messages.close(ended),
+        };
+        if let Err(SessionError::Signal(signal)) = ended {
+            emulate_default_handler(signal).unwrap_or_default();
         }
+        ended
     }
 }

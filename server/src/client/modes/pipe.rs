@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::client::{
     pending_replies::{Expected, PendingReplies, Wait},
-    session::{self, Peer, SessionError, UploadEnd, check_replies, close_upload, finish},
+    session::{self, Peer, SessionError, UploadEnd, check_replies, end_at_pause, finish},
     transport::{CHUNK, Connection, End, PeerRole, Received, Receiver, Sender, stream::read_chunk},
 };
 
@@ -59,8 +59,10 @@ impl Pipe {
             self.notice(&format!("{peer} connected"));
         }
         let (peer, pending) = (Peer::new(peer_role), PendingReplies::default());
-        let upload = upload(&mut self.input, &mut sender, &peer, &pending, self.wait);
-        let ended = session::run(upload, download(receiver, &peer, &pending), &peer).await;
+        let Pipe { input, wait, quiet } = self;
+        let upload = upload(input, &mut sender, &peer, &pending, *wait, *quiet);
+        let ended =
+            session::run(upload, download(receiver, &peer, &pending), &peer, &pending).await;
         let ended = ended.and_then(|description| check_replies(description, &pending));
         session::close(&mut sender, ended.as_ref().err()).await;
         ended
@@ -73,6 +75,7 @@ async fn upload(
     peer: &Peer,
     pending: &PendingReplies,
     wait: Wait,
+    quiet: bool,
 ) -> Result<UploadEnd, SessionError> {
     if sender.has_close() {
         pending.wait_for_greeting().await;
@@ -85,7 +88,9 @@ async fn upload(
             bytes = read_chunk(input, &mut buffer, sender.max_chunk()) => {
                 bytes.map_err(SessionError::Input)?
             }
-            () = peer.done(wait.for_input()) => return close_upload(sender).await,
+            () = peer.done(wait.for_input()) => {
+                return end_at_pause(sender, peer, pending, quiet).await;
+            }
         };
         if bytes.is_empty() {
             break;
@@ -147,8 +152,11 @@ async fn download(
     loop {
         let received = receiver.receive().await.map_err(SessionError::Connection)?;
         if let Received::Bytes(bytes) | Received::Message(bytes) = &received {
-            output.write_all(bytes).await.map_err(SessionError::Output)?;
-            output.flush().await.map_err(SessionError::Output)?;
+            let write = async {
+                output.write_all(bytes).await?;
+                output.flush().await
+            };
+            pending.while_writing(write).await.map_err(SessionError::Output)?;
         }
         match received {
             Received::Bytes(_) => pending.received_lines(1),

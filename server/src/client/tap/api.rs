@@ -1,6 +1,6 @@
 //! Requests to the API of a server.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use axum::body::{Body, BodyDataStream};
 use echogate_proto::endpoint::{Address, Endpoint, HostPort, UnixPath};
@@ -9,6 +9,7 @@ use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::{
     client::dial,
@@ -22,6 +23,12 @@ use crate::{
     },
     text::{escape, io_error::describe},
 };
+
+/// The time limit of an answer; of the head only, where events follow.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest silence between events: the server breaks it every 15 s.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest event, in bytes.
 const MAX_EVENT: usize = 16 << 20;
@@ -93,9 +100,11 @@ impl Api {
     ///
     /// No connection, a refusal in the server's words, or an answer that is not as expected.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        let body = self.request(path).await?;
-        let body =
-            axum::body::to_bytes(body, MAX_ANSWER).await.map_err(|error| error.to_string())?;
+        let body = within("answer", ANSWER_TIMEOUT, async {
+            let body = self.request(path).await?;
+            axum::body::to_bytes(body, MAX_ANSWER).await.map_err(|error| error.to_string())
+        });
+        let body = body.await?;
         serde_json::from_slice(&body).map_err(|error| unexpected(path, &error))
     }
 
@@ -105,8 +114,8 @@ impl Api {
     ///
     /// No connection, or a refusal in the server's words.
     pub(super) async fn events(&self, path: &str) -> Result<Events, String> {
-        let stream = self.request(path).await?.into_data_stream();
-        Ok(Events { stream, buffer: Vec::new(), path: path.to_owned() })
+        let body = within("answer", ANSWER_TIMEOUT, self.request(path)).await?;
+        Ok(Events { stream: body.into_data_stream(), buffer: Vec::new(), path: path.to_owned() })
     }
 
     /// The body of a successful response.
@@ -133,6 +142,16 @@ impl Api {
         let response = sender.send_request(request).await.map_err(failed)?;
         checked(response).await
     }
+}
+
+/// The result of `answer`, unless it takes longer than `limit`; `what` names it for the error.
+async fn within<T>(
+    what: &str,
+    limit: Duration,
+    answer: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    let silent = |_| format!("no {what} within {} seconds", limit.as_secs());
+    timeout(limit, answer).await.map_err(silent)?
 }
 
 /// The body of a successful response; the status and the first line of any other one.
@@ -183,11 +202,51 @@ impl Events {
             if searched > MAX_EVENT {
                 return Err(format!("/{}: an event of more than 16 MiB", self.path));
             }
-            match self.stream.next().await {
+            match within("event", EVENT_TIMEOUT, async { Ok(self.stream.next().await) }).await? {
                 Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),
                 Some(Err(error)) => return Err(format!("the connection failed: {error}")),
                 None => return Ok(None),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::stream;
+    use serde_json::Value;
+    use tokio::{
+        net::UnixListener,
+        time::{Instant, sleep},
+    };
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_accepts_and_does_not_answer_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let server = format!("unix://{}", path.display()).parse().unwrap();
+        let api = Api::new(&server, None, false, None).unwrap();
+        let error = api.get::<Value>("api/connections").await.unwrap_err();
+        assert_eq!(error, "no answer within 10 seconds");
+        assert!(api.events("api/connections/1/tap").await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_of_events_may_be_silent_as_long_as_the_server_breaks_the_silence() {
+        let start = Instant::now();
+        let comments = stream::iter(0..9).then(|_| async {
+            sleep(Duration::from_secs(15)).await;
+            Ok::<_, std::io::Error>(Bytes::from_static(b":\n\n"))
+        });
+        let body = Body::from_stream(comments.chain(stream::pending()));
+        let (stream, path) = (body.into_data_stream(), String::new());
+        let mut events = Events { stream, buffer: Vec::new(), path };
+        let error = events.next::<Value>().await.unwrap_err();
+        assert_eq!(error, "no event within 60 seconds");
+        assert_eq!(start.elapsed(), Duration::from_secs(9 * 15) + EVENT_TIMEOUT);
     }
 }

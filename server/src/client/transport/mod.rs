@@ -327,6 +327,15 @@ impl Sender {
         }
     }
 
+    /// Ends the connection although input is missing: by a reset when the connection is dropped if it
+    /// is to be reset, or with Close 1001.
+    pub(super) async fn abandon(&mut self) -> io::Result<()> {
+        if let Sender::Stream(sender) = self {
+            sender.abandon();
+        }
+        self.close(CloseCode::GOING_AWAY, "").await
+    }
+
     /// Sends a Close with `code` and `reason`, where the transport has Close frames.
     pub(super) async fn close(&mut self, code: CloseCode, reason: &str) -> io::Result<()> {
         let Sender::WebSocket(sender) = self else { return Ok(()) };

@@ -19,6 +19,9 @@ pub(super) trait StreamObserver {
     /// Event: a read has failed.
     fn input_failed(&mut self, _error: &io::Error) {}
 
+    /// Event: a write has failed.
+    fn output_failed(&mut self, _error: &io::Error) {}
+
     /// Event: bytes were written.
     fn sent(&mut self, _bytes: &[u8]) {}
 
@@ -60,9 +63,12 @@ impl<S: AsyncWrite + Unpin, O: StreamObserver + Unpin> AsyncWrite for Observed<S
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.observer.sent(&buf[..written]);
-        Poll::Ready(Ok(written))
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        match &written {
+            Ok(written) => self.observer.sent(&buf[..*written]),
+            Err(e) => self.observer.output_failed(e),
+        }
+        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

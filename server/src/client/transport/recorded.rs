@@ -20,6 +20,9 @@ const MAX_HEAD: usize = 64 * 1024;
 pub(super) struct StreamRecorder {
     connection: RecordedConnection,
     phase: Phase,
+    /// A write has failed with the connection. The system reports that once: reads then see what
+    /// looks like a regular end.
+    output_failed: bool,
 }
 
 #[derive(Debug)]
@@ -43,13 +46,13 @@ impl StreamRecorder {
     /// The recorder of a byte stream.
     pub(super) fn bytes(mut connection: RecordedConnection, opened: Opened) -> StreamRecorder {
         connection.add(WireEvent::Opened(opened.into()));
-        StreamRecorder { connection, phase: Phase::Open }
+        StreamRecorder { connection, phase: Phase::Open, output_failed: false }
     }
 
     /// The recorder of a stream that begins with an opening handshake.
     pub(super) fn websocket(connection: RecordedConnection, opened: Opened) -> StreamRecorder {
         let opening = Opening { opened, request: Vec::new(), response: Vec::new() };
-        StreamRecorder { connection, phase: Phase::Opening(opening.into()) }
+        StreamRecorder { connection, phase: Phase::Opening(opening.into()), output_failed: false }
     }
 
     fn ended(&mut self, event: WireEvent) {
@@ -87,15 +90,19 @@ impl StreamObserver for StreamRecorder {
     }
 
     fn input_ended(&mut self) {
-        self.ended(WireEvent::EndOfInput(TO_CLIENT));
+        let has_failed = std::mem::take(&mut self.output_failed);
+        let end = if has_failed { WireEvent::Reset } else { WireEvent::EndOfInput };
+        self.ended(end(TO_CLIENT));
     }
 
     fn input_failed(&mut self, error: &io::Error) {
-        if error.kind() == io::ErrorKind::ConnectionReset {
-            self.ended(WireEvent::Reset(TO_CLIENT));
-        } else if is_end(error) {
-            self.input_ended();
-        }
+        self.output_failed |= !is_end(error);
+        self.input_ended();
+    }
+
+    fn output_failed(&mut self, error: &io::Error) {
+        // A broken pipe is the consequence of an end that reads see.
+        self.output_failed |= error.kind() != io::ErrorKind::BrokenPipe;
     }
 
     fn output_ended(&mut self) {
@@ -110,14 +117,13 @@ impl Opening {
         for (i, byte) in bytes.iter().enumerate() {
             self.response.push(*byte);
             let is_head = self.response.ends_with(b"\r\n\r\n");
-            let status = self.response.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-            match status {
+            if !is_head && self.response.len() <= MAX_HEAD {
+                continue;
+            }
+            match self.response.split(|byte| *byte == b' ').nth(1).unwrap_or_default() {
                 b"101" if is_head => return Some((self.opened(true), i + 1)),
                 [b'1', ..] if is_head => self.response.clear(),
-                _ if is_head || self.response.len() > MAX_HEAD => {
-                    return Some((self.opened(false), i + 1));
-                }
-                _ => {}
+                _ => return Some((self.opened(false), i + 1)),
             }
         }
         None
@@ -148,12 +154,53 @@ impl Drop for StreamRecorder {
             let opened = opening.opened(false);
             self.connection.add(WireEvent::Opened(opened.into()));
         }
+        if self.output_failed {
+            self.input_ended();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, io::ErrorKind};
+
+    use echogate_proto::endpoint::{Address, Endpoint};
+
     use super::*;
+    use crate::client::{recording::Recording, target::Target};
+
+    #[tokio::test]
+    async fn a_failure_of_the_connection_is_a_reset_also_where_only_a_write_has_seen_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl");
+        let Endpoint { address: Address::Unix(socket), .. } = "unix:///s".parse().unwrap() else {
+            panic!("another address");
+        };
+        let target = Target::Unix(socket);
+        let (failed, broken) = (ErrorKind::TimedOut, ErrorKind::BrokenPipe);
+        let (reset, end) = ("\"event\":\"reset\"", "\"event\":\"end-of-input\"");
+        for (case, read, write, expected) in [
+            (1, Some(failed), None, reset),
+            (2, Some(ErrorKind::UnexpectedEof), None, end),
+            (3, None, Some(failed), reset),
+            (4, None, Some(broken), end),
+        ] {
+            let recording = Recording::start(&path, &target, "unix:///s").unwrap();
+            let mut stream = StreamRecorder::bytes(recording.connection(), Opened::default());
+            if let Some(error) = write {
+                stream.output_failed(&error.into());
+            }
+            match read {
+                Some(error) => stream.input_failed(&error.into()),
+                None => stream.input_ended(),
+            }
+            drop(stream);
+            recording.finish().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let lines: Vec<_> = text.lines().collect();
+            assert!(lines.len() == 3 && lines[1].contains(expected), "{case}: {text}");
+        }
+    }
 
     #[test]
     fn the_heads_of_a_handshake_are_known_without_secrets_and_frames_follow_them() {

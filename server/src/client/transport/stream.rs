@@ -60,6 +60,11 @@ impl StreamSender {
         Ok(())
     }
 
+    /// Has the connection be reset when it is dropped, if it has a guard.
+    pub(super) fn abandon(&mut self) {
+        self.guard = None;
+    }
+
     pub(super) fn set_complete(&mut self) {
         if let Some(guard) = self.guard.take() {
             guard.release();

@@ -16,6 +16,7 @@ use futures_util::{
     SinkExt, StreamExt,
     stream::{SplitSink, SplitStream},
 };
+use thiserror::Error as ThisError;
 use tokio::time::timeout;
 use tokio_tungstenite::{
     WebSocketStream,
@@ -313,19 +314,42 @@ pub(in crate::client) fn abnormal_closure() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} ({})", code.description(), code.0))
 }
 
-/// Converts an error of the WebSocket library.
-fn io_error(error: Error) -> io::Error {
-    match error {
-        Error::Io(error) => error,
-        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("a message of {size} bytes exceeds the limit of {max_size} bytes"),
-        ),
-        error => {
-            let text = describe(&io::Error::other(error.to_string()));
-            io::Error::new(io::ErrorKind::InvalidData, first_line(&text, MAX_ERROR))
+/// A message that the peer must not send, in an [`io::Error`].
+#[derive(Debug, ThisError)]
+pub(in crate::client) enum MessageError {
+    #[error("a message of {size} bytes exceeds the limit of {limit} bytes")]
+    TooBig { size: usize, limit: usize },
+    #[error("{0}")]
+    Violation(String),
+}
+
+impl MessageError {
+    /// The error of the peer's message that `error` has, if it has one.
+    pub(in crate::client) fn of(error: &io::Error) -> Option<&MessageError> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// The close code for the peer.
+    pub(in crate::client) fn close_code(&self) -> CloseCode {
+        match self {
+            MessageError::TooBig { .. } => CloseCode::TOO_BIG,
+            MessageError::Violation(_) => CloseCode::PROTOCOL_ERROR,
         }
     }
+}
+
+/// Converts an error of the WebSocket library.
+fn io_error(error: Error) -> io::Error {
+    io::Error::other(match error {
+        Error::Io(error) => return error,
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size: limit }) => {
+            MessageError::TooBig { size, limit }
+        }
+        error => {
+            let text = describe(&io::Error::other(error.to_string()));
+            MessageError::Violation(first_line(&text, MAX_ERROR))
+        }
+    })
 }
 
 #[cfg(test)]

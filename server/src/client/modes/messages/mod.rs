@@ -15,7 +15,10 @@ pub(in crate::client) mod source;
 mod terminal_lines;
 mod upload;
 
-use std::future::{Future, pending};
+use std::{
+    future::{Future, pending},
+    io::{self, Write},
+};
 
 use tokio::sync::oneshot;
 
@@ -107,6 +110,11 @@ impl Messages {
         unless_stopped(stopped, uploader.prepare(output)).await
     }
 
+    /// Whether the input has an end, before which the peer has only a part of it.
+    pub(in crate::client) fn has_end(&self) -> bool {
+        self.uploader.has_end()
+    }
+
     /// Whether all messages have been sent.
     pub(in crate::client) fn is_done(&self) -> bool {
         self.uploader.is_done()
@@ -166,7 +174,8 @@ impl Messages {
         let ended = {
             let upload = uploader.upload(&mut sender, &replies, output);
             let download = replies.download(receiver, output, received);
-            unless_stopped(stopped, session::run(upload, download, &replies.peer)).await
+            unless_stopped(stopped, session::run(upload, download, &replies.peer, &replies.pending))
+                .await
         };
         let ended = ended.and_then(|description| check_replies(description, &replies.pending));
         let ended = uploader.take_failure().map_or(ended, Err);
@@ -210,11 +219,15 @@ impl Messages {
         ended: Result<String, SessionError>,
     ) -> Result<(), SessionError> {
         let Output::Screen(ScreenGuard(screen)) = &self.output else { return ended.map(drop) };
-        screen.close().map_err(SessionError::Output)?;
+        let closed = screen.close();
+        let description = ended?;
+        closed.map_err(SessionError::Output)?;
         // The peer's answer to a Close that was typed is reported as well.
         let reported = (!self.is_done() || self.uploader.has_closed()) && !self.options.quiet;
-        prompt::report_end(&ended, reported);
-        ended.map(drop)
+        if reported && !description.is_empty() {
+            writeln!(io::stderr(), "{description}").ok();
+        }
+        Ok(())
     }
 }
 

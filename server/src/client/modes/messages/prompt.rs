@@ -5,12 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use signal_hook::{consts::SIGINT, low_level::emulate_default_handler};
-
-use crate::{
-    client::session::SessionError,
-    terminal::{self, Screen, Typed, history},
-};
+use crate::terminal::{self, FATAL_SIGNALS, Screen, Typed, history};
 
 /// A prompt that has not been opened yet.
 #[derive(Debug)]
@@ -19,6 +14,8 @@ pub(in crate::client) struct Prompt {
     pub(in crate::client) url: String,
     /// Typed lines are kept in the history file.
     pub(in crate::client) history: bool,
+    /// Signals that terminate the process are left to the command.
+    pub(in crate::client) leaves_signals: bool,
 }
 
 impl Prompt {
@@ -27,17 +24,7 @@ impl Prompt {
         if let Some(greeting) = greeting {
             writeln!(io::stderr(), "{greeting}").ok();
         }
-        terminal::start(self.history.then(history::file).flatten(), &terminal::FATAL_SIGNALS)
-    }
-}
-
-/// Reports the end of a session at a prompt: the description is printed if it is to be `reported`; after Ctrl-C the process ends by SIGINT, as without a prompt.
-pub(super) fn report_end(ended: &Result<String, SessionError>, reported: bool) {
-    match ended {
-        Ok(description) if reported && !description.is_empty() => {
-            writeln!(io::stderr(), "{description}").ok();
-        }
-        Err(SessionError::Interrupted) => emulate_default_handler(SIGINT).unwrap_or_default(),
-        _ => {}
+        let fatal = if self.leaves_signals { &[][..] } else { &FATAL_SIGNALS };
+        terminal::start(self.history.then(history::file).flatten(), fatal)
     }
 }

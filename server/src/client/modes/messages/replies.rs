@@ -83,7 +83,7 @@ impl Replies {
             let is_message = matches!(received, Some(Ok(Received::Message(_))));
             let (formatted, end) = self.format(received);
             if !formatted.is_empty() {
-                output.write(&formatted).await?;
+                self.pending.while_writing(output.write(&formatted)).await?;
             }
             // Count after writing: the upload may end the session at the last reply.
             match lines {

@@ -33,7 +33,7 @@ impl TerminalLines {
         let mut lines = Vec::new();
         for chunk in whole.utf8_chunks() {
             self.push_text(chunk.valid(), &mut lines);
-            self.push_bytes(chunk.invalid());
+            self.push_bytes(chunk.invalid(), &mut lines);
         }
         self.held = cut.to_vec();
         lines
@@ -49,9 +49,10 @@ impl TerminalLines {
         if !self.has_rest() {
             return None;
         }
-        let held = std::mem::take(&mut self.held);
-        self.push_bytes(&held);
         self.flush_carriage_return();
+        for byte in std::mem::take(&mut self.held) {
+            push_byte(&mut self.line, byte);
+        }
         Some(std::mem::take(&mut self.line))
     }
 
@@ -62,10 +63,7 @@ impl TerminalLines {
                 lines.push(std::mem::take(&mut self.line));
                 continue;
             }
-            self.flush_carriage_return();
-            if self.line.len() >= MAX_LINE {
-                lines.push(std::mem::take(&mut self.line));
-            }
+            self.make_room(lines);
             match c {
                 '\r' => self.carriage_return = true,
                 c => push_escaped(&mut self.line, c),
@@ -73,11 +71,19 @@ impl TerminalLines {
         }
     }
 
-    fn push_bytes(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.flush_carriage_return();
+    fn push_bytes(&mut self, bytes: &[u8], lines: &mut Vec<String>) {
+        for &byte in bytes {
+            self.make_room(lines);
+            push_byte(&mut self.line, byte);
         }
-        bytes.iter().for_each(|&byte| push_byte(&mut self.line, byte));
+    }
+
+    /// Splits a line that is too long for another character.
+    fn make_room(&mut self, lines: &mut Vec<String>) {
+        self.flush_carriage_return();
+        if self.line.len() >= MAX_LINE {
+            lines.push(std::mem::take(&mut self.line));
+        }
     }
 
     fn flush_carriage_return(&mut self) {
@@ -124,9 +130,12 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_given_in_pieces() {
-        let mut lines = TerminalLines::default();
-        let pieces = lines.push(&[b'x'; 3 * MAX_LINE]);
-        assert!(pieces.len() >= 2 && pieces.iter().all(|piece| piece.len() <= MAX_LINE + 8));
+        for byte in [b'x', 0xff, 0x1b, b'\r'] {
+            let mut lines = TerminalLines::default();
+            let pieces = lines.push(&[byte; 3 * MAX_LINE]);
+            assert!(pieces.len() >= 2, "{byte:#x}");
+            assert!(pieces.iter().all(|piece| piece.len() <= MAX_LINE + 8), "{byte:#x}");
+        }
     }
 
     proptest! {

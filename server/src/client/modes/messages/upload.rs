@@ -11,7 +11,7 @@ use super::{
 };
 use crate::client::{
     pending_replies::Expected,
-    session::{Peer, SessionError, UploadEnd, close_upload, finish},
+    session::{SessionError, UploadEnd, close_upload, end_at_pause, finish},
     transport::{PeerRole, Sender},
 };
 
@@ -63,6 +63,15 @@ impl Uploader {
     /// Whether the messages are typed at a prompt.
     pub(super) fn is_typed(&self) -> bool {
         self.source.is_typed()
+    }
+
+    /// Whether the source has an end, before which the peer has only a part of the input.
+    pub(super) fn has_end(&self) -> bool {
+        match &self.source {
+            Source::Lines(_) => true,
+            Source::Timer(_) => self.is_counted,
+            Source::None | Source::Typed(_) => false,
+        }
     }
 
     /// Whether a typed Close has been sent.
@@ -133,7 +142,7 @@ impl Uploader {
             let prepared = tokio::select! {
                 biased;
                 prepared = self.prepare(output) => prepared,
-                () = replies.peer.done(pause) => return self.end(sender, &replies.peer).await,
+                () = replies.peer.done(pause) => return self.end(sender, replies).await,
             };
             match prepared {
                 Ok(true) => {}
@@ -212,10 +221,19 @@ impl Uploader {
     }
 
     /// Ends the upload because the peer has ended its direction and the source is silent.
-    async fn end(&self, sender: &mut Sender, peer: &Peer) -> Result<UploadEnd, SessionError> {
-        let is_missing = self.is_counted && matches!(self.source, Source::Timer(_));
-        if let Some(unsent) = self.unsent(peer.role).filter(|_| is_missing) {
-            return Err(unsent);
+    async fn end(
+        &self,
+        sender: &mut Sender,
+        Replies { peer, pending, .. }: &Replies,
+    ) -> Result<UploadEnd, SessionError> {
+        match &self.source {
+            Source::Lines(_) if !self.options.reconnect => {
+                return end_at_pause(sender, peer, pending, self.options.quiet).await;
+            }
+            Source::Timer(_) if self.is_counted => {
+                self.unsent(peer.role).map_or(Ok(()), Err)?;
+            }
+            _ => {}
         }
         close_upload(sender).await
     }
