@@ -47,8 +47,9 @@ pub(super) fn read(variables: &BTreeMap<OsString, OsString>) -> Result<ConfigLay
         let name = variable(flag.get_long().expect("every setting has a long flag"));
         let Some(value) = variables.get(OsStr::new(&name)) else { continue };
         let values = split(flag, value).map_err(|why| format!("{name}: {why}"))?;
+        let hint = if values.len() > 1 { " (a comma within a URL is %2C)" } else { "" };
         for value in values {
-            arguments.add(flag, value).map_err(|why| format!("{name}: {why}"))?;
+            arguments.add(flag, value).map_err(|why| format!("{name}: {why}{hint}"))?;
         }
     }
     arguments.parse()
