@@ -80,8 +80,8 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
     }
     server.wait_for_log(&[
         "WARN",
-        "the recording has ended: ",
-        "file too large (SIGHUP starts it again)",
+        "recording stopped: ",
+        "file too large; solve the problem and send SIGHUP to restart",
     ]);
     server.wait_for_metric("echogate_recording", |recording| recording == 0);
     client.write_all(b"more\n").unwrap();
@@ -90,10 +90,62 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
     let file = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
     let text = fs::read_to_string(file).unwrap();
     assert!(events(&text).len() >= 3, "each line is whole");
-    assert_eq!(
-        server.log().iter().filter(|line| line.contains("the recording has ended")).count(),
-        1
-    );
+    assert_eq!(server.log().iter().filter(|line| line.contains("recording stopped")).count(), 1);
+}
+
+/// In HAR, what is known of open connections is written again with each flush.
+#[test]
+fn a_full_disk_leaves_the_har_of_what_was_written_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "trap '' XFSZ; ulimit -f 200; exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", ECHOGATE, "serve", "--http", "127.0.0.1:0"]);
+    command.args(["--listen", "upper=tcp://127.0.0.1:0", "--route", "/ws=service:echo"]);
+    command.args(["--record-format", "har", "--record"]).arg(dir.path());
+    let server = Server::spawn(command);
+    let mut ws = echogate_tests::ws::RawWs::connect(&server, "/ws");
+    ws.send_frame(echogate_tests::ws::first::TEXT, b"the first words");
+    ws.read();
+    let read = || {
+        let mut files = fs::read_dir(dir.path()).unwrap();
+        files.next().map_or(String::new(), |file| {
+            fs::read_to_string(file.unwrap().path()).unwrap_or_default()
+        })
+    };
+    echogate_tests::server::wait_until("the first words are written", || {
+        read().contains("the first words")
+    });
+    for _ in 0..4 {
+        ws.send_frame(echogate_tests::ws::first::BINARY, &noise(50_000));
+        ws.read();
+    }
+    server.wait_for_log(&["WARN", "recording stopped: "]);
+    server.wait_for_metric("echogate_recording", |recording| recording == 0);
+    let har: Value = serde_json::from_str(&read()).unwrap();
+    let messages = har["log"]["entries"][0]["_webSocketMessages"].as_array().unwrap();
+    assert_eq!(messages[0]["data"], "the first words", "{har}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_recorder_that_a_reload_stops_writes_what_is_queued_before_the_process_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.toml");
+    let record = format!("record = {:?}\nrecord-format = \"jsonl\"\n", dir.path());
+    fs::write(&config, record).unwrap();
+    let mut server = Server::start(ECHOGATE, &["--config", config.to_str().unwrap()]);
+    let stopped = crate::api::StoppedThread::named(&server, "recorder");
+    assert_answers(&server);
+    fs::write(&config, "").unwrap();
+    server.signal("HUP");
+    server.wait_for_log(&["configuration reloaded"]);
+    server.signal("TERM");
+    echogate_tests::tcp::wait_until_refused(server.address("upper"));
+    drop(stopped);
+    assert!(server.wait().success());
+    let mut files = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
+    let recording = files.find(|file| file.extension().unwrap() == "jsonl").unwrap();
+    assert!(fs::read_to_string(recording).unwrap().contains("HELLO"));
 }
 
 #[test]
@@ -109,11 +161,7 @@ fn a_directory_that_is_gone_ends_the_recording_and_a_reload_starts_it_again() {
         assert!(start.elapsed() < echogate_tests::server::WAIT_TIMEOUT);
         recorded.exchange();
     }
-    recorded.server.wait_for_log(&[
-        "WARN",
-        "the recording has ended: ",
-        "no such file or directory",
-    ]);
+    recorded.server.wait_for_log(&["WARN", "recording stopped: ", "no such file or directory"]);
     recorded.exchange();
     fs::create_dir(dir).unwrap();
     recorded.server.signal("HUP");
