@@ -18,7 +18,6 @@ use super::{target::Target, verbose};
 use crate::{
     recording::{
         file::{Format, RecordingFile},
-        model::Traffic,
         wire::{WireEvent, WireRecord, now},
     },
     text::io_error::describe,
@@ -57,13 +56,9 @@ impl Recording {
     ///
     /// One line that names the file.
     pub(super) fn start(path: &Path, target: &Target, url: &str) -> Result<Recording, String> {
-        let format = Format::of_file(path).map_err(|why| format!("--record {why}"))?;
+        let format = Format::for_traffic(path, target.traffic());
+        let format = format.map_err(|why| format!("--record {why}"))?;
         let name = path.display();
-        if format == Format::Har && target.traffic() != Traffic::Messages {
-            return Err(format!(
-                "--record {name}: HAR has WebSocket connections only: use .pcapng or .jsonl"
-            ));
-        }
         let file =
             RecordingFile::open(path, format, OpenOptions::new().create(true).truncate(true));
         let mut file = file.map_err(|e| format!("--record {name}: {}", describe(&e)))?;
