@@ -4,13 +4,14 @@ use std::{
     fs::{self, OpenOptions},
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    path::Path,
     process::{Command, Stdio},
     sync::mpsc,
     thread,
 };
 
 use echogate_proto::recording::{Event, Lost};
-use echogate_tests::{tcp, ws::RawWsServer};
+use echogate_tests::{server::wait_until, tcp, ws::RawWsServer};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -163,6 +164,7 @@ fn a_record_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn a_mock_server_without_free_descriptors_serves_clients_later() {
     let recording = hello();
     let mut command = Command::new("sh");
@@ -171,6 +173,8 @@ fn a_mock_server_without_free_descriptors_serves_clients_later() {
     let mut mock = Mock::spawn(command);
     let clients: Vec<_> = (0..40).map(|_| mock.connect()).collect();
     // Those in the backlog are served when others have ended.
+    let last = format!("/proc/{}/fd/23", mock.child.id());
+    wait_until("descriptors are left", || Path::new(&last).is_symlink());
     let mut results = mock.child.stdout.take().unwrap();
     let read = thread::spawn(move || {
         let mut text = String::new();
@@ -209,9 +213,8 @@ fn a_file_that_ends_within_its_last_part_is_used_with_a_warning() {
     let server = crate::server();
     let recording = hello();
     let url = server.url("upper");
-    let to_server = |record: &std::path::Path| {
-        echogate("replay", record, &[url, "--speed", "max", "--compare"])
-    };
+    let to_server =
+        |record: &Path| echogate("replay", record, &[url, "--speed", "max", "--compare"]);
     for (format, part) in [("pcapng", "a block"), ("jsonl", "a line")] {
         let record = recording.folder.path().join(format!("record.{format}"));
         let name = record.to_str().unwrap();
