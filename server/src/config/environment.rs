@@ -136,6 +136,17 @@ mod tests {
     }
 
     #[test]
+    fn an_error_in_an_element_of_a_list_says_how_a_comma_is_written() {
+        let read = |value: &str| read(&BTreeMap::from([("ECHOGATE_ROUTE".into(), value.into())]));
+        let url = "/x=ws://127.0.0.1:1/#pass=cookie,authorization";
+        let error = read(url).unwrap_err();
+        assert!(error.ends_with(" (a comma within a URL is %2C)"), "{error}");
+        read(&url.replace(',', "%2C")).unwrap();
+        let error = read("authorization").unwrap_err();
+        assert!(!error.contains("%2C"), "{error}");
+    }
+
+    #[test]
     fn a_list_is_split_at_commas_and_other_values_are_trimmed() {
         let list = Arg::new("x").long("x").action(ArgAction::Append);
         let single = Arg::new("x").long("x");
