@@ -298,7 +298,7 @@ fn more_than_was_asked_for_is_found() {
         stream.read_exact(&mut [0]).ok();
     });
     let output = run_short(&[&url, "--connections=1", "--size=5", "--expect=any"]);
-    assert_fails(&output, 1, "connection 1: unexpected bytes after reply 1: more than was sent");
+    assert_fails(&output, 1, "connection 1: more bytes than were sent, after reply 1");
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn an_answer_that_never_comes_is_an_error_in_the_end() {
         stream.read_exact(&mut [0]).ok();
     });
     let output = run_short(&[&url, "--connections=1", "--expect=any"]);
-    assert_fails(&output, 1, "connection 1: reply 1 has not come");
+    assert_fails(&output, 1, "connection 1: no reply to message 1 by the end of the run");
 }
 
 #[test]

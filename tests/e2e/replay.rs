@@ -6,6 +6,7 @@
 mod chrome;
 mod compare;
 mod formats;
+mod incomplete;
 mod serve;
 mod transports;
 
@@ -171,7 +172,7 @@ fn a_recorded_stream_replays_and_its_answers_are_compared() {
 }
 
 #[test]
-fn without_compare_only_failures_are_told() {
+fn without_compare_only_failures_are_reported() {
     let server = crate::server();
     let output = replay(&hello(), &[server.url("upper"), "--speed", "max"]);
     assert_status(&output, 0);
@@ -344,7 +345,8 @@ fn a_server_that_is_silent_or_ends_early_is_a_failure_in_words() {
     let url = serve(1, move |_, _stream| assert!(stop.recv().is_err()));
     let output = replay(&hello(), &[&url, "--speed", "max", "--timeout", "50ms"]);
     assert_status(&output, 1);
-    let silent = "connection 1: the server is silent (--timeout 50ms): 0 of 5 bytes came";
+    let silent =
+        "connection 1: no data from the server for 50ms (--timeout 50ms): received 0 of 5 bytes";
     assert!(stderr(&output).contains(silent), "{}", stderr(&output));
     drop(sender);
 
@@ -354,7 +356,7 @@ fn a_server_that_is_silent_or_ends_early_is_a_failure_in_words() {
     });
     let output = replay(&hello(), &[&url, "--speed", "max", "--compare"]);
     assert_status(&output, 1);
-    let early = "  B: the server ended early: 3 of 5 bytes came\n";
+    let early = "  B: the server closed the connection early: received 3 of 5 bytes\n";
     assert!(stdout(&output).contains(early), "{}", stdout(&output));
     assert!(stdout(&output).contains("A: HEL|LO\n    B: nothing more"), "{}", stdout(&output));
 }

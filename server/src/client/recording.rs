@@ -18,7 +18,6 @@ use super::{target::Target, verbose};
 use crate::{
     recording::{
         file::{Format, RecordingFile},
-        model::Traffic,
         wire::{WireEvent, WireRecord, now},
     },
     text::io_error::describe,
@@ -58,13 +57,9 @@ impl Recording {
     ///
     /// One line that names the file.
     pub(super) fn start(path: &Path, target: &Target, url: &str) -> Result<Recording, String> {
-        let format = Format::of_file(path).map_err(|why| format!("--record {why}"))?;
+        let format = Format::for_traffic(path, target.traffic());
+        let format = format.map_err(|why| format!("--record {why}"))?;
         let name = path.display();
-        if format == Format::Har && target.traffic() != Traffic::Messages {
-            return Err(format!(
-                "--record {name}: HAR has WebSocket connections only: use .pcapng or .jsonl"
-            ));
-        }
         let failed = |e: io::Error| format!("--record {name}: {}", describe(&e));
         let mut file = RecordingFile::replace(path, format).map_err(failed)?;
         file.flush().map_err(failed)?;

@@ -115,10 +115,11 @@ impl Cluster {
     }
 
     /// Connects to the broker of `settings` in the background, after leaving that of the settings
-    /// before, if the settings have changed.
+    /// before, if the settings have changed or the task has ended by a panic.
     pub(crate) fn apply(&self, settings: Option<&ClusterSettings>) {
         let mut running = self.running.lock();
-        if running.as_ref().map(|it| &it.settings) == settings {
+        let connected = running.as_ref().filter(|running| !running.task.is_finished());
+        if connected.map(|running| &running.settings) == settings {
             return;
         }
         *running = settings.cloned().map(|settings| {
@@ -275,4 +276,28 @@ async fn run_session(
     drop(connected);
     let reason = "the connection is lost: the broker has closed it, or does not answer";
     ended.err().unwrap_or_else(|| reason.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{connections::registry::Registry, service::chat::Token};
+
+    #[tokio::test]
+    async fn a_task_that_has_panicked_is_started_again_by_the_same_settings() {
+        let hub = Arc::new(Hub::new(Token::random().unwrap()));
+        let replicas = Replicas::new(Registry::default());
+        let cluster = Cluster::new(hub, &replicas).unwrap();
+        let url = "nats://127.0.0.1:1".parse().unwrap();
+        let settings = ClusterSettings { url, tls: None };
+        let task = tokio::spawn(async { panic!("the task of a test") });
+        while !task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        let stop = CancellationToken::new().drop_guard();
+        *cluster.running.lock() = Some(Running { settings: settings.clone(), task, stop });
+        cluster.apply(Some(&settings));
+        assert!(!cluster.running.lock().as_ref().unwrap().task.is_finished());
+        cluster.leave().await;
+    }
 }

@@ -44,8 +44,11 @@ impl Outbox {
         message: OperatorMessage,
     ) -> Result<(), String> {
         if self.pending.len() == MAX_PENDING {
-            let text = "not sent: too many messages to other replicas are not confirmed";
-            session.shared.hub.tell_operator(message.operator, text.to_owned());
+            let text = format!(
+                "not sent: {MAX_PENDING} messages to other replicas await confirmation; try again \
+                 when they are confirmed"
+            );
+            session.shared.hub.notify_operator(message.operator, text);
             return Ok(());
         }
         self.last_id += 1;
@@ -57,7 +60,7 @@ impl Outbox {
         if !session.publish(&to, request).await? {
             self.pending.remove(&id);
             let text = "not sent: the message is too large for the broker (max_payload)";
-            session.shared.hub.tell_operator(operator, text.to_owned());
+            session.shared.hub.notify_operator(operator, text.to_owned());
         }
         Ok(())
     }
@@ -91,7 +94,7 @@ impl Outbox {
         if pending.get().message.owner == from {
             let OperatorMessage { operator, local, .. } = pending.remove().message;
             if let Some(error) = error {
-                shared.hub.tell_operator(operator, error.describe(local));
+                shared.hub.notify_operator(operator, error.describe(local));
             }
         }
     }
@@ -118,5 +121,5 @@ fn request(id: u64, message: &OperatorMessage) -> Direct {
 fn give_up(shared: &Shared, message: &OperatorMessage, why: &str) {
     let OperatorMessage { operator, local, text, .. } = message;
     let text = format!("not confirmed, client {local} may not have received it ({why}): {text}");
-    shared.hub.tell_operator(*operator, text);
+    shared.hub.notify_operator(*operator, text);
 }

@@ -47,8 +47,9 @@ pub(super) fn read(variables: &BTreeMap<OsString, OsString>) -> Result<ConfigLay
         let name = variable(flag.get_long().expect("every setting has a long flag"));
         let Some(value) = variables.get(OsStr::new(&name)) else { continue };
         let values = split(flag, value).map_err(|why| format!("{name}: {why}"))?;
+        let hint = if values.len() > 1 { " (a comma within a URL is %2C)" } else { "" };
         for value in values {
-            arguments.add(flag, value).map_err(|why| format!("{name}: {why}"))?;
+            arguments.add(flag, value).map_err(|why| format!("{name}: {why}{hint}"))?;
         }
     }
     arguments.parse()
@@ -132,6 +133,17 @@ mod tests {
         ] {
             assert_eq!(misspelt(given, &names), meant, "{given}");
         }
+    }
+
+    #[test]
+    fn an_error_in_an_element_of_a_list_says_how_a_comma_is_written() {
+        let read = |value: &str| read(&BTreeMap::from([("ECHOGATE_ROUTE".into(), value.into())]));
+        let url = "/x=ws://127.0.0.1:1/#pass=cookie,authorization";
+        let error = read(url).unwrap_err();
+        assert!(error.ends_with(" (a comma within a URL is %2C)"), "{error}");
+        read(&url.replace(',', "%2C")).unwrap();
+        let error = read("authorization").unwrap_err();
+        assert!(!error.contains("%2C"), "{error}");
     }
 
     #[test]

@@ -306,6 +306,16 @@ impl Stream {
         Ok(())
     }
 
+    /// Checks a TCP connection in the runtime.
+    ///
+    /// # Errors
+    ///
+    /// The failure that no read or write has reported yet, such as a reset behind the end of the input.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let StreamSocket::Tcp(stream) = self.socket() else { return Ok(()) };
+        stream.take_error()?.map_or(Ok(()), Err)
+    }
+
     fn socket(&self) -> &StreamSocket {
         match self {
             Stream::Plain(socket) => socket,

@@ -9,7 +9,7 @@ mod thread;
 mod writer;
 
 use std::{
-    io,
+    io, mem,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
@@ -34,6 +35,8 @@ pub(crate) struct Recorder(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     thread: Mutex<Option<RecorderThread>>,
+    /// Threads that were stopped by a reload, and may still write what is queued.
+    stopping: Mutex<Vec<RecorderThread>>,
     budget: Arc<Budget>,
     recorded: Arc<AtomicU64>,
 }
@@ -42,6 +45,7 @@ impl Default for Recorder {
     fn default() -> Recorder {
         Recorder(Arc::new(Inner {
             thread: Mutex::default(),
+            stopping: Mutex::default(),
             // The batch that is being written does not count any more.
             budget: Arc::new(Budget::new(MAX_QUEUE)),
             recorded: Arc::default(),
@@ -58,11 +62,12 @@ impl Recorder {
     pub(crate) fn apply(&self, settings: Option<&RecorderSettings>) -> io::Result<()> {
         let mut thread = self.0.thread.lock();
         match (settings, &*thread) {
-            (None, Some(running)) => {
-                running.stop();
-                *thread = None;
+            (None, _) => {
+                let stopped = thread.take().inspect(RecorderThread::stop);
+                let mut stopping = self.0.stopping.lock();
+                stopping.extend(stopped);
+                stopping.retain_mut(|thread| !thread.has_ended());
             }
-            (None, None) => {}
             (Some(settings), Some(running)) if running.is_recording() => {
                 running.set(settings.clone());
             }
@@ -83,12 +88,12 @@ impl Recorder {
 
     /// Writes what is queued, and ends, within `limit`.
     pub(crate) async fn end(&self, limit: Duration) {
-        let thread = self.0.thread.lock().take();
-        let Some(thread) = thread else { return };
-        thread.stop();
-        if timeout(limit, thread.ended()).await.is_err() {
+        let running = self.0.thread.lock().take().inspect(RecorderThread::stop);
+        let stopping = mem::take(&mut *self.0.stopping.lock());
+        let all = join_all(running.into_iter().chain(stopping).map(RecorderThread::ended));
+        if timeout(limit, all).await.is_err() {
             tracing::warn!(
-                "the recording is not complete: its disk takes longer than the shutdown"
+                "recording incomplete: events were still queued at the end of the shutdown (--drain)"
             );
         }
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::writer::{RecorderSettings, Writer};
 use crate::connections::tap::{Batch, Sink};
@@ -54,7 +54,9 @@ impl RecorderThread {
             let _sender = sender;
             let mut writer = Writer::new(settings, recorded);
             if let Err(why) = record(&mut writer, &closing.0, &own_control) {
-                tracing::warn!("the recording has ended: {why} (SIGHUP starts it again)");
+                tracing::warn!(
+                    "recording stopped: {why}; solve the problem and send SIGHUP to restart"
+                );
             }
         };
         let thread = thread::Builder::new().name("recorder".to_owned()).spawn(run)?;
@@ -80,6 +82,11 @@ impl RecorderThread {
     pub(super) fn stop(&self) {
         self.control.stop.store(true, Ordering::Release);
         self.thread.unpark();
+    }
+
+    /// Whether the thread has ended.
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.ended.try_recv(), Err(TryRecvError::Empty))
     }
 
     /// Waits for the end of the thread.

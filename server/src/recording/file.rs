@@ -10,7 +10,9 @@ use std::{
     str::FromStr,
 };
 
-use super::{har::HarEncoder, jsonl::JsonlEncoder, pcapng::PcapngEncoder, wire::WireRecord};
+use super::{
+    har::HarEncoder, jsonl::JsonlEncoder, model::Traffic, pcapng::PcapngEncoder, wire::WireRecord,
+};
 
 /// A format of recordings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,21 @@ impl Format {
         extension.parse().map_err(|_| {
             format!("{}: expected a name that ends in .pcapng, .jsonl or .har", path.display())
         })
+    }
+
+    /// The format that the name of a file for connections with `traffic` asks for.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the file, with the formats that are possible.
+    pub(crate) fn for_traffic(path: &Path, traffic: Traffic) -> Result<Format, String> {
+        match Format::of_file(path)? {
+            Format::Har if traffic != Traffic::Messages => Err(format!(
+                "{}: HAR has WebSocket connections only: use .pcapng or .jsonl",
+                path.display()
+            )),
+            format => Ok(format),
+        }
     }
 }
 
@@ -86,6 +103,8 @@ pub(crate) struct RecordingFile {
     tail: u64,
     /// The file has an earlier recording, which stays until there is an event.
     keeps_earlier: bool,
+    /// The bytes of the last flush of HAR, of which the last `tail` are written again.
+    last: Vec<u8>,
 }
 
 impl RecordingFile {
@@ -102,7 +121,15 @@ impl RecordingFile {
             Format::Jsonl => Encoder::Jsonl(JsonlEncoder::default()),
             Format::Har => Encoder::Har(HarEncoder::new(&mut pending)),
         };
-        Ok(RecordingFile { file, encoder, pending, written: 0, tail: 0, keeps_earlier: false })
+        Ok(RecordingFile {
+            file,
+            encoder,
+            pending,
+            written: 0,
+            tail: 0,
+            keeps_earlier: false,
+            last: Vec::new(),
+        })
     }
 
     /// Opens the file at `path`. An earlier recording in it is replaced at the first flush behind an
@@ -150,12 +177,16 @@ impl RecordingFile {
             tail = length - complete;
         }
         let result = self.write();
-        self.pending.clear();
-        self.pending.shrink_to(1 << 20);
         if let Err(e) = result {
-            self.cut();
+            self.pending.clear();
+            self.restore();
             return Err(e);
         }
+        if tail > 0 {
+            std::mem::swap(&mut self.pending, &mut self.last);
+        }
+        self.pending.clear();
+        self.pending.shrink_to(1 << 20);
         self.written += complete;
         self.tail = tail;
         Ok(self.written + self.tail - before)
@@ -177,13 +208,15 @@ impl RecordingFile {
         self.file.write_all(&self.pending)
     }
 
-    /// Ends the file behind what is complete, after a write that failed. What a device or a pipe
-    /// has received cannot be taken back.
-    fn cut(&mut self) {
-        if self.file.set_len(self.written).is_ok() && self.tail > 0 {
-            self.file.seek(SeekFrom::Start(self.written)).ok();
-            self.file.write_all(HarEncoder::END).ok();
+    /// Ends the file as it was before a write that failed. What a device or a pipe has received
+    /// cannot be taken back.
+    fn restore(&mut self) {
+        // The tail has space, since it was there before.
+        if self.tail > 0 && self.file.seek(SeekFrom::Start(self.written)).is_ok() {
+            let start = self.last.len() - self.tail as usize;
+            self.file.write_all(&self.last[start..]).ok();
         }
+        self.file.set_len(self.written + self.tail).ok();
     }
 }
 
@@ -235,14 +268,25 @@ mod tests {
     }
 
     #[test]
-    fn a_har_file_is_ended_where_the_disk_is_full() {
+    fn after_a_failed_flush_a_file_is_as_it_was_before() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.har");
-        let options = &mut OpenOptions::new();
-        let mut file = RecordingFile::open(&path, Format::Har, options.create_new(true)).unwrap();
-        file.flush().unwrap();
-        file.cut();
-        let text = fs::read_to_string(&path).unwrap();
-        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        for format in Format::ALL {
+            let path = dir.path().join(format!("a.{format}"));
+            let options = &mut OpenOptions::new();
+            let mut file = RecordingFile::open(&path, format, options.create_new(true)).unwrap();
+            let opened = Opened { client_has_frames: true, ..Opened::default() };
+            file.add(record(WireEvent::Opened(opened.into())));
+            for text in ["first", "second"] {
+                let frame = control_frame(OpCode::Text, text.as_bytes());
+                file.add(record(WireEvent::Bytes(DOWN, Bytes::from(frame))));
+                file.flush().unwrap();
+            }
+            let before = fs::read(&path).unwrap();
+            // A part of the next flush.
+            file.file.seek(SeekFrom::Start(file.written)).unwrap();
+            file.file.write_all(b"garbage").unwrap();
+            file.restore();
+            assert!(fs::read(&path).unwrap() == before, "{format}");
+        }
     }
 }

@@ -18,3 +18,8 @@ mod pcapng;
 pub(crate) mod position;
 pub(crate) mod read;
 pub(crate) mod wire;
+
+/// The text about connections that a recorder has lost altogether.
+fn missing_connections(count: u64) -> String {
+    format!("connections that are missing because the recorder was too slow: {count}")
+}

@@ -1,6 +1,6 @@
 //! Failures: a crash, a full disk, a directory that is gone, a disk that is slow.
 
-use std::{fs, io::Write, process::Command};
+use std::{fs, io::Write, path::Path, process::Command};
 
 use echogate_tests::{
     http::connect,
@@ -59,16 +59,21 @@ fn assert_answers(server: &Server) {
     assert_eq!(read_exactly(&mut client, 6), b"HELLO\n");
 }
 
-#[test]
-fn a_full_disk_ends_the_recording_and_nothing_else() {
-    let dir = tempfile::tempdir().unwrap();
+/// A server that records into `dir`, where a file has at most 100 KiB.
+fn start_with_full_disk(format: &str, dir: &Path, arguments: &[&str]) -> Server {
     // A limit on the size of files, in blocks of 512 bytes; without the signal that comes with it.
     let script = "trap '' XFSZ; ulimit -f 200; exec \"$@\"";
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh", ECHOGATE, "serve", "--http", "127.0.0.1:0"]);
-    command.args(["--listen", "upper=tcp://127.0.0.1:0", "--record-format", "jsonl"]);
-    command.arg("--record").arg(dir.path());
-    let server = Server::spawn(command);
+    command.args(["--listen", "upper=tcp://127.0.0.1:0", "--record-format", format, "--record"]);
+    command.arg(dir).args(arguments);
+    Server::spawn(command)
+}
+
+#[test]
+fn a_full_disk_ends_the_recording_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start_with_full_disk("jsonl", dir.path(), &[]);
     assert_eq!(server.metric("echogate_recording"), 1);
     assert_answers(&server);
     server.wait_for_metric("echogate_recorded_bytes_total", |bytes| bytes > 0);
@@ -80,8 +85,8 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
     }
     server.wait_for_log(&[
         "WARN",
-        "the recording has ended: ",
-        "file too large (SIGHUP starts it again)",
+        "recording stopped: ",
+        "file too large; solve the problem and send SIGHUP to restart",
     ]);
     server.wait_for_metric("echogate_recording", |recording| recording == 0);
     client.write_all(b"more\n").unwrap();
@@ -90,10 +95,64 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
     let file = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
     let text = fs::read_to_string(file).unwrap();
     assert!(events(&text).len() >= 3, "each line is whole");
-    assert_eq!(
-        server.log().iter().filter(|line| line.contains("the recording has ended")).count(),
-        1
-    );
+    assert_eq!(server.log().iter().filter(|line| line.contains("recording stopped")).count(), 1);
+}
+
+/// In HAR, what is known of open connections is written again with each flush.
+#[test]
+fn a_full_disk_leaves_the_har_of_what_was_written_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start_with_full_disk("har", dir.path(), &["--route", "/ws=service:echo"]);
+    let mut ws = echogate_tests::ws::RawWs::connect(&server, "/ws");
+    ws.send_frame(echogate_tests::ws::first::TEXT, b"the first words");
+    ws.read();
+    let read = || {
+        let mut files = fs::read_dir(dir.path()).unwrap();
+        files.next().map_or(String::new(), |file| {
+            fs::read_to_string(file.unwrap().path()).unwrap_or_default()
+        })
+    };
+    echogate_tests::server::wait_until("the first words are written", || {
+        read().contains("the first words")
+    });
+    for _ in 0..4 {
+        ws.send_frame(echogate_tests::ws::first::BINARY, &noise(50_000));
+        ws.read();
+    }
+    server.wait_for_metric("echogate_recording", |recording| recording == 0);
+    let har: Value = serde_json::from_str(&read()).unwrap();
+    let messages = har["log"]["entries"][0]["_webSocketMessages"].as_array().unwrap();
+    assert_eq!(messages[0]["data"], "the first words", "{har}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_recorder_that_a_reload_stops_writes_what_is_queued_before_the_process_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.toml");
+    let record = format!("record = {:?}\nrecord-format = \"jsonl\"\n", dir.path());
+    fs::write(&config, record).unwrap();
+    let mut server = Server::start(ECHOGATE, &["--config", config.to_str().unwrap()]);
+    let stopped = crate::api::StoppedThread::named(&server, "recorder");
+    let mut client = connect(server.address("upper"));
+    let chunk = noise(1 << 20);
+    for _ in 0..12 {
+        client.write_all(&chunk).unwrap();
+        read_exactly(&mut client, chunk.len());
+    }
+    drop(client);
+    server.wait_for_connections(<[_]>::is_empty);
+    fs::write(&config, "").unwrap();
+    server.signal("HUP");
+    server.wait_for_log(&["configuration reloaded"]);
+    server.signal("TERM");
+    echogate_tests::tcp::wait_until_refused(server.address("upper"));
+    drop(stopped);
+    assert!(server.wait().success());
+    let mut files = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
+    let recording = files.find(|file| file.extension().unwrap() == "jsonl").unwrap();
+    let text = fs::read_to_string(recording).unwrap();
+    assert!(text.lines().last().unwrap().contains(r#""event":"closed""#));
 }
 
 #[test]
@@ -109,11 +168,7 @@ fn a_directory_that_is_gone_ends_the_recording_and_a_reload_starts_it_again() {
         assert!(start.elapsed() < echogate_tests::server::WAIT_TIMEOUT);
         recorded.exchange();
     }
-    recorded.server.wait_for_log(&[
-        "WARN",
-        "the recording has ended: ",
-        "no such file or directory",
-    ]);
+    recorded.server.wait_for_log(&["WARN", "recording stopped: ", "no such file or directory"]);
     recorded.exchange();
     fs::create_dir(dir).unwrap();
     recorded.server.signal("HUP");

@@ -26,6 +26,11 @@ impl Mock {
     pub(super) fn start(recording: &Recording, arguments: &[&str]) -> Mock {
         let mut command = Command::new(ECHOGATE);
         command.args(["replay", "--serve"]).arg(recording.file()).args(arguments);
+        Mock::spawn(command)
+    }
+
+    /// Starts a command that is a mock server.
+    pub(super) fn spawn(mut command: Command) -> Mock {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
@@ -39,7 +44,7 @@ impl Mock {
         self.url.split_once("://").unwrap().1
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(super) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         stream
@@ -88,10 +93,13 @@ fn a_client_that_ends_early_or_resets_is_reported_and_the_next_one_is_served() {
     let mut line = String::new();
     let mut mock = mock;
     let mut stdout = BufReader::new(mock.child.stdout.take().unwrap());
-    while !line.contains("ended early") {
+    while !line.contains("closed the connection early") {
         assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "{line}");
     }
-    assert!(line.contains("the client ended early: 2 of 5 bytes came"), "{line}");
+    assert!(
+        line.contains("the client closed the connection early: received 2 of 5 bytes"),
+        "{line}"
+    );
     let mut second = mock.connect();
     assert_eq!(tcp::round_trip(&mut second, b"b"), b"B");
     drop(second);

@@ -217,7 +217,7 @@ fn a_datagram_client_gets_the_recorded_datagrams_and_what_it_does_not_send_is_mi
         kill(Pid::from_raw(mock.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
         let (status, text) = mock.finish();
         assert_eq!(status, Some(1), "{text}");
-        assert!(text.ends_with("  stopped: 1 of 2 datagrams came\n"), "{text}");
+        assert!(text.ends_with("  stopped: received 1 of 2 datagrams\n"), "{text}");
     }
 }
 

@@ -112,7 +112,9 @@ impl StreamWorker {
                 Stage::Send | Stage::Finish => {}
                 Stage::GiveUp => {
                     let reply = self.received / self.load.payload.size + 1;
-                    return Poll::Ready(Err(format!("reply {reply} has not come")));
+                    return Poll::Ready(Err(format!(
+                        "no reply to message {reply} by the end of the run"
+                    )));
                 }
             }
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
@@ -228,7 +230,7 @@ impl StreamWorker {
             return Ok(());
         }
         let count = self.received / payload.size;
-        Err(format!("unexpected bytes after reply {count}: more than was sent"))
+        Err(format!("more bytes than were sent, after reply {count}"))
     }
 
     /// Counts the replies that have become complete since `before` bytes were received.

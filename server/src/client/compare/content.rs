@@ -12,7 +12,7 @@ use crate::recording::model::{Action, RecordedConnection, Traffic};
 #[derive(Debug)]
 pub(super) enum Content<'a> {
     /// A stream, however it was cut.
-    Bytes(Kept<'a>),
+    Bytes(FilteredPayload<'a>),
     /// Messages or datagrams.
     Messages(Vec<Message<'a>>),
 }
@@ -21,12 +21,12 @@ pub(super) enum Content<'a> {
 #[derive(Debug)]
 pub(super) struct Message<'a> {
     pub(super) kind: &'static str,
-    pub(super) payload: Kept<'a>,
+    pub(super) payload: FilteredPayload<'a>,
 }
 
 /// Bytes without those that are ignored.
 #[derive(Debug)]
-pub(super) struct Kept<'a> {
+pub(super) struct FilteredPayload<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
     /// The parts that were removed: the offset where they were in `bytes`, and their lengths.
     removed: Vec<(usize, usize)>,
@@ -53,7 +53,7 @@ impl<'a> Content<'a> {
         if as_bytes || connection.traffic == Traffic::Bytes {
             let parts: Vec<&[u8]> =
                 actions.filter_map(Action::payload).map(|payload| &payload[..]).collect();
-            return Content::Bytes(Kept::new(parts.concat().into(), ignored));
+            return Content::Bytes(FilteredPayload::new(parts.concat().into(), ignored));
         }
         let messages = actions.filter_map(|action| {
             let kind = match action {
@@ -61,7 +61,7 @@ impl<'a> Content<'a> {
                 Action::Message { is_text: false, .. } => "binary",
                 _ => "datagram",
             };
-            let payload = Kept::new(action.payload()?[..].into(), ignored);
+            let payload = FilteredPayload::new(action.payload()?[..].into(), ignored);
             Some(Message { kind, payload })
         });
         Content::Messages(messages.collect())
@@ -85,15 +85,15 @@ impl DirectionEnd {
     }
 }
 
-impl<'a> Kept<'a> {
-    pub(super) fn new(bytes: Cow<'a, [u8]>, ignored: &[Regex]) -> Kept<'a> {
+impl<'a> FilteredPayload<'a> {
+    pub(super) fn new(bytes: Cow<'a, [u8]>, ignored: &[Regex]) -> FilteredPayload<'a> {
         let mut ranges: Vec<_> = ignored
             .iter()
             .flat_map(|pattern| pattern.find_iter(&bytes).map(|found| found.range()))
             .filter(|range| !range.is_empty())
             .collect();
         if ranges.is_empty() {
-            return Kept { bytes, removed: Vec::new() };
+            return FilteredPayload { bytes, removed: Vec::new() };
         }
         ranges.sort_unstable_by_key(|range| range.start);
         let (mut kept, mut removed, mut end) = (Vec::new(), Vec::new(), 0);
@@ -108,7 +108,7 @@ impl<'a> Kept<'a> {
             end = range.end;
         }
         kept.extend(&bytes[end..]);
-        Kept { bytes: kept.into(), removed }
+        FilteredPayload { bytes: kept.into(), removed }
     }
 
     /// The offset in the original bytes of the kept byte at `offset`.

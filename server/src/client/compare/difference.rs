@@ -3,7 +3,7 @@
 use echogate_proto::recording::{Direction, Payload};
 use serde::Serialize;
 
-use super::content::{Content, DirectionEnd, Kept, Message};
+use super::content::{Content, DirectionEnd, FilteredPayload, Message};
 
 /// The bytes before a difference that are shown, and those from it on.
 const BEFORE: usize = 16;
@@ -111,7 +111,7 @@ fn first(a: &[u8], b: &[u8]) -> Option<usize> {
     (common < a.len() || common < b.len()).then_some(common)
 }
 
-fn shown(kept: &Kept<'_>, at: usize, kind: Option<&'static str>) -> Shown {
+fn shown(kept: &FilteredPayload<'_>, at: usize, kind: Option<&'static str>) -> Shown {
     match kept.bytes.len() > at {
         true => Shown::Excerpt(excerpt(&kept.bytes, at, kind)),
         false => Shown::Nothing,

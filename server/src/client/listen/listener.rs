@@ -4,7 +4,8 @@ use std::{future::pending, io, pin::Pin, rc::Rc, time::Duration};
 
 use echogate_proto::endpoint::{Address, HostPort};
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::time::timeout;
+use nix::errno::Errno;
+use tokio::time::{sleep, timeout};
 
 use super::{
     datagrams,
@@ -33,7 +34,10 @@ const BACKLOG: u32 = 128;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most clients in a handshake at the same time: a silent one does not keep others out.
-const MAX_HANDSHAKES: usize = 64;
+pub(in crate::client) const MAX_HANDSHAKES: usize = 64;
+
+/// The pause of accepting when file descriptors or memory have run out.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The settings of a listener.
 #[derive(Debug)]
@@ -83,19 +87,17 @@ impl Listener {
             let may_accept = handshakes.len() < MAX_HANDSHAKES;
             tokio::select! {
                 Some(incoming) = handshakes.next() => return Ok(incoming),
-                accepted = accept(sockets), if may_accept => match accepted {
-                    Ok(Accepted::Stream(stream, peer)) => {
+                accepted = accept(sockets), if may_accept => match accepted.map_err(SessionError::Connection)? {
+                    Accepted::Stream(stream, peer) => {
                         handshakes.push(Box::pin(open(settings.clone(), stream, peer)));
                     }
-                    Ok(Accepted::Datagrams(index)) => {
+                    Accepted::Datagrams(index) => {
                         let Socket::Datagram(socket) = sockets.swap_remove(index) else { continue };
                         let connected = datagrams::connect(socket, &settings.options).await;
                         let connection = connected.map_err(SessionError::Connection)?;
                         let peer = connection.peer.clone().unwrap_or_default();
                         return Ok(Incoming { peer, connection: Ok(connection) });
                     }
-                    Err(error) if belongs_to_connection(&error) => {}
-                    Err(error) => return Err(SessionError::Connection(error)),
                 },
             }
         }
@@ -181,8 +183,29 @@ pub(in crate::client) enum Accepted {
     Datagrams(usize),
 }
 
-/// Waits for a client of any of `sockets`. Cancel safe.
+/// Waits for a client of any of `sockets`. Where file descriptors or memory have run out, it waits
+/// until there are some. Cancel safe.
+///
+/// # Errors
+///
+/// A listening socket fails.
 pub(in crate::client) async fn accept(sockets: &[Socket]) -> io::Result<Accepted> {
+    loop {
+        match accept_next(sockets).await {
+            Err(error) if belongs_to_connection(&error) => {}
+            Err(error) if is_shortage(&error) => sleep(SHORTAGE_PAUSE).await,
+            accepted => return accepted,
+        }
+    }
+}
+
+/// Whether accept(2) may succeed when other connections have ended.
+fn is_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+}
+
+async fn accept_next(sockets: &[Socket]) -> io::Result<Accepted> {
     let accept_one = |index: usize, socket: &Socket| {
         let socket = socket.clone();
         async move {

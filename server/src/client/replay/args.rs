@@ -1,9 +1,10 @@
 //! The command line of `echogate replay`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, rc::Rc, time::Duration};
 
 use echogate_proto::endpoint::{Address, Endpoint};
 
+use super::output::Output;
 use crate::{
     client::{
         Error,
@@ -61,7 +62,7 @@ pub(crate) struct ReplayArgs {
     /// Record what passes into FILE, whose name ends in .pcapng, .jsonl or .har. A file of this name
     /// is replaced
     #[arg(long, value_name = "FILE", help_heading = "Result")]
-    pub(super) record: Option<PathBuf>,
+    record: Option<PathBuf>,
 
     /// Compare what passes with the recording; differences are a failure
     #[arg(long, help_heading = "Result", conflicts_with = "serve")]
@@ -137,6 +138,18 @@ impl ReplayArgs {
     /// The limit of the other side's silence.
     pub(super) fn silence(&self) -> Option<Duration> {
         self.timeout.or((!self.serve).then_some(Duration::from_secs(5)))
+    }
+
+    /// The file of `--record`, which is created or replaced.
+    pub(super) fn output(&self, traffic: Traffic) -> Result<Option<Rc<Output>>, Error> {
+        let output =
+            self.record.as_deref().map(|path| Output::create(path, traffic)).transpose()?;
+        Ok(output.map(Rc::new))
+    }
+
+    /// Whether what passes is compared with the recording.
+    pub(super) fn compares(&self) -> bool {
+        self.compare || self.serve
     }
 
     /// Refuses options that have no effect.

@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     mem,
+    rc::Rc,
 };
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use echogate_proto::{
 };
 use tokio::sync::Notify;
 
-use super::script::Progress;
+use super::{output::Output, script::Progress};
 use crate::recording::{
     decode::RecordDecoder,
     model::{RecordedConnection, Traffic},
@@ -29,11 +30,16 @@ pub(super) struct Live {
     /// The direction in which this program sends.
     own: Direction,
     traffic: Traffic,
-    records: RefCell<Vec<WireRecord>>,
+    /// The events so far, to be compared; none if they are not.
+    records: Option<RefCell<Vec<WireRecord>>>,
+    /// The file of `--record`.
+    output: Option<Rc<Output>>,
     /// The progress of the peer.
     progress: Cell<Progress>,
     /// Whether the connection has ended: nothing more will come.
     has_ended: Cell<bool>,
+    /// Whether the peer has reset the connection.
+    is_reset: Cell<bool>,
     frames: RefCell<Frames>,
     /// The peer has sent something, or ended.
     pub(super) changed: Notify,
@@ -53,7 +59,14 @@ struct Frames {
 
 impl Live {
     /// A connection that begins now. The kind in `opened` follows from the traffic.
-    pub(super) fn new(number: u64, own: Direction, traffic: Traffic, opened: Opened) -> Live {
+    pub(super) fn new(
+        number: u64,
+        own: Direction,
+        traffic: Traffic,
+        opened: Opened,
+        is_compared: bool,
+        output: Option<Rc<Output>>,
+    ) -> Live {
         let kind = match traffic {
             Traffic::Bytes => Kind::Tcp,
             Traffic::Messages => Kind::WebSocket,
@@ -65,9 +78,11 @@ impl Live {
             number,
             own,
             traffic,
-            records: RefCell::default(),
+            records: is_compared.then(RefCell::default),
+            output,
             progress: Cell::default(),
             has_ended: Cell::new(false),
+            is_reset: Cell::new(false),
             frames: RefCell::default(),
             changed: Notify::new(),
         };
@@ -86,6 +101,10 @@ impl Live {
 
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended.get()
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        self.is_reset.get()
     }
 
     /// Records bytes that were sent.
@@ -115,6 +134,7 @@ impl Live {
     pub(super) fn peer_ended(&self, is_reset: bool) {
         self.progress.set(Progress { has_ended: true, ..self.progress.get() });
         self.has_ended.set(true);
+        self.is_reset.set(is_reset);
         self.add(end(opposite(self.own), is_reset));
         self.changed.notify_one();
     }
@@ -129,10 +149,16 @@ impl Live {
         self.frames.borrow().close.clone()
     }
 
-    /// Everything that has passed, when the connection has ended.
+    /// Everything that has passed, when the connection has ended; nothing if it is not compared.
     pub(super) fn take(&self) -> Vec<WireRecord> {
         self.add(WireEvent::Closed("replayed".into()));
-        mem::take(&mut self.records.borrow_mut())
+        if let Some(output) = &self.output {
+            output.flush();
+        }
+        self.records
+            .as_ref()
+            .map(|records| mem::take(&mut *records.borrow_mut()))
+            .unwrap_or_default()
     }
 
     fn payload(&self, direction: Direction, bytes: Bytes) -> WireEvent {
@@ -145,7 +171,12 @@ impl Live {
 
     fn add(&self, event: WireEvent) {
         let record = WireRecord { time: now(), connection: self.number, event };
-        self.records.borrow_mut().push(record);
+        if let Some(output) = &self.output {
+            output.add(record.clone());
+        }
+        if let Some(records) = &self.records {
+            records.borrow_mut().push(record);
+        }
     }
 }
 

@@ -2,19 +2,21 @@
 //!
 //! - `args`: the command line
 //! - `script`: what one end of a connection does, and when; `order`: the order of connections
-//! - `player`: a script, played over a connection; `live`: what passes on it
+//! - `player`: a script, played over a connection; `live`: what passes on it; `output`: the file of
+//!   `--record`
 //! - `wire`: the halves of an open connection
 //! - `serve`: the server's side
 
 mod args;
 mod live;
 mod order;
+mod output;
 mod player;
 mod script;
 mod serve;
 mod wire;
 
-use std::{fs::OpenOptions, path::Path, time::Duration};
+use std::{io, path::Path, rc::Rc, time::Duration};
 
 use echogate_proto::{
     endpoint::Endpoint,
@@ -22,14 +24,18 @@ use echogate_proto::{
 };
 use futures_util::future::join_all;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
-use tokio::time::sleep;
+use tokio::{
+    pin,
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::args::ReplayArgs;
-use self::{args::Pace, live::recorded, order::Order, player::Player};
+use self::{args::Pace, live::recorded, order::Order, output::Output, player::Player};
 use super::{Error, compare::Comparison, notice, open, shown_url, target::Target};
 use crate::{
     recording::{
-        file::{Format, RecordingFile},
         model::{RecordedConnection, Recording},
         wire::WireRecord,
     },
@@ -47,26 +53,49 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<(), Error> {
     args.check()?;
     let endpoint = args.target.endpoint().map_err(Error::Usage)?;
     let recording = args.selection.read(&args.file)?;
-    let output = args.record.as_deref().map(open_record).transpose()?;
     warn_of_defects(&args.file, &recording);
     if args.serve {
-        return serve::run(&args, &endpoint, &recording, output).await;
+        return serve::run(&args, &endpoint, &recording).await;
     }
     let url = shown_url(&endpoint);
     let usage = |text| Error::Usage(format!("{url}: {text}"));
-    // The connections are checked before the first one is made.
+    // The connections are checked before the first one is made, and before a file is replaced.
     let first = args.target(&endpoint, &recording.connections[0]).map_err(usage)?;
     args.check_traffic(&recording.connections, first.traffic())?;
     args.target.warn();
-    let order = Order::new(&recording.connections);
-    let plays = (0..recording.connections.len())
-        .map(|index| play(&args, &endpoint, &recording.connections, index, &order));
-    let played = join_all(plays).await;
-    let records: Vec<&WireRecord> = played.iter().flat_map(|played| &played.records).collect();
-    if let Some(output) = output {
-        write_record(args.record.as_deref(), output, &records)?;
-    }
-    report(&args, &url, &recording, &played)
+    let replay = Replay {
+        args: &args,
+        endpoint: &endpoint,
+        connections: &recording.connections,
+        order: Order::new(&recording.connections),
+        output: args.output(first.traffic())?,
+        stopped: CancellationToken::new(),
+    };
+    let played = join_all((0..recording.connections.len()).map(|index| replay.play(index)));
+    let signalled =
+        stop_signal().map_err(|error| Error::Failed(format!("signals: {}", describe(&error))))?;
+    pin!(played);
+    let played = tokio::select! {
+        played = &mut played => played,
+        () = signalled => {
+            replay.stopped.cancel();
+            played.await
+        }
+    };
+    let recorded = replay.output.as_ref().map_or(Ok(()), |output| output.finish());
+    report(&args, &url, &recording, &played).and(recorded)
+}
+
+/// Waits for SIGINT or SIGTERM, which from now on do not end the process.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 /// Prints the comparison, or what has failed.
@@ -104,33 +133,51 @@ fn report(
     }
 }
 
-/// Plays the client's side of the connection at `index`, when it is to begin.
-async fn play(
-    args: &ReplayArgs,
-    endpoint: &Endpoint,
-    connections: &[RecordedConnection],
-    index: usize,
-    order: &Order,
-) -> Played {
-    let connection = &connections[index];
-    match args.pace() {
-        Pace::Recorded(speed) => {
-            let first = connections.iter().map(|connection| connection.start).min();
-            let offset = connection.start - first.unwrap_or_default();
-            sleep(Duration::from_nanos(offset).div_f64(speed)).await;
-        }
-        Pace::Immediate | Pace::ByPeer => order.may_begin(index).await,
+/// The clients' side of a recording.
+struct Replay<'a> {
+    args: &'a ReplayArgs,
+    endpoint: &'a Endpoint,
+    connections: &'a [RecordedConnection],
+    order: Order,
+    output: Option<Rc<Output>>,
+    /// Cancelled by a signal: each connection ends as it is then.
+    stopped: CancellationToken,
+}
+
+impl Replay<'_> {
+    /// Plays the connection at `index`, when it is to begin.
+    async fn play(&self, index: usize) -> Played {
+        let connection = &self.connections[index];
+        let has_begun = self.stopped.run_until_cancelled(self.begin(index)).await.is_some();
+        let target = self.args.target(self.endpoint, connection);
+        let opened = Opened { target: shown_url(self.endpoint), ..handshake(&target) };
+        let (number, own) = (connection.number, Direction::ToServer);
+        let output = self.output.clone();
+        let player = Player::new(self.args, connection, own, number, opened, output);
+        let played = async {
+            let wire = open::open(&target?).await.map_err(|error| describe(&error))?;
+            player.play(wire).await
+        };
+        let result = match self.stopped.run_until_cancelled(played).await {
+            Some(result) => result,
+            None if has_begun => player.stopped().and(Err("stopped before its end".to_owned())),
+            None => Err("stopped before it began".to_owned()),
+        };
+        self.order.set_ended(index);
+        Played { records: player.take(), result }
     }
-    let target = args.target(endpoint, connection);
-    let opened = Opened { target: shown_url(endpoint), ..handshake(&target) };
-    let player = Player::new(args, connection, Direction::ToServer, connection.number, opened);
-    let result = async {
-        let wire = open::open(&target?).await.map_err(|error| describe(&error))?;
-        player.play(wire).await
-    };
-    let result = result.await;
-    order.set_ended(index);
-    Played { records: player.take(), result }
+
+    /// Waits for the beginning of the connection at `index`.
+    async fn begin(&self, index: usize) {
+        match self.args.pace() {
+            Pace::Recorded(speed) => {
+                let first = self.connections.iter().map(|connection| connection.start).min();
+                let offset = self.connections[index].start - first.unwrap_or_default();
+                sleep(Duration::from_nanos(offset).div_f64(speed)).await;
+            }
+            Pace::Immediate | Pace::ByPeer => self.order.may_begin(index).await,
+        }
+    }
 }
 
 /// The opening handshake of a connection to `target`, as a recording describes it.
@@ -153,28 +200,4 @@ fn warn_of_defects(file: &Path, recording: &Recording) {
             notice(&format!("warning: {place}: {defect}"));
         }
     }
-}
-
-/// Creates the file of `--record`.
-fn open_record(path: &Path) -> Result<RecordingFile, Error> {
-    let format = Format::of_file(path).map_err(Error::Usage)?;
-    let options = &mut OpenOptions::new();
-    let opened = RecordingFile::open(path, format, options.create(true).truncate(true));
-    opened.map_err(|error| Error::Usage(format!("{}: {}", path.display(), describe(&error))))
-}
-
-/// Writes the records of all connections in the order of their times.
-fn write_record(
-    path: Option<&Path>,
-    mut output: RecordingFile,
-    records: &[&WireRecord],
-) -> Result<(), Error> {
-    let mut records = records.to_vec();
-    records.sort_by_key(|record| record.time);
-    for record in records {
-        output.add(record.clone());
-    }
-    let name = path.unwrap_or(Path::new("-")).display();
-    let written = output.flush();
-    written.map(drop).map_err(|error| Error::Failed(format!("{name}: {}", describe(&error))))
 }

@@ -1,6 +1,6 @@
 //! One end of a connection, played.
 
-use std::{io, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use echogate_proto::{
@@ -16,12 +16,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     args::{Pace, ReplayArgs},
     live::Live,
-    script::{Progress, Script, Step},
-    wire::{Sink, Source, halves, reset},
+    output::Output,
+    script::{Progress, Script, Step, units},
+    wire::{Sink, Source, delivered, halves, reset},
 };
 use crate::{
     client::open::Opened,
     gateway::masking_key,
+    net::stream::Stream,
     recording::{
         model::{Action, RecordedConnection, Traffic},
         wire::WireRecord,
@@ -36,7 +38,7 @@ const MAX_EXCESS: u64 = 16 << 20;
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The end of the own direction by the steps of a script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Ending {
     /// No step has ended it.
     Open,
@@ -44,6 +46,8 @@ enum Ending {
     Ended,
     /// By a reset, which is to follow.
     Reset,
+    /// By the peer, before everything was sent: the amount that was sent, and the reason.
+    Interrupted(String),
 }
 
 /// One end of a connection.
@@ -58,24 +62,32 @@ pub(super) struct Player {
 
 impl Player {
     /// The player of the end of `connection` that sends in the direction `own`. What passes is
-    /// kept under `number`.
+    /// recorded under `number`.
     pub(super) fn new(
         args: &ReplayArgs,
         connection: &RecordedConnection,
         own: Direction,
         number: usize,
         opened: recording::Opened,
+        output: Option<Rc<Output>>,
     ) -> Player {
         Player {
             script: Script::new(connection, own),
             own,
             pace: args.pace(),
             timeout: args.silence(),
-            live: Live::new(number as u64, own, connection.traffic, opened),
+            live: Live::new(
+                number as u64,
+                own,
+                connection.traffic,
+                opened,
+                args.compares(),
+                output,
+            ),
         }
     }
 
-    /// Everything that has passed, when the connection has ended.
+    /// Everything that has passed, when the connection has ended; nothing if it is not compared.
     pub(super) fn take(&self) -> Vec<WireRecord> {
         self.live.take()
     }
@@ -84,19 +96,35 @@ impl Player {
     ///
     /// # Errors
     ///
-    /// One line about a peer that has not sent what it had in the recording.
+    /// One line about a peer that has not sent, or not received, what it had in the recording.
     pub(super) async fn play(&self, wire: Opened) -> Result<(), String> {
         let (mut source, mut sink) = halves(wire, &self.live);
         let played = tokio::select! {
             played = self.write_all(&mut sink) => played,
             never = source.read_all(&self.live, self.script.total_bytes + MAX_EXCESS) => match never {},
         };
-        if let Ok(Ending::Reset) = played
-            && let (Source::Stream(source, _), Sink::Stream(sink)) = (source, sink)
-        {
-            reset(source.unsplit(sink)).await;
+        let ending = played?;
+        if let (Source::Stream(source, _), Sink::Stream(sink)) = (source, sink) {
+            let stream = source.unsplit(sink);
+            if ending == Ending::Reset {
+                reset(stream).await;
+            } else if self.must_deliver(&stream)
+                && (self.live.is_reset() || delivered(&stream).await.is_err())
+            {
+                let peer = self.peer();
+                return Err(format!(
+                    "the {peer} reset the connection before it received everything"
+                ));
+            }
         }
-        played.map(drop)
+        Ok(())
+    }
+
+    /// Whether a reset by the peer shows that something was lost. Not as an answer to a Close or to
+    /// close_notify, which many peers do not read.
+    fn must_deliver(&self, stream: &Stream) -> bool {
+        let is_plain = matches!(stream, Stream::Plain(_));
+        is_plain && !self.script.is_reset_by_peer && self.live.close().is_none()
     }
 
     /// The result of a script that is stopped.
@@ -107,7 +135,7 @@ impl Player {
     pub(super) fn stopped(&self) -> Result<(), String> {
         match self.live.progress().covers(self.script.total) {
             true => Ok(()),
-            false => Err(format!("stopped: {}", self.came(self.script.total))),
+            false => Err(format!("stopped: {}", self.received_of(self.script.total))),
         }
     }
 
@@ -116,9 +144,12 @@ impl Player {
         if matches!(played, Ok(Ending::Reset)) {
             return played;
         }
-        if played.is_ok() {
+        if let Ok(ending) = played {
             let rest = self.await_peer(self.script.total, sink).await;
-            played = rest.and(played);
+            played = rest.and(match ending {
+                Ending::Interrupted(reason) => Err(reason),
+                ending => Ok(ending),
+            });
         }
         let has_ended = matches!(played, Ok(Ending::Ended));
         match self.live.traffic() {
@@ -131,11 +162,11 @@ impl Player {
 
     async fn steps(&self, sink: &mut Sink) -> Result<Ending, String> {
         let (start, mut ending) = (Instant::now(), Ending::Open);
-        for step in &self.script.steps {
+        for (index, step) in self.script.steps.iter().enumerate() {
             self.wait(step, start, sink).await?;
             if self.live.close().is_some() && !step.after.has_ended {
-                // The peer has closed the WebSocket before it did in the recording.
-                break;
+                let reason = format!("the {} closed the WebSocket", self.peer());
+                return Ok(self.interrupted(index, &reason, ending));
             }
             match &step.action {
                 Action::Reset => {
@@ -151,8 +182,9 @@ impl Player {
                     match (self.send(self.encode(action), sink).await, self.live.traffic()) {
                         (Ok(()), _) => {}
                         (Err(error), Traffic::Datagrams) => return Err(describe(&error)),
-                        // The reader reports how the connection ended.
-                        (Err(_), _) => break,
+                        (Err(error), _) => {
+                            return Ok(self.interrupted(index, &describe(&error), ending));
+                        }
                     }
                     if matches!(action, Action::Close { .. }) {
                         ending = Ending::Ended;
@@ -161,6 +193,17 @@ impl Player {
             }
         }
         Ok(ending)
+    }
+
+    /// The end of a script whose steps from `index` on cannot be sent: that before, `ending`, if they
+    /// have no payload.
+    fn interrupted(&self, index: usize, reason: &str, ending: Ending) -> Ending {
+        let units = |steps: &[Step]| steps.iter().map(|step| units(&step.action)).sum::<u64>();
+        let (sent, all) = (units(&self.script.steps[..index]), units(&self.script.steps));
+        match sent == all {
+            true => ending,
+            false => Ending::Interrupted(format!("sent {sent} of {all} {}: {reason}", self.unit())),
+        }
     }
 
     /// Waits for the time of a step of a connection that has begun at `start`.
@@ -189,10 +232,7 @@ impl Player {
     ///
     /// The peer has ended before, or is silent for too long.
     async fn await_peer(&self, goal: Progress, sink: &mut Sink) -> Result<(), String> {
-        let peer = match self.own {
-            Direction::ToServer => "server",
-            Direction::ToClient => "client",
-        };
+        let peer = self.peer();
         loop {
             self.answer_pings(sink).await;
             let progress = self.live.progress();
@@ -200,30 +240,48 @@ impl Player {
                 return Ok(());
             }
             if progress.has_ended {
-                return Err(format!("the {peer} ended early: {}", self.came(goal)));
+                let received = self.received_of(goal);
+                return Err(format!("the {peer} closed the connection early: {received}"));
             }
             let changed = self.live.changed.notified();
             let Some(limit) = self.timeout else {
                 changed.await;
                 continue;
             };
-            if timeout(limit + self.script.longest_silence, changed).await.is_err() {
-                let came = self.came(goal);
-                return Err(format!("the {peer} is silent (--timeout {limit:?}): {came}"));
+            let silence = limit + self.script.longest_silence;
+            if timeout(silence, changed).await.is_err() {
+                let silence = Duration::from_millis(silence.as_millis() as u64);
+                return Err(format!(
+                    "no data from the {peer} for {silence:?} (--timeout {limit:?}): {}",
+                    self.received_of(goal)
+                ));
             }
         }
     }
 
-    fn came(&self, goal: Progress) -> String {
-        let unit = match self.live.traffic() {
+    /// The name of the other end.
+    fn peer(&self) -> &'static str {
+        match self.own {
+            Direction::ToServer => "server",
+            Direction::ToClient => "client",
+        }
+    }
+
+    /// The name of what [`Progress`] counts.
+    fn unit(&self) -> &'static str {
+        match self.live.traffic() {
             Traffic::Bytes => "bytes",
             Traffic::Messages => "messages",
             Traffic::Datagrams => "datagrams",
-        };
+        }
+    }
+
+    /// The progress of the peer, compared with `goal`.
+    fn received_of(&self, goal: Progress) -> String {
         let Progress { units, has_ended } = self.live.progress();
         let is_end_missing = units >= goal.units && goal.has_ended && !has_ended;
         let end = if is_end_missing { ", but not the end" } else { "" };
-        format!("{units} of {} {unit} came{end}", goal.units)
+        format!("received {units} of {} {}{end}", goal.units, self.unit())
     }
 
     async fn answer_pings(&self, sink: &mut Sink) {

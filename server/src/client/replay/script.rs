@@ -20,6 +20,8 @@ pub(super) struct Script {
     pub(super) total_bytes: u64,
     /// The longest time in which the other end sends nothing.
     pub(super) longest_silence: Duration,
+    /// Whether the other end resets the connection.
+    pub(super) is_reset_by_peer: bool,
 }
 
 /// An action of the end.
@@ -53,7 +55,7 @@ impl Script {
     /// Pings are answered when they come.
     pub(super) fn new(connection: &RecordedConnection, own: Direction) -> Script {
         let (mut progress, mut last, mut longest_silence) = (Progress::default(), 0, 0);
-        let (mut pings, mut total_bytes) = (VecDeque::new(), 0);
+        let (mut pings, mut total_bytes, mut is_reset_by_peer) = (VecDeque::new(), 0, false);
         let mut steps = Vec::new();
         for event in &connection.events {
             let at = event.time.saturating_sub(connection.start);
@@ -73,16 +75,25 @@ impl Script {
             // Four bytes are the masking key.
             let payload = event.action.payload().map_or(MAX_CONTROL, Bytes::len);
             total_bytes += (payload + FrameHeader::MAX + 4) as u64;
+            progress.units += units(&event.action);
             match &event.action {
-                Action::Bytes(bytes) => progress.units += bytes.len() as u64,
-                Action::Datagram(_) | Action::Message { .. } => progress.units += 1,
                 Action::Ping(payload) => pings.push_back(payload),
-                Action::Pong(_) => {}
                 Action::Close { .. } | Action::End | Action::Reset => progress.has_ended = true,
+                _ => {}
             }
+            is_reset_by_peer |= event.action == Action::Reset;
         }
         let longest_silence = Duration::from_nanos(longest_silence);
-        Script { steps, total: progress, total_bytes, longest_silence }
+        Script { steps, total: progress, total_bytes, longest_silence, is_reset_by_peer }
+    }
+}
+
+/// The amount of payload in an action, as [`Progress::units`] counts it.
+pub(super) fn units(action: &Action) -> u64 {
+    match action {
+        Action::Bytes(bytes) => bytes.len() as u64,
+        Action::Datagram(_) | Action::Message { .. } => 1,
+        _ => 0,
     }
 }
 

@@ -2,18 +2,23 @@
 
 mod options;
 
-use std::{cell::Cell, io, io::Write, pin::Pin};
+use std::{
+    cell::Cell,
+    io,
+    io::Write,
+    pin::{Pin, pin},
+    rc::Rc,
+};
 
 use echogate_proto::{
     endpoint::Endpoint,
     recording::{self, Direction},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::options::check;
-use super::{Player, ReplayArgs, notice, recorded, write_record};
+use super::{Output, Player, ReplayArgs, notice, recorded, stop_signal};
 use crate::{
     client::{
         Error,
@@ -21,7 +26,7 @@ use crate::{
         listen::{
             datagrams,
             listener::{
-                Accepted, accept, bind, bound, listen_address, tls_handshake,
+                Accepted, MAX_HANDSHAKES, accept, bind, bound, listen_address, tls_handshake,
                 within_handshake_timeout,
             },
             websocket::{self, Rules},
@@ -30,9 +35,8 @@ use crate::{
         server_tls,
         target::traffic_of,
     },
-    net::{listener::belongs_to_connection, stream::Stream, tls::server::ServerTls},
+    net::{stream::Stream, tls::server::ServerTls},
     recording::{
-        file::RecordingFile,
         model::{RecordedConnection, Recording, Traffic},
         wire::WireRecord,
     },
@@ -47,8 +51,11 @@ struct MockServer<'a> {
     tls: Option<ServerTls>,
     /// The WebSocket clients that are accepted; none for other endpoints.
     rules: Option<Rules>,
+    output: Option<Rc<Output>>,
     /// The number of clients so far.
     clients: Cell<usize>,
+    /// The number of clients in a handshake.
+    handshakes: Cell<usize>,
     /// Cancelled by a signal: what clients have not sent by then is reported as missing.
     stopped: CancellationToken,
     url: String,
@@ -70,7 +77,6 @@ pub(super) async fn run(
     args: &ReplayArgs,
     endpoint: &Endpoint,
     recording: &Recording,
-    output: Option<RecordingFile>,
 ) -> Result<(), Error> {
     let usage = |text| Error::Usage(format!("{}: {text}", endpoint.address));
     let failed =
@@ -100,20 +106,19 @@ pub(super) async fn run(
         connections: &recording.connections,
         tls: tls.map(ServerTls::without_tickets),
         rules,
+        output: args.output(traffic)?,
         clients: Cell::new(0),
+        handshakes: Cell::new(0),
         stopped: CancellationToken::new(),
         url,
     };
     let all = recording.connections.len();
     let connections = counted(all, "recorded connection");
     notice(&format!("listening on {} for {connections}", server.url));
-    let (records, deviations) = server.run(sockets).await.map_err(failed)?;
-    if let Some(output) = output {
-        let records: Vec<_> = records.iter().collect();
-        write_record(args.record.as_deref(), output, &records)?;
-    }
-    match deviations {
-        0 => Ok(()),
+    let ended = server.run(sockets).await.map_err(failed);
+    let recorded = server.output.as_ref().map_or(Ok(()), |output| output.finish());
+    match ended? {
+        0 => recorded,
         count => {
             let clients = server.clients.get();
             let text = format!("{count} of {clients} clients did not behave as recorded");
@@ -123,42 +128,38 @@ pub(super) async fn run(
 }
 
 impl MockServer<'_> {
-    /// Serves clients until all recorded connections were played, or until Ctrl-C. Returns what has
-    /// passed, and the number of clients that have sent something else.
-    async fn run(&self, mut sockets: Vec<Socket>) -> io::Result<(Vec<WireRecord>, usize)> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+    /// Serves clients until all recorded connections were played, or until Ctrl-C. Returns the number
+    /// of clients that have sent something else.
+    async fn run(&self, mut sockets: Vec<Socket>) -> io::Result<usize> {
+        let mut signalled = pin!(stop_signal()?);
         let mut serving: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
-        let (mut records, mut deviations, mut left) = (Vec::new(), 0, self.connections.len());
+        let (mut deviations, mut left) = (0, self.connections.len());
         while left > 0 && !(self.stopped.is_cancelled() && serving.is_empty()) {
-            let accepts = !sockets.is_empty() && self.has_next() && !self.stopped.is_cancelled();
+            let is_stopped = self.stopped.is_cancelled();
+            let has_room = self.has_next() && self.handshakes.get() < MAX_HANDSHAKES;
+            let accepts = !sockets.is_empty() && has_room && !is_stopped;
             tokio::select! {
                 Some(served) = serving.next() => {
                     if served.played.is_some() && !self.args.repeat {
                         left -= 1;
                     }
                     deviations += usize::from(!self.report(&served));
-                    if let Some((_, new, _)) = served.played.filter(|_| self.args.record.is_some()) {
-                        records.extend(new);
-                    }
                 }
-                accepted = accept(&sockets), if accepts => match accepted {
-                    Ok(Accepted::Stream(stream, peer)) => {
+                accepted = accept(&sockets), if accepts => match accepted? {
+                    Accepted::Stream(stream, peer) => {
+                        self.handshakes.update(|count| count + 1);
                         serving.push(Box::pin(self.serve_stream(stream, peer.to_string())));
                     }
-                    Ok(Accepted::Datagrams(index)) => {
+                    Accepted::Datagrams(index) => {
                         let Socket::Datagram(socket) = sockets.swap_remove(index) else { continue };
                         let (peer, socket) = datagrams::connect_socket(socket).await?;
                         serving.push(Box::pin(self.play(Opened::Datagrams(socket), peer)));
                     }
-                    Err(error) if belongs_to_connection(&error) => {}
-                    Err(error) => return Err(error),
                 },
-                _ = interrupt.recv() => self.stopped.cancel(),
-                _ = terminate.recv() => self.stopped.cancel(),
+                () = &mut signalled, if !is_stopped => self.stopped.cancel(),
             }
         }
-        Ok((records, deviations))
+        Ok(deviations)
     }
 
     /// Whether there is a recorded connection for another client.
@@ -171,6 +172,7 @@ impl MockServer<'_> {
             opened = within_handshake_timeout(self.handshakes(stream)) => opened,
             () = self.stopped.cancelled() => Err("stopped within the handshake".to_owned()),
         };
+        self.handshakes.update(|count| count - 1);
         match opened {
             Ok(wire) => self.play(wire, client).await,
             Err(reason) => Served { client, played: None, reason },
@@ -196,7 +198,8 @@ impl MockServer<'_> {
         let connection = &self.connections[index];
         let (target, peer) = (self.url.clone(), Some(client.clone()));
         let opened = recording::Opened { target, peer, ..recording::Opened::default() };
-        let player = Player::new(self.args, connection, Direction::ToClient, number + 1, opened);
+        let (own, output) = (Direction::ToClient, self.output.clone());
+        let player = Player::new(self.args, connection, own, number + 1, opened, output);
         let result = tokio::select! {
             result = player.play(wire) => result,
             () = self.stopped.cancelled() => player.stopped(),
@@ -219,7 +222,7 @@ impl MockServer<'_> {
         text += match (lines.is_empty(), result.is_ok()) {
             (true, true) => "as recorded",
             (true, false) => "not as recorded",
-            (false, _) => "something else was sent",
+            (false, _) => "the client sent other data than recorded",
         };
         for line in &lines {
             text += &format!("\n  {line}");

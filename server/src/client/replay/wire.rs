@@ -124,11 +124,25 @@ impl Sink {
 
 /// Resets a connection when its last bytes have arrived.
 pub(super) async fn reset(mut stream: Stream) {
-    let delivered = async {
-        while stream.in_flight().is_some_and(|bytes| !bytes.is_nothing()) {
+    // After a failure there is nothing to wait for.
+    delivered(&stream).await.ok();
+    stream.reset_on_drop();
+}
+
+/// Waits until the peer has acknowledged everything, at most [`DELIVERY_TIMEOUT`].
+///
+/// # Errors
+///
+/// The peer has reset the connection.
+pub(super) async fn delivered(stream: &Stream) -> io::Result<()> {
+    let acknowledged = async {
+        loop {
+            stream.check()?;
+            if stream.in_flight().is_none_or(|bytes| bytes.is_nothing()) {
+                return Ok(());
+            }
             sleep(DELIVERY_INTERVAL).await;
         }
     };
-    timeout(DELIVERY_TIMEOUT, delivered).await.ok();
-    stream.reset_on_drop();
+    timeout(DELIVERY_TIMEOUT, acknowledged).await.unwrap_or(Ok(()))
 }

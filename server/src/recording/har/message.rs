@@ -8,9 +8,9 @@ const MAX_MESSAGE: usize = 1 << 20;
 /// A message, or a part of a long one.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
-    /// That of continuation frames if it is not the first part.
+    /// The opcode of the frame; that of continuation frames for a part behind the first.
     pub(super) opcode: u8,
-    /// No further part follows.
+    /// Whether no further part follows.
     pub(super) fin: bool,
     pub(super) payload: &'a [u8],
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use echogate_proto::recording::{Direction, Opened, Place, Side};
+use echogate_proto::recording::{Direction, Lost, Opened, Place, Side};
 use serde_json::json;
 
 use self::{
@@ -26,6 +26,7 @@ use self::{
 };
 use super::{
     decode::{FrameDirection, Part},
+    missing_connections,
     wire::{WireEvent, WireRecord},
 };
 
@@ -42,6 +43,8 @@ pub(crate) struct HarEncoder {
     /// Connections without frames.
     others: HashSet<u64>,
     others_count: u64,
+    /// The losses of connections that are missing altogether.
+    missing: Lost,
     /// The text between the last complete entry and the next.
     separator: &'static str,
 }
@@ -63,9 +66,6 @@ struct Entries {
 }
 
 impl HarEncoder {
-    /// The end of a file behind complete entries.
-    pub(crate) const END: &[u8] = b"\n]}}\n";
-
     /// An encoder, which appends the start of a file to `out`.
     pub(crate) fn new(out: &mut Vec<u8>) -> HarEncoder {
         let creator = json!({ "name": "echogate", "version": env!("CARGO_PKG_VERSION") });
@@ -76,6 +76,7 @@ impl HarEncoder {
             open_bytes: 0,
             others: HashSet::new(),
             others_count: 0,
+            missing: Lost::default(),
             separator: "\n",
         }
     }
@@ -97,6 +98,10 @@ impl HarEncoder {
                 if let Some(entry) = self.described(time, (connection, side)) {
                     entry.comment(&format!("reset by the {sender}"));
                 }
+            }
+            WireEvent::Lost(lost) if connection == 0 => {
+                self.missing.events += lost.events;
+                self.missing.bytes += lost.bytes;
             }
             WireEvent::Lost(lost) => {
                 for side in [Side::Client, Side::Upstream] {
@@ -136,13 +141,20 @@ impl HarEncoder {
             socket.write(out, &mut separator, *connection);
         }
         out.extend_from_slice(b"\n]");
+        let mut comments = Vec::new();
         if self.others_count > 0 {
-            let comment = format!(
+            comments.push(format!(
                 "connections without WebSocket frames, which HAR cannot hold: {} (pcapng and jsonl \
                  have them)",
                 self.others_count
-            );
-            out.extend(format!(",\"comment\":{}", json!(comment)).bytes());
+            ));
+        }
+        if self.missing.events > 0 {
+            comments.push(missing_connections(self.missing.events));
+            out.extend(format!(",\"_lost\":{}", json!(self.missing)).bytes());
+        }
+        if !comments.is_empty() {
+            out.extend(format!(",\"comment\":{}", json!(comments.join("; "))).bytes());
         }
         out.extend_from_slice(b"}}\n");
     }

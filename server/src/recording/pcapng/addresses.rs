@@ -6,7 +6,7 @@ use echogate_proto::recording::{Opened, Side};
 
 /// The port of a server whose port is not known: HTTP in front of frames.
 const HTTP: u16 = 80;
-/// That of any other server.
+/// The port of any other server whose port is not known.
 const OTHER: u16 = 40_000;
 
 /// The port of plain HTTP instead of that of HTTPS: dissectors would take the payload, which is in

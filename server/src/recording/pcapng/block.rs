@@ -6,13 +6,15 @@ const LINKTYPE_RAW: u16 = 101;
 /// Types of blocks.
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
+const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
 
-/// Options: of all blocks, of a section header, and of an interface.
+/// Options: of all blocks, of a section header, of an interface, and of its statistics.
 const OPT_COMMENT: u16 = 1;
 const SHB_USERAPPL: u16 = 4;
 const IF_NAME: u16 = 2;
 const IF_TSRESOL: u16 = 9;
+const ISB_IFDROP: u16 = 5;
 
 /// The longest comment, in bytes.
 const MAX_COMMENT: usize = 4096;
@@ -20,9 +22,9 @@ const MAX_COMMENT: usize = 4096;
 /// The packets of an event.
 #[derive(Debug)]
 pub(super) struct Packets<'a> {
-    /// Their time, in nanoseconds since 1970.
+    /// The time of the packets, in nanoseconds since 1970.
     pub(super) time: u64,
-    /// The comment of the first of them.
+    /// The comment of the first packet.
     pub(super) comment: &'a mut String,
     /// The file.
     pub(super) out: &'a mut Vec<u8>,
@@ -49,12 +51,27 @@ pub(super) fn start(out: &mut Vec<u8>) {
     });
 }
 
+/// Appends the statistics of the interface: the number of connections of which it has no packet.
+pub(super) fn dropped(time: u64, count: u64, comment: &str, out: &mut Vec<u8>) {
+    block(out, INTERFACE_STATISTICS, |out| {
+        out.extend_from_slice([[0; 4], halves(time)[0], halves(time)[1]].as_flattened());
+        option(out, OPT_COMMENT, comment.as_bytes());
+        option(out, ISB_IFDROP, &count.to_le_bytes());
+        end_of_options(out);
+    });
+}
+
+/// The upper and the lower half of a time.
+fn halves(time: u64) -> [[u8; 4]; 2] {
+    [(time >> 32) as u32, time as u32].map(u32::to_le_bytes)
+}
+
 impl Packets<'_> {
     /// Appends a packet that `write` appends to the file.
     pub(super) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let Packets { time, comment, out } = self;
         block(out, ENHANCED_PACKET, |out| {
-            let [high, low] = [(*time >> 32) as u32, *time as u32].map(u32::to_le_bytes);
+            let [high, low] = halves(*time);
             // The interface, the time, and two lengths.
             out.extend_from_slice([[0; 4], high, low, [0; 4], [0; 4]].as_flattened());
             let packet = out.len();

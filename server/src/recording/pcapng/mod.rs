@@ -20,7 +20,10 @@ use echogate_proto::{
 };
 
 use self::flow::{Flow, Transport};
-use super::wire::{WireEvent, WireRecord};
+use super::{
+    missing_connections,
+    wire::{WireEvent, WireRecord},
+};
 
 /// An encoder of the connections in one file.
 #[derive(Debug, Default)]
@@ -61,7 +64,13 @@ impl PcapngEncoder {
             self.connections.insert(connection, conversation);
             return;
         }
-        let Some(conversation) = self.connections.get_mut(&connection) else { return };
+        let Some(conversation) = self.connections.get_mut(&connection) else {
+            // Only losses are recorded of connections that are missing altogether.
+            if let WireEvent::Lost(lost) = event {
+                block::dropped(time, lost.events, &missing_connections(lost.events), out);
+            }
+            return;
+        };
         match event {
             WireEvent::Bytes(place, bytes) | WireEvent::Datagram(place, bytes) => {
                 let (flow, mut to) = conversation.flow(connection, place.side, time, out);
@@ -111,7 +120,11 @@ impl Conversation {
         let Conversation { opened, flows, comment } = self;
         let mut to = block::Packets { time, comment, out };
         let flow = flows[side as usize].get_or_insert_with(|| {
-            add_comment(to.comment, &description(connection, opened, side));
+            // The description is in front: it is how readers recognize a side.
+            let others = std::mem::replace(to.comment, description(connection, opened, side));
+            if !others.is_empty() {
+                add_comment(to.comment, &others);
+            }
             let ends = addresses::ends(connection, opened, side);
             let mut flow = Flow::new(transport(opened, side), ends, connection);
             if opened.bytes_before == 0 {

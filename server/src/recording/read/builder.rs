@@ -9,7 +9,10 @@ use echogate_proto::{
 };
 
 use super::head;
-use crate::recording::model::{Action, RecordedConnection, Recording, TimedEvent, Traffic};
+use crate::recording::{
+    missing_connections,
+    model::{Action, RecordedConnection, Recording, TimedEvent, Traffic},
+};
 
 /// The connections of the records so far.
 #[derive(Debug, Default)]
@@ -17,6 +20,9 @@ pub(crate) struct Builder {
     /// The index of each connection.
     indices: HashMap<u64, usize>,
     connections: Vec<Pending>,
+    /// The losses of connections that are missing altogether.
+    missing: Lost,
+    warnings: Vec<String>,
 }
 
 /// A connection whose records are not all there.
@@ -49,6 +55,9 @@ impl Builder {
     pub(crate) fn add(&mut self, record: Record) {
         let Record { time, connection, event } = record;
         let time = (time.max(0.0) * 1e9) as u64;
+        if let (0, Event::Lost(lost)) = (connection, &event) {
+            return add_lost(&mut self.missing, lost);
+        }
         let is_new = !self.indices.contains_key(&connection);
         let pending = self.connection(connection);
         if is_new {
@@ -67,12 +76,19 @@ impl Builder {
             }
             Event::EndOfInput(place) => pending.push(time, place, Action::End),
             Event::Reset(place) => pending.push(time, place, Action::Reset),
-            Event::Lost(lost) => {
-                pending.lost.bytes = pending.lost.bytes.saturating_add(lost.bytes);
-                pending.lost.events = pending.lost.events.saturating_add(lost.events);
-            }
+            Event::Lost(lost) => add_lost(&mut pending.lost, &lost),
             Event::Closed { .. } => {}
         }
+    }
+
+    /// Whether there is no connection so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Notes that something is missing for which no connection is known.
+    pub(super) fn warn(&mut self, text: String) {
+        self.warnings.push(text);
     }
 
     /// Notes that something is missing in a connection.
@@ -86,13 +102,16 @@ impl Builder {
     }
 
     /// The recording of all records.
-    pub(crate) fn finish(self) -> Recording {
+    pub(crate) fn finish(mut self) -> Recording {
+        if self.missing.events > 0 {
+            self.warnings.push(missing_connections(self.missing.events));
+        }
         let mut connections: Vec<_> = self.connections.into_iter().map(Pending::finish).collect();
         connections.sort_by_key(|connection| connection.start);
         for (number, connection) in (1..).zip(&mut connections) {
             connection.number = number;
         }
-        connections.into()
+        Recording { connections, warnings: self.warnings }
     }
 
     fn connection(&mut self, connection: u64) -> &mut Pending {
@@ -207,6 +226,11 @@ impl Pending {
             _ => Traffic::Bytes,
         })
     }
+}
+
+fn add_lost(sum: &mut Lost, lost: &Lost) {
+    sum.events = sum.events.saturating_add(lost.events);
+    sum.bytes = sum.bytes.saturating_add(lost.bytes);
 }
 
 fn bytes(payload: Payload) -> Bytes {

@@ -30,6 +30,9 @@ struct Log {
     #[serde(default)]
     creator: Creator,
     entries: Vec<Entry>,
+    /// The connections that this program has lost altogether.
+    #[serde(rename = "_lost")]
+    lost: Option<Lost>,
 }
 
 #[derive(Deserialize, Default)]
@@ -99,8 +102,11 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
         let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
         ReadError::new(input.offset(), format!("expected HAR 1.2: {text}"))
     })?;
-    let Log { creator, entries } = har.log;
+    let Log { creator, entries, lost } = har.log;
     let mut builder = Builder::default();
+    if let Some(lost) = lost {
+        builder.add(Record { time: 0.0, connection: 0, event: Event::Lost(lost) });
+    }
     // This program's files may have several entries of a connection: the number of each, and the
     // side that began it.
     let mut known: HashMap<String, (u64, Side)> = HashMap::new();

@@ -19,12 +19,28 @@ pub(crate) struct ReadError {
     /// In bytes from the start of the file.
     offset: u64,
     text: String,
+    /// Whether the file ends too early, and is not damaged before.
+    is_end: bool,
 }
 
 impl ReadError {
     /// The damage at `offset`. The text may quote the file.
     pub(super) fn new(offset: u64, text: impl AsRef<str>) -> ReadError {
-        ReadError { offset, text: first_line(&escape(text.as_ref()), MAX_TEXT) }
+        ReadError { offset, text: first_line(&escape(text.as_ref()), MAX_TEXT), is_end: false }
+    }
+
+    /// The early end of the file at `offset`.
+    pub(super) fn end(offset: u64, text: impl AsRef<str>) -> ReadError {
+        ReadError { is_end: true, ..ReadError::new(offset, text) }
+    }
+
+    /// The warning about an early end, behind which nothing is missing in what was read before.
+    ///
+    /// # Errors
+    ///
+    /// Any other damage.
+    pub(super) fn into_warning(self) -> Result<String, ReadError> {
+        if self.is_end { Ok(format!("{self}; everything before is used")) } else { Err(self) }
     }
 }
 
@@ -56,7 +72,7 @@ impl<R: BufRead> Input<R> {
         let missing = length - bytes.len() as u64;
         if missing > 0 {
             let text = format!("the file ends within {what}: {missing} more bytes were expected");
-            return Err(ReadError::new(self.offset, text));
+            return Err(ReadError::end(self.offset, text));
         }
         Ok(bytes)
     }

@@ -26,16 +26,20 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
         if json.trim_ascii().is_empty() {
             continue;
         }
-        let record: Record = serde_json::from_slice(json).map_err(|error| {
+        let record = serde_json::from_slice::<Record>(json).map_err(|error| {
             if !line.ends_with(b"\n") && error.is_eof() {
-                return ReadError::new(input.offset(), "the file ends within a line");
+                return ReadError::end(input.offset(), "the file ends within a line");
             }
             // The text without its position, which counts lines within the line.
             let text = error.to_string();
             let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
             let offset = start + (bom + error.column().saturating_sub(1)) as u64;
             ReadError::new(offset, format!("expected an event in JSON: {text}"))
-        })?;
-        builder.add(record);
+        });
+        match record {
+            Ok(record) => builder.add(record),
+            Err(error) if builder.is_empty() => return Err(error),
+            Err(error) => builder.warn(error.into_warning()?),
+        }
     }
 }

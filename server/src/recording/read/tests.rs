@@ -215,7 +215,21 @@ fn of_two_recorded_sides_the_clients_is_read() {
 }
 
 #[test]
-fn what_is_missing_is_told() {
+fn connections_that_are_missing_altogether_are_a_warning_in_all_formats() {
+    let lost = WireEvent::Lost(Lost { events: 3, bytes: 100 });
+    let frame = control_frame(OpCode::Text, b"hello");
+    let events = [(1, websocket()), (1, data(DOWN, frame)), (0, lost)];
+    for format in [FileFormat::Pcapng, FileFormat::Jsonl, FileFormat::Har] {
+        let file = file(format, &events);
+        let recording = read(&file[..]).unwrap();
+        assert_eq!(recording.connections.len(), 1, "{format}");
+        let [warning] = &recording.warnings[..] else { panic!("{format}") };
+        assert!(warning.ends_with(": 3"), "{format}: {warning}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_reported() {
     let lost = Lost { events: 2, bytes: 10 };
     let events = [(1, tcp()), (1, data(UP, "a")), (1, WireEvent::Lost(lost)), (1, data(UP, "b"))];
     let [connection] = &connections(&file(FileFormat::Jsonl, &events))[..] else { panic!() };
@@ -243,7 +257,7 @@ fn tls_and_compression_are_refused_in_words() {
 }
 
 #[test]
-fn a_file_that_is_cut_anywhere_is_refused_or_ends_between_its_parts() {
+fn of_a_file_that_is_cut_anywhere_everything_before_is_read_with_a_warning() {
     let events = [(1, tcp()), (1, data(UP, "hello")), (1, data(DOWN, "HELLO"))];
     let websocket = [(1, websocket()), (1, data(DOWN, control_frame(OpCode::Text, b"hello")))];
     for (format, events) in [
@@ -252,11 +266,14 @@ fn a_file_that_is_cut_anywhere_is_refused_or_ends_between_its_parts() {
         (FileFormat::Har, &websocket),
     ] {
         let whole = file(format, events);
-        connections(&whole);
-        let mut refused = 0;
+        let all = connections(&whole)[0].events.len();
+        let (mut warned, mut refused) = (0, 0);
         for length in 0..whole.len() {
             match read(&whole[..length]) {
-                Ok(recording) => assert!(recording.connections.len() <= 1),
+                Ok(recording) => {
+                    assert!(recording.connections[0].events.len() <= all);
+                    warned += recording.warnings.len();
+                }
                 Err(error) => {
                     let error = error.to_string();
                     assert!(error.starts_with("byte ") && !error.contains('\n'), "{error}");
@@ -264,7 +281,9 @@ fn a_file_that_is_cut_anywhere_is_refused_or_ends_between_its_parts() {
                 }
             }
         }
-        assert!(refused >= whole.len() - 12, "{format}: {refused} of {}", whole.len());
+        let between = whole.len() - warned - refused;
+        assert!(between <= 12, "{format}: {between} of {}", whole.len());
+        assert_eq!(warned > 0, format != FileFormat::Har, "{format}");
     }
 }
 
@@ -283,7 +302,7 @@ fn damage_is_named_with_its_offset() {
     let found = error(format!("{line}\n{{\"time\":x}}\n").as_bytes());
     let at = line.len() + 1 + 8;
     assert!(found.starts_with(&format!("byte {at}: expected an event in JSON")), "{found}");
-    let found = error(format!("{line}\n{{\"time\":1").as_bytes());
+    let found = error(b"{\"time\":1");
     assert!(found.ends_with("the file ends within a line"), "{found}");
 
     let found = error(b"{\"time\":1,\"connection\":1,\"event\":\"a\\nb\"}");

@@ -209,7 +209,7 @@ impl Hub {
         })
     }
 
-    pub(crate) fn tell_operator(&self, operator: u64, text: String) {
+    pub(crate) fn notify_operator(&self, operator: u64, text: String) {
         self.change(|state| state.operators.tell(operator, ToOperator::Error { text }));
     }
 

@@ -29,6 +29,10 @@ pub(super) struct Flows {
     flows: Vec<Flow>,
     /// The number of fragments of IP packets, which are skipped.
     fragments: u64,
+    /// The number of packets with a link type that is not supported, which are skipped.
+    unsupported: u64,
+    /// The number of packets, or of connections of this program, that were not captured.
+    dropped: u64,
 }
 
 /// A TCP connection, or the datagrams between two ends.
@@ -54,18 +58,45 @@ impl Flows {
         self.flows.iter().all(|flow| flow.events.is_empty())
     }
 
-    /// The warning that fragments of IP packets are missing, if there were any.
-    pub(super) fn warning(&self) -> Option<String> {
-        let (number, are) = match self.fragments {
-            0 => return None,
-            1 => ("1 IP fragment".to_owned(), "was"),
-            many => (format!("{many} IP fragments"), "were"),
+    /// Descriptions of the packets that are missing.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let text = |count: u64, one: &str, reason: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {one} was {reason}")),
+            many => Some(format!("{many} {one}s were {reason}")),
         };
-        Some(format!("{number} {are} skipped: the datagrams that they belong to are missing"))
+        let warnings = [
+            text(
+                self.fragments,
+                "IP fragment",
+                "skipped: the datagrams that they belong to are missing",
+            ),
+            text(
+                self.unsupported,
+                "packet",
+                "skipped: expected packets of Ethernet, IP, loopback or Linux (-i any)",
+            ),
+        ];
+        let dropped = (self.dropped > 0).then(|| {
+            let dropped = self.dropped;
+            format!(
+                "packets or connections that were not captured, according to the file: {dropped}"
+            )
+        });
+        warnings.into_iter().flatten().chain(dropped).collect()
+    }
+
+    /// Notes that packets were not captured.
+    pub(super) fn add_dropped(&mut self, count: u64) {
+        self.dropped = self.dropped.saturating_add(count);
     }
 
     pub(super) fn add(&mut self, packet: &Packet<'_>) {
-        let Some(layers) = layers(packet.link, packet.bytes) else { return };
+        let Some(link) = packet.link else {
+            self.unsupported += 1;
+            return;
+        };
+        let Some(layers) = layers(link, packet.bytes) else { return };
         self.fragments += u64::from(is_fragment(&layers));
         let Some(segment) = segment(&layers) else { return };
         let (a, b) = (segment.source, segment.destination);

@@ -30,7 +30,8 @@ const MAX_BLOCK: u32 = 64 << 20;
 struct Packet<'a> {
     /// In nanoseconds since 1970.
     time: u64,
-    link: Link,
+    /// None if its link type is not supported.
+    link: Option<Link>,
     /// From the header of the link layer on.
     bytes: &'a [u8],
     comment: Option<&'a str>,
@@ -43,7 +44,7 @@ pub(super) fn read_pcap(input: Input<impl BufRead>) -> Result<Recording, ReadErr
 
 /// Reads a pcapng file.
 pub(super) fn read_pcapng(input: Input<impl BufRead>) -> Result<Recording, ReadError> {
-    read(input, |input, flows| pcapng::read(input, |packet| flows.add(&packet)))
+    read(input, |input, flows| pcapng::read(input, flows))
 }
 
 fn read<R: BufRead>(
@@ -51,20 +52,22 @@ fn read<R: BufRead>(
     packets: impl FnOnce(&mut Input<R>, &mut Flows) -> Result<(), ReadError>,
 ) -> Result<Recording, ReadError> {
     let mut flows = Flows::default();
-    packets(&mut input, &mut flows)?;
+    let end = match packets(&mut input, &mut flows) {
+        Err(error) if !flows.is_empty() => Some(error.into_warning()?),
+        ended => ended.map(|()| None)?,
+    };
+    let warnings: Vec<String> = flows.warnings().into_iter().chain(end).collect();
     if flows.is_empty() {
-        let mut text = "the capture has no TCP segment with payload and no UDP datagram".to_owned();
-        if let Some(warning) = flows.warning() {
-            text += &format!("; {warning}");
-        }
+        let text = "the capture has no TCP segment with payload and no UDP datagram".to_owned();
+        let text = [&[text][..], &warnings].concat().join("; ");
         return Err(ReadError::new(input.offset(), text));
     }
-    let warnings = flows.warning().into_iter().collect();
     let mut builder = Builder::default();
+    warnings.into_iter().for_each(|warning| builder.warn(warning));
     for (number, flow) in (1..).zip(&flows.finish()) {
         contents::add(number, flow, &mut builder);
     }
-    Ok(Recording { warnings, ..builder.finish() })
+    Ok(builder.finish())
 }
 
 #[cfg(test)]

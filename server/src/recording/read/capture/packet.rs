@@ -12,7 +12,7 @@ pub(super) enum Link {
     Ethernet,
     /// The address family of the IP packet behind it.
     Loopback,
-    /// None.
+    /// No header of the link layer.
     Ip,
     /// `tcpdump -i any`, version 1.
     LinuxCooked,
@@ -22,7 +22,7 @@ pub(super) enum Link {
 
 /// The length of the header of [`Link::LinuxCooked`], with the protocol at its end.
 const COOKED: usize = 16;
-/// That of [`Link::LinuxCooked2`], with the protocol at its start.
+/// The length of the header of [`Link::LinuxCooked2`], with the protocol at its start.
 const COOKED_2: usize = 20;
 
 impl Link {
@@ -67,7 +67,7 @@ pub(super) struct TcpHeader {
     pub(super) rst: bool,
 }
 
-/// The layers of a packet, as far as they can be told.
+/// The layers of a packet, as far as they are recognized.
 pub(super) fn layers(link: Link, bytes: &[u8]) -> Option<LaxSlicedPacket<'_>> {
     Some(match link {
         Link::Ethernet => LaxSlicedPacket::from_ethernet(bytes).ok()?,

@@ -54,7 +54,7 @@ pub(super) fn read<R: BufRead>(
         let fraction = u64::from(number(&header[4..8])) * unit;
         take(Packet {
             time: seconds * 1_000_000_000 + fraction,
-            link,
+            link: Some(link),
             bytes: &bytes,
             comment: None,
         });

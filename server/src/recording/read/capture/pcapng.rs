@@ -2,25 +2,28 @@
 
 use std::io::BufRead;
 
-use super::{Input, Link, MAX_BLOCK, Packet, ReadError};
+use super::{Flows, Input, Link, MAX_BLOCK, Packet, ReadError};
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const SIMPLE_PACKET: u32 = 3;
+const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
 
 /// The type of a section header's first number, which shows the byte order.
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 
-/// Options: of all blocks, and of an interface.
+/// Options: of all blocks, of an interface, and of its statistics.
 const OPT_COMMENT: u16 = 1;
 const IF_TSRESOL: u16 = 9;
 const IF_TSOFFSET: u16 = 14;
+const ISB_IFDROP: u16 = 5;
 
 /// An interface of the current section.
 #[derive(Clone, Copy, Debug)]
 struct Interface {
-    link: Link,
+    /// None if the type is not supported: then packets of this interface are skipped.
+    link: Option<Link>,
     /// The units of time in a second.
     per_second: u64,
     /// Seconds that are added to all times.
@@ -92,11 +95,8 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Reads a file to its end, and calls `take` with each packet.
-pub(super) fn read<R: BufRead>(
-    input: &mut Input<R>,
-    mut take: impl FnMut(Packet<'_>),
-) -> Result<(), ReadError> {
+/// Reads a file to its end, and adds each packet to `flows`.
+pub(super) fn read<R: BufRead>(input: &mut Input<R>, flows: &mut Flows) -> Result<(), ReadError> {
     let mut order = Order { little: true };
     let mut interfaces = Vec::new();
     while !input.is_at_end()? {
@@ -133,8 +133,9 @@ pub(super) fn read<R: BufRead>(
         let body = Body { bytes: &bytes, offset: start + 8, order };
         match order.u32(kind) {
             INTERFACE_DESCRIPTION => interfaces.push(interface(body)?),
-            ENHANCED_PACKET => take(enhanced_packet(body, &interfaces)?),
-            SIMPLE_PACKET => take(simple_packet(body, &interfaces)?),
+            ENHANCED_PACKET => flows.add(&enhanced_packet(body, &interfaces)?),
+            SIMPLE_PACKET => flows.add(&simple_packet(body, &interfaces)?),
+            INTERFACE_STATISTICS => flows.add_dropped(dropped(body)?),
             _ => {}
         }
     }
@@ -143,7 +144,7 @@ pub(super) fn read<R: BufRead>(
 
 fn interface(mut body: Body<'_>) -> Result<Interface, ReadError> {
     let start = body.offset;
-    let link = Link::new(body.u16("a link type")?.into(), start)?;
+    let link = Link::new(body.u16("a link type")?.into(), start).ok();
     body.take(6, "an interface")?;
     let order = body.order;
     let (mut per_second, mut offset) = (Some(1_000_000), 0);
@@ -161,6 +162,19 @@ fn interface(mut body: Body<'_>) -> Result<Interface, ReadError> {
         return Err(ReadError::new(start, "the resolution of its times is finer than supported"));
     };
     Ok(Interface { link, per_second, offset })
+}
+
+/// The number of packets that an interface has dropped since the capture began.
+fn dropped(mut body: Body<'_>) -> Result<u64, ReadError> {
+    body.take(12, "the statistics of an interface")?;
+    let (order, mut dropped) = (body.order, 0);
+    body.options(|code, value| {
+        if let (ISB_IFDROP, Ok(value)) = (code, value.try_into()) {
+            dropped =
+                if order.little { u64::from_le_bytes(value) } else { u64::from_be_bytes(value) };
+        }
+    })?;
+    Ok(dropped)
 }
 
 fn enhanced_packet<'a>(

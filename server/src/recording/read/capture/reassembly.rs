@@ -82,7 +82,7 @@ impl Reassembly {
         self.pass_end(emit);
     }
 
-    /// Passes on everything that is left, and tells of what is missing before it.
+    /// Passes on everything that is left, and reports what is missing before it.
     pub(super) fn finish(&mut self, emit: &mut dyn FnMut(Next)) {
         while !self.pending.is_empty() {
             self.pass_gap(emit);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_segment_is_told_at_its_place() {
+    fn a_missing_segment_is_reported_at_its_position() {
         let segments = [(10, b"ab".to_vec(), false), (15, b"fg".to_vec(), true)];
         assert_eq!(assembled(10, &segments), (b"ab???fg".to_vec(), true));
         let segments = [(10, b"ab".to_vec(), false), (15, Vec::new(), true)];
