@@ -265,6 +265,8 @@ fn idle_http_connections_do_not_take_all_file_descriptors() {
         assert_eq!(http::Response::read(&mut stream).unwrap().status, 200);
         idle.push(stream);
     }
+    let mut client = connect(server.address("upper"));
+    assert_eq!(round_trip(&mut client, b"served"), b"SERVED");
 }
 
 #[test]

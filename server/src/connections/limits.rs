@@ -39,9 +39,9 @@ const HTTP_CONNECTIONS: usize = 1024;
 /// The maximum number of HTTP connections whose first request has not arrived yet.
 const HTTP_SET_UPS: usize = 4096;
 
-/// The divisor of the process's limit on file descriptors that gives the maximum of
-/// [`HTTP_SET_UPS`] connections, where that is lower.
-const HTTP_SET_UPS_PART: usize = 4;
+/// The divisor of the process's limit on file descriptors that gives both maxima, where that is lower:
+/// HTTP connections leave descriptors to services and forwards.
+const HTTP_PART: usize = 4;
 
 /// The limits, and the permits that are held.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Limits {
                 per_route: HashMap::new(),
             }),
             waiting: AtomicUsize::new(0),
-            http: HttpLimits::new(http_set_ups(), HTTP_CONNECTIONS).into(),
+            http: HttpLimits::new(http_max(HTTP_SET_UPS), http_max(HTTP_CONNECTIONS)).into(),
         };
         limits.set(max, max_per_address);
         limits
@@ -187,9 +187,9 @@ impl Limits {
     }
 }
 
-/// The maximum number of HTTP connections whose first request has not arrived yet.
-fn http_set_ups() -> usize {
-    (descriptors::max() / HTTP_SET_UPS_PART).clamp(1, HTTP_SET_UPS)
+/// A maximum of HTTP connections, where there are descriptors for them.
+fn http_max(max: usize) -> usize {
+    (descriptors::max() / HTTP_PART).clamp(1, max)
 }
 
 impl Counts {

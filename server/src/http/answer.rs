@@ -125,8 +125,9 @@ impl Answering {
         Answering { permit: Some(permit), activity, progress: PROGRESS.try_with(Arc::clone).ok() }
     }
 
-    /// Counts the answer no longer: it lasts as long as the client likes, and has a limit of its own.
-    pub(super) fn is_stream(&mut self) {
+    /// Stops counting the answer: an event stream lasts as long as the client likes, and has a limit of
+    /// its own.
+    pub(super) fn stop_counting(&mut self) {
         self.permit = None;
         self.activity.stops_withholding_end();
     }

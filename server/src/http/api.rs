@@ -22,7 +22,7 @@ use super::{
     access,
     ends::{close, drain},
     events::events,
-    limits::TooMany,
+    limits::ApiRefusal,
     metrics::metrics,
     query, replicas,
     tap::tap,
@@ -164,7 +164,7 @@ async fn connections(
 ) -> Response {
     let Some(share) = context.listings.take(client.peer.ip()) else {
         let reason = "too many answers to /api/connections under way (64, and 16 to one address)";
-        return TooMany::new(reason).response(&context);
+        return ApiRefusal::new(reason).response(&context);
     };
     match replicas::is_asked_for(query.as_deref()) {
         Ok(true) => return replicas::list(&context).await,

@@ -22,14 +22,14 @@ use crate::{
 
 /// The limit that refuses a client of the API.
 #[derive(Debug)]
-pub(super) struct TooMany {
+pub(super) struct ApiRefusal {
     counted_as: Refusal,
     reason: String,
 }
 
-impl TooMany {
-    pub(super) fn new(reason: impl Into<String>) -> TooMany {
-        TooMany { counted_as: Refusal::MaxHttp, reason: reason.into() }
+impl ApiRefusal {
+    pub(super) fn new(reason: impl Into<String>) -> ApiRefusal {
+        ApiRefusal { counted_as: Refusal::MaxHttp, reason: reason.into() }
     }
 
     /// Answers 503.
@@ -40,9 +40,9 @@ impl TooMany {
     }
 }
 
-impl From<LimitReached> for TooMany {
-    fn from(limit: LimitReached) -> TooMany {
-        TooMany { counted_as: limit.refusal(), reason: limit.to_string() }
+impl From<LimitReached> for ApiRefusal {
+    fn from(limit: LimitReached) -> ApiRefusal {
+        ApiRefusal { counted_as: limit.refusal(), reason: limit.to_string() }
     }
 }
 
@@ -67,9 +67,9 @@ impl StreamPermit {
         http: &Arc<HttpPermit>,
         shares: &Arc<Shares>,
         too_many: &str,
-    ) -> Result<StreamPermit, TooMany> {
+    ) -> Result<StreamPermit, ApiRefusal> {
         let ip = client.peer.ip();
-        let share = shares.take(ip).ok_or_else(|| TooMany::new(too_many))?;
+        let share = shares.take(ip).ok_or_else(|| ApiRefusal::new(too_many))?;
         let connection = context.limits.enter(ip, None)?;
         let exemption = http.exempt()?;
         Ok(StreamPermit { _connection: connection, _share: share, _exemption: exemption })

@@ -221,7 +221,7 @@ pub(crate) async fn serve(
             if response.headers().get(header::CONTENT_TYPE).is_some_and(|of| of == EVENT_STREAM)
                 && let Some(answering) = &mut answering
             {
-                answering.is_stream();
+                answering.stop_counting();
             }
             Ok::<Response<Answer>, Infallible>(response.map(|body| match answering {
                 Some(answering) => answering.with(body),

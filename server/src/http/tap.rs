@@ -19,7 +19,7 @@ use futures_util::stream;
 use super::{
     access::{self, Action},
     events::NO_BUFFERING,
-    limits::{StreamPermit, TooMany},
+    limits::{ApiRefusal, StreamPermit},
     query,
     replicas::no_connection,
 };
@@ -97,11 +97,11 @@ pub(super) async fn tap(
 /// The refusal of an observer that has access.
 enum Refused {
     NoConnection,
-    TooMany(TooMany),
+    TooMany(ApiRefusal),
 }
 
-impl From<TooMany> for Refused {
-    fn from(limit: TooMany) -> Refused {
+impl From<ApiRefusal> for Refused {
+    fn from(limit: ApiRefusal) -> Refused {
         Refused::TooMany(limit)
     }
 }
@@ -110,7 +110,9 @@ impl From<AttachError> for Refused {
     fn from(refused: AttachError) -> Refused {
         match refused {
             AttachError::Ended => Refused::NoConnection,
-            AttachError::TooMany | AttachError::NoRoom => TooMany::new(refused.to_string()).into(),
+            AttachError::TooMany | AttachError::NoRoom => {
+                ApiRefusal::new(refused.to_string()).into()
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //!   they receive; [`connected_datagrams`]: connected datagram sockets; [`datagram_upstream`]: one of
 //!   them as an upstream; `packet_info`: the local address of a datagram; `unread`: peers of Unix
 //!   sockets that do not read; [`socket_file`]: the files of Unix sockets; [`own_sockets`]: this
-//!   server's datagram sockets; [`descriptors`]: descriptors passed between processes
+//!   server's datagram sockets; [`descriptor_stream`]: descriptors passed between processes
 //! - [`stream`]: byte streams of clients and upstreams; [`tapped`]: transports whose bytes observers
 //!   see; [`tls`]; [`length_prefix`]: the records of a byte stream
 //! - [`resolve`]: host names to addresses; [`happy_eyeballs`]: a TCP connection to one of a
@@ -21,7 +21,7 @@ pub(crate) mod connected_datagrams;
 pub(crate) mod datagram_reception;
 pub(crate) mod datagram_socket;
 pub(crate) mod datagram_upstream;
-pub(crate) mod descriptors;
+pub(crate) mod descriptor_stream;
 pub(crate) mod forwarded;
 pub(crate) mod hairpin;
 pub(crate) mod happy_eyeballs;

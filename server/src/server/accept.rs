@@ -87,12 +87,13 @@ pub(super) async fn accept(
                 if stream.is_in_reserve() && !admission.may_use_reserve() {
                     shortage.begins(&Errno::EMFILE.into());
                     tokio::select! {
-                        () = leave_reserve(&mut stream) => {}
-                        // It is served all the same: it will not hold the descriptor for long.
+                        () = leave_reserve(&mut stream) => shortage.ends(),
+                        // The connection is served all the same: none follows it.
                         () = reception.stopped() => {}
                     }
+                } else {
+                    shortage.ends();
                 }
-                shortage.ends();
                 let mut admitted = Box::pin(admission.admit(&stream, &peer));
                 if let Some(admitted) = (&mut admitted).now_or_never() {
                     read_proxy_header_and_dispatch(stream, peer, admitted, &tasks);
@@ -126,8 +127,6 @@ pub(super) async fn accept(
     if !reception.is_left() {
         accept_final(&listener, &admission, &tasks).await;
     }
-    // Before the reception ends.
-    drop(listener);
 }
 
 /// Accepts the next connection; None while only descriptors are left that connections of this socket
@@ -152,7 +151,7 @@ async fn leave_reserve(stream: &mut Stream) {
 struct Shortage {
     /// The address of the listener.
     at: String,
-    /// Whether its begin has been logged, and not its end.
+    /// Whether the beginning of the shortage has been logged, and not its end.
     is_reported: bool,
     reported: Option<Instant>,
 }

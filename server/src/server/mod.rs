@@ -30,7 +30,10 @@ pub(crate) mod sockets;
 
 use std::{collections::HashMap, sync::Arc};
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::task::TaskTracker;
 
 use self::{
@@ -62,9 +65,15 @@ pub(crate) struct Server {
     successors: (mpsc::Sender<Successor>, Option<mpsc::Receiver<Successor>>),
     hub: Arc<Hub>,
     /// The sockets that are served, by their identifiers.
-    running: HashMap<u64, ReceptionEnd>,
+    running: HashMap<u64, RunningSocket>,
     /// The loops of those sockets, and connections that are not dispatched yet.
     tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+struct RunningSocket {
+    reception: ReceptionEnd,
+    task: JoinHandle<()>,
 }
 
 impl Server {

@@ -66,7 +66,7 @@ impl Server {
         }
         self.current.send_replace(snapshot.into());
         self.start_listeners();
-        closed.iter().for_each(|(_, running)| running.close());
+        closed.iter().for_each(|(_, running)| running.reception.close());
         if let Some(line) = self.token_line()
             && token_line_before.as_ref() != Some(&line)
         {
@@ -74,7 +74,7 @@ impl Server {
             announce(format!("{line}\n").as_bytes());
         }
         for (_, running) in closed {
-            running.ended().await;
+            running.task.await.ok();
         }
         log_changes(&before.lines, &self.snapshot().lines);
     }

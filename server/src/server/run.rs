@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Server, accept,
+    RunningSocket, Server, accept,
     admission::Admission,
     datagrams, dispatch,
     handover::successor::{self, Successor},
@@ -147,7 +147,7 @@ impl Server {
                 let (until, reception) = Reception::until(context.shutting_down.child_token());
                 let admission = Admission { socket: bound.id, current: self.current.clone() };
                 let tasks = self.tasks.clone();
-                match bound.socket.clone() {
+                let task = match bound.socket.clone() {
                     Socket::Stream(listener) if bound.role.purpose == Purpose::Handover => {
                         let (sockets, ready) =
                             (self.sockets.subscribe(), self.successors.0.clone());
@@ -169,7 +169,7 @@ impl Server {
                         self.tasks.spawn(datagrams::serve(socket, admission, registry, until))
                     }
                 };
-                reception
+                RunningSocket { reception, task }
             });
         }
     }

@@ -196,8 +196,14 @@ fn connections_that_lead_to_operators_by_other_targets_or_did_before_a_reload_ar
     };
     fs::write(&file, settings("/o")).unwrap();
     let forward = format!("unix://{socket}=ws://127.0.0.1:{port}/b");
+    let to_http = format!("127.0.0.1:0=tcp://localhost:{port}");
     let mut command = Command::new(ECHOGATE);
-    command.arg("serve").arg("--config").arg(&file).args(["--forward", &forward]);
+    command.arg("serve").arg("--config").arg(&file).args([
+        "--forward",
+        &forward,
+        "--forward",
+        &to_http,
+    ]);
     let server = Server::spawn(command);
     let is_private = |id| asked(connect(server.address("http")), id, &[]).status == 403;
     let before = RawWs::connect(&server, "/o");
@@ -207,6 +213,8 @@ fn connections_that_lead_to_operators_by_other_targets_or_did_before_a_reload_ar
         let _operator = RawWs::connect(&server, path);
         assert!(is_private(id_of(&server, path)), "{path}");
     }
+    let _bytes = connect(server.address("forward"));
+    assert!(is_private(id_of(&server, &format!("tcp://localhost:{port}"))));
     fs::write(&file, settings("/renamed")).unwrap();
     server.signal("HUP");
     server.wait_for_log(&["configuration reloaded"]);

@@ -39,7 +39,7 @@ pub(crate) fn needed(connections: u32, hairpins: bool) -> usize {
     (if hairpins { 3 } else { 2 }) * connections as usize + HTTP_CONNECTIONS
 }
 
-/// Logs if `connections` may need more descriptors, so many, than the process has.
+/// Logs if the descriptors that are `needed` for `connections` exceed the limit of the process.
 pub(crate) fn check(connections: u32, needed: usize) {
     let max = max();
     if needed > max {
@@ -93,9 +93,9 @@ pub(crate) fn outside_reserve<S: AsRawFd>(socket: S) -> io::Result<S> {
     if is_in_reserve(&socket) { Err(Errno::EMFILE.into()) } else { Ok(socket) }
 }
 
-/// Whether an error says that the process or the system has no descriptor left.
+/// Whether an error says that the process has no descriptor left.
 pub(crate) fn are_exhausted(error: &io::Error) -> bool {
-    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
+    error.raw_os_error() == Some(Errno::EMFILE as i32)
 }
 
 /// The limit on the descriptors of the process.

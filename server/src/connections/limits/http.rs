@@ -81,9 +81,9 @@ pub(crate) struct Exemption(Option<Arc<HttpPermit>>);
 impl HttpLimits {
     pub(super) fn new(set_ups: usize, established: usize) -> HttpLimits {
         HttpLimits {
-            set_ups: HttpLimit::new(set_ups),
-            established: HttpLimit::new(established),
-            in_reserve: HttpLimit::new(descriptors::reserve() / 2),
+            set_ups: HttpLimit::new(set_ups, Refusal::MaxHttp),
+            established: HttpLimit::new(established, Refusal::MaxHttp),
+            in_reserve: HttpLimit::new(descriptors::reserve() / 2, Refusal::NoDescriptors),
             next_id: AtomicU64::new(0),
         }
     }
@@ -310,7 +310,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_in_the_reserve_of_descriptors_is_not_exempt_and_makes_room_for_others() {
         let mut limits = HttpLimits::new(10, 10);
-        limits.in_reserve = HttpLimit::new(2);
+        limits.in_reserve = HttpLimit::new(2, Refusal::NoDescriptors);
         let limits = Arc::new(limits);
         let other = limits.admit(None, false);
         let mut reserved = Vec::new();

@@ -7,7 +7,6 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
-    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -272,11 +271,9 @@ impl Deref for RegistryGuard {
 
 impl Drop for RegistryGuard {
     fn drop(&mut self) {
-        if thread::panicking() {
-            self.entry.ended(&"the task of the connection panicked");
+        if !self.entry.has_ended() {
+            self.entry.ended(&"cut off");
         }
-        self.entry.registry.leave(self.entry.id);
-        self.entry.close_tap(&"cut off");
     }
 }
 

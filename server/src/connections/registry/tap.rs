@@ -157,6 +157,11 @@ impl Entry {
         self.tap(|observers| observers.is_at(place, scanner));
     }
 
+    /// Whether the end of the connection has been reported.
+    pub(super) fn has_ended(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & ENDED != 0
+    }
+
     /// Ends the observation.
     pub(super) fn close_tap(&self, end: &dyn fmt::Display) {
         if self.flags.fetch_or(ENDED, Ordering::Relaxed) & ENDED != 0 {

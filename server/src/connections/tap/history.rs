@@ -23,7 +23,7 @@ const MAX_BYTES: usize = 8 * 1024;
 const MAX_EVENTS: usize = 256;
 
 /// The time in which a connection with a history may have [`MAX_EVENTS`] events, and carry
-/// [`MAX_CARRIED`] bytes: more than anybody types.
+/// [`MAX_CARRIED`] bytes: more than a person types.
 const WINDOW: Duration = Duration::from_secs(5);
 
 /// The bytes that a connection with a history may carry within a [`WINDOW`], on both of its sides

@@ -171,7 +171,7 @@ impl Observers {
         self.sinks.retain(|attached| !attached.sink.is_closed());
     }
 
-    /// Event: payload passed. It is copied once, if anybody has room for it.
+    /// Event: payload passed. It is copied once, if any queue has room for it.
     pub(crate) fn passed(&mut self, passed: &Passed<'_>) {
         let (time, connection) = (wire::now(), self.connection);
         let record = || WireRecord { time, connection, event: passed.event() };

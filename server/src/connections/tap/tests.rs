@@ -1,10 +1,6 @@
 //! Observers of a connection in a registry: attachment, losses, ends.
 
-use std::{
-    io::IoSlice,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{io::IoSlice, sync::Arc};
 
 use echogate_proto::{
     api::Kind,
@@ -271,18 +267,14 @@ proptest! {
 }
 
 #[test]
-fn a_connection_whose_task_panics_ends_for_its_observers_and_subscribers() {
+fn a_connection_whose_task_is_gone_ends_for_its_observers_and_subscribers() {
     let registry = Registry::default();
     let mut changes = registry.subscribe();
     let entry = enter(&registry, Kind::Tcp);
     let observer = sink(10_000);
     attach(&entry, &observer, Sides::Both).unwrap();
-    let task = catch_unwind(AssertUnwindSafe(move || {
-        let _entry = entry;
-        panic!("a defect");
-    }));
-    assert!(task.is_err());
-    let expected = r#"Closed { reason: "the task of the connection panicked" }"#;
+    drop(entry);
+    let expected = r#"Closed { reason: "cut off" }"#;
     assert_eq!(texts(&events(&observer)).last().unwrap(), expected);
     assert!(matches!(changes.changes.try_recv(), Ok(Change::Opened(_))));
     assert!(matches!(changes.changes.try_recv(), Ok(Change::Closed(..))));

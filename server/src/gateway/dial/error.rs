@@ -54,6 +54,9 @@ impl Limit {
     /// The description of a failure at a proxy. The proxy's address is logged, and not sent to the
     /// client.
     fn proxy_error(&self, to: &Destination, error: &ProxyError) -> DialError {
+        if matches!(&error.failure, ProxyFailure::Unreachable(e) if descriptors::are_exhausted(e)) {
+            return DialError::no_descriptors();
+        }
         tracing::warn!("cannot connect to the upstream {to}: {error}");
         match &error.failure {
             ProxyFailure::TimedOut => self.timed_out(),

@@ -45,8 +45,6 @@ pub(super) async fn serve(
     let mut server = Server { socket: socket.clone(), admission, flows, returns: Returns::new() };
     receive_all(&socket, &reception, &mut server).await;
     server.flows.end_all(&"the socket was closed");
-    // Before the reception ends.
-    drop((socket, server.socket));
 }
 
 /// A service on one datagram socket.

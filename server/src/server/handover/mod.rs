@@ -28,7 +28,7 @@ use tokio::{net::unix::UCred, time::timeout};
 
 use self::successor::Successor;
 use super::Server;
-use crate::{net::descriptors::DescriptorStream, text::io_error};
+use crate::{net::descriptor_stream::DescriptorStream, text::io_error};
 
 /// The first line of both sides, without the version.
 const GREETING: &str = "echogate handover ";
@@ -82,13 +82,13 @@ impl Server {
         let running: Vec<_> = self.running.drain().collect();
         for (id, running) in &running {
             match successor.uses(*id) {
-                true => running.leave(),
-                false => running.close(),
+                true => running.reception.leave(),
+                false => running.reception.close(),
             }
         }
         let ended = async {
             for (_, running) in &running {
-                running.ended().await;
+                running.reception.ended().await;
             }
         };
         if timeout(STOP, ended).await.is_err() {

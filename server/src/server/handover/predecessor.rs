@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::HandoverPath,
-    net::descriptors::DescriptorStream,
+    net::descriptor_stream::DescriptorStream,
     server::sockets::{BoundSocket, BoundSockets},
     text::io_error,
 };

@@ -13,7 +13,7 @@ use super::{
     process_of, within,
 };
 use crate::{
-    net::{descriptors::DescriptorStream, listener::Listener},
+    net::{descriptor_stream::DescriptorStream, listener::Listener},
     runtime::reception::Reception,
     server::sockets::BoundSockets,
 };

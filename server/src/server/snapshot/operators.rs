@@ -1,7 +1,10 @@
 //! The targets on whose connections operators of the chat present their token, directly or by other
 //! targets of this server.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use super::super::sockets::{BoundSockets, Purpose};
 use crate::{
@@ -16,9 +19,12 @@ pub(super) struct Operators {
     /// The ports of TCP listeners.
     ports: HashSet<u16>,
     /// The paths of Unix sockets.
-    sockets: HashSet<String>,
+    sockets: HashSet<PathBuf>,
     /// The paths of routes.
     routes: HashSet<String>,
+    /// The ports and the Unix sockets of HTTP, which lead to all routes.
+    http_ports: HashSet<u16>,
+    http_sockets: HashSet<PathBuf>,
 }
 
 impl Operators {
@@ -28,17 +34,21 @@ impl Operators {
         loop {
             let count = operators.len();
             for bound in sockets.iter() {
-                let is_one = match bound.role.purpose {
-                    Purpose::Service(service) => service == Service::Operator,
+                let Operators { ports, sockets, http_ports, http_sockets, .. } = &mut operators;
+                let (ports, sockets) = match bound.role.purpose {
+                    Purpose::Service(Service::Operator) => (ports, sockets),
+                    Purpose::Http => (http_ports, http_sockets),
                     Purpose::Forward(i) => {
-                        operators.are_reached_by(&settings.forwards[i].target.upstream)
+                        if !operators.are_reached_by(&settings.forwards[i].target.upstream) {
+                            continue;
+                        }
+                        (&mut operators.ports, &mut operators.sockets)
                     }
-                    Purpose::Http | Purpose::Handover => false,
+                    Purpose::Service(_) | Purpose::Handover => continue,
                 };
                 match bound.socket.tcp() {
-                    _ if !is_one => {}
-                    Some(at) => _ = operators.ports.insert(at.port()),
-                    None => operators.sockets.extend(bound.socket.at()),
+                    Some(at) => _ = ports.insert(at.port()),
+                    None => sockets.extend(bound.socket.at().map(|path| canonical(path.as_ref()))),
                 }
             }
             for route in &settings.routes {
@@ -67,17 +77,26 @@ impl Operators {
             UpstreamSpec::Service(service) | UpstreamSpec::Listener(service) => {
                 *service == Service::Operator
             }
-            UpstreamSpec::Tcp(at) | UpstreamSpec::Tls(at, _) => self.ports.contains(&at.port),
+            UpstreamSpec::Tcp(at) | UpstreamSpec::Tls(at, _) => {
+                let is_http = || !self.routes.is_empty() && self.http_ports.contains(&at.port);
+                self.ports.contains(&at.port) || is_http()
+            }
             UpstreamSpec::WebSocket(spec) => {
                 let path = spec.path.split('?').next().unwrap_or_default();
                 self.ports.contains(&spec.at.port)
                     || self.routes.iter().any(|it| it == ANY_PATH || path.ends_with(&**it))
             }
             UpstreamSpec::Unix(at) => {
-                let path: &Path = at.as_ref();
-                self.sockets.contains(&path.display().to_string())
+                let path = canonical(at.as_ref());
+                let is_http = || !self.routes.is_empty() && self.http_sockets.contains(&path);
+                self.sockets.contains(&path) || is_http()
             }
             UpstreamSpec::Udp(_) | UpstreamSpec::UnixGram(_) => false,
         }
     }
+}
+
+/// The path of a socket without symbolic links.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

@@ -187,9 +187,9 @@ impl LineService for Client {
     }
 
     fn poll_push(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<LineOutcome> {
-        let flow = self.send_held_back(cx, out);
-        if flow == LineOutcome::Close || !out.is_empty() {
-            return Poll::Ready(flow);
+        let outcome = self.send_held_back(cx, out);
+        if outcome == LineOutcome::Close || !out.is_empty() {
+            return Poll::Ready(outcome);
         }
         Poll::Ready(match ready!(self.messages.poll_recv(cx)) {
             Some(ToClient::Line(line)) => {

@@ -70,14 +70,14 @@ impl LineService for Operator {
             true => Err(format!("line too long (limit: {MAX_LINE} bytes)")),
             false => self.execute(request.bytes),
         };
-        let flow = if self.id.is_some() { LineOutcome::Continue } else { LineOutcome::Close };
-        if flow == LineOutcome::Close {
+        let outcome = if self.id.is_some() { LineOutcome::Continue } else { LineOutcome::Close };
+        if outcome == LineOutcome::Close {
             tracing::warn!(peer = self.peer.to_string(), "operator authentication failed");
         }
         if let Some(answer) = answer.unwrap_or_else(|text| Some(ToOperator::Error { text })) {
             push_line(out, &answer);
         }
-        flow
+        outcome
     }
 
     fn poll_push(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<LineOutcome> {

@@ -19,6 +19,8 @@ pub(super) const SPARED: usize = 256;
 #[derive(Debug)]
 pub(crate) struct HttpLimit {
     max: usize,
+    /// The reason for which a permit is revoked at this limit.
+    reason: Refusal,
     held: Mutex<Held>,
 }
 
@@ -58,8 +60,8 @@ impl State {
 }
 
 impl HttpLimit {
-    pub(super) fn new(max: usize) -> HttpLimit {
-        HttpLimit { max, held: Mutex::default() }
+    pub(super) fn new(max: usize, reason: Refusal) -> HttpLimit {
+        HttpLimit { max, reason, held: Mutex::default() }
     }
 
     pub(crate) fn in_use(&self) -> usize {
@@ -87,7 +89,7 @@ impl HttpLimit {
         let revoked = if held.len() >= max_of_address && held.count(is_same) >= max_of_address {
             held.remove_first(max_of_address, is_same).zip(Some(Refusal::MaxPerAddress))
         } else if held.len() >= self.max {
-            held.remove_first(self.max, |_| true).zip(Some(Refusal::MaxHttp))
+            held.remove_first(self.max, |_| true).zip(Some(self.reason))
         } else {
             None
         };

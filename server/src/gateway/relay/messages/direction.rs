@@ -26,7 +26,7 @@ use crate::{
 use echogate_event_loop::may_continue;
 
 /// The maximum number of frames decoded in one step. That takes some 0.1 ms, after which other
-/// connections get their poll.
+/// connections get their turn.
 const MAX_FRAMES: usize = 2048;
 
 /// The last frame of a peer: a Close, or a violation of the protocol.
