@@ -23,7 +23,8 @@ pub(crate) struct Builder {
 #[derive(Debug, Default)]
 struct Pending {
     opened: Opened,
-    start: u64,
+    /// The time of the first record, in nanoseconds since 1970.
+    start: Option<u64>,
     sides: [PendingSide; 2],
     /// All that is lost.
     lost: Lost,
@@ -49,11 +50,10 @@ impl Builder {
     pub(crate) fn add(&mut self, record: Record) {
         let Record { time, connection, event } = record;
         let time = (time.max(0.0) * 1e9) as u64;
-        let is_new = !self.indices.contains_key(&connection);
         let pending = self.connection(connection);
-        if is_new {
-            pending.start = time;
-        }
+        // A defect can be noted before the first record.
+        let is_new = pending.start.is_none();
+        pending.start.get_or_insert(time);
         match event {
             Event::Opened(opened) if is_new => pending.opened = *opened,
             // The connection continues from another file.
@@ -182,7 +182,8 @@ impl Pending {
                 !(*closed && matches!(event.action, Action::End | Action::Reset))
             });
         }
-        let start = events.first().map_or(self.start, |first| first.time.min(self.start));
+        let first = events.first().map(|event| event.time);
+        let start = self.start.into_iter().chain(first).min().unwrap_or_default();
         let Pending { opened, defects, refusal, .. } = self;
         RecordedConnection { number: 0, opened, start, traffic, events, defects, refusal }
     }
