@@ -5,7 +5,7 @@ use std::io::BufRead;
 use echogate_proto::recording::Record;
 
 use super::{
-    Builder,
+    Builder, check_time,
     input::{Input, ReadError},
 };
 use crate::recording::model::Recording;
@@ -36,6 +36,7 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
             let offset = start + (bom + error.column().saturating_sub(1)) as u64;
             ReadError::new(offset, format!("expected an event in JSON: {text}"))
         })?;
+        check_time(record.time).map_err(|text| ReadError::new(start, text))?;
         builder.add(record);
     }
 }

@@ -315,6 +315,11 @@ fn damage_is_named_with_its_offset() {
         assert!(found.starts_with(&format!("byte {at}: expected a time in seconds")), "{found}");
     }
 
+    let message = r#"{"type":"send","time":1e308,"opcode":1,"data":""}"#;
+    let entry = format!(r#"{{"request":{{"url":"ws://a/"}},"_webSocketMessages":[{message}]}}"#);
+    let found = error(format!(r#"{{"log":{{"entries":[{entry}]}}}}"#).as_bytes());
+    assert!(found.contains("expected a time in seconds since 1970, found 1e308"), "{found}");
+
     let found = error(b"{\"time\":1,\"connection\":1,\"event\":\"a\\nb\"}");
     assert!(found.contains("unknown variant `a\\nb`") && !found.contains('\n'), "{found}");
 
