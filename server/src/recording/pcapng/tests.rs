@@ -206,7 +206,7 @@ fn frames_follow_an_opening_handshake() {
     for (request, response, first) in [
         (Some(request), Some(response), request),
         (None, None, "GET /ws HTTP/1.1\r\nHost: 192.0.2.1:7007"),
-        (Some(":method: CONNECT"), Some(":status: 200"), "GET /ws HTTP/1.1"),
+        (Some("CONNECT /ws?x=1 HTTP/2"), Some("HTTP/2 200"), "GET /ws?x=1 HTTP/1.1"),
     ] {
         let opened = tcp(Opened {
             client_has_frames: true,
