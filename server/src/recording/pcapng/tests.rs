@@ -160,11 +160,12 @@ fn a_tcp_connection_begins_with_a_handshake_and_ends_with_fin() {
 fn a_connection_in_its_middle_has_no_syn_and_a_reset_ends_it() {
     let opened = tcp(Opened { bytes_before: 12, ..Opened::default() });
     let lost = WireEvent::Lost(Lost { events: 2, bytes: 9 });
-    let events = vec![bytes(UP, b"a"), lost, bytes(DOWN, b"b"), WireEvent::Reset(DOWN), closed()];
+    let (a, b) = (bytes(UP, b"a"), bytes(DOWN, b"b"));
+    let events = vec![a, lost.clone(), lost, b, WireEvent::Reset(DOWN), closed()];
     let packets = packets(&file(opened, events));
     assert_eq!(flags(&packets), [">A", "<A", "<RA"]);
     assert!(packets[0].comment.ends_with("; 12 bytes before are not in this file"));
-    assert_eq!(packets[1].comment, "2 events (9 bytes) were lost here");
+    assert_eq!(packets[1].comment, "4 events (18 bytes) were lost here");
 }
 
 #[test]
@@ -245,7 +246,7 @@ proptest! {
         // The first numbers are chosen so that they wrap.
         let ends = addresses::ends(7, &opened, Side::Client);
         let mut conversation = Conversation {
-            opened: opened.into(), flows: [None, None], comment: String::new(),
+            opened: opened.into(), flows: [None, None], comment: String::new(), lost: Lost::default(),
         };
         let mut flow = Flow::with_sequences(ends, sequence.map(|n| 0_u32.wrapping_sub(n % 300_000)));
         flow.open(&mut block::Packets { time: 1, comment: &mut String::new(), out: &mut out });

@@ -216,14 +216,28 @@ fn of_two_recorded_sides_the_clients_is_read() {
 
 #[test]
 fn what_is_missing_is_told() {
-    let lost = Lost { events: 2, bytes: 10 };
-    let events = [(1, tcp()), (1, data(UP, "a")), (1, WireEvent::Lost(lost)), (1, data(UP, "b"))];
-    let [connection] = &connections(&file(FileFormat::Jsonl, &events))[..] else { panic!() };
-    assert_eq!(connection.defects, ["10 bytes are missing (in 2 events)"]);
-    let [_, old @ ..] = &file(FileFormat::Pcapng, &[(1, tcp()), (1, data(UP, "a"))])[..] else {
-        panic!()
-    };
-    assert!(!old.is_empty());
+    let lost = WireEvent::Lost(Lost { events: 2, bytes: 10 });
+    let upstream = Place { side: Side::Upstream, ..UP };
+    let text = "10 bytes are missing (in 2 events)";
+    // The packet behind the loss is one of either side, and may be the first one of its side.
+    for place in [UP, upstream] {
+        let events = [
+            (1, tcp()),
+            (1, data(UP, "a")),
+            (1, lost.clone()),
+            (1, data(place, "b")),
+            (1, WireEvent::Closed("closed".into())),
+        ];
+        for format in [FileFormat::Jsonl, FileFormat::Pcapng] {
+            let [connection] = &connections(&file(format, &events))[..] else { panic!("{format}") };
+            assert_eq!(connection.defects, [text], "{format}");
+        }
+    }
+    let frame = || data(DOWN, control_frame(OpCode::Text, b"a"));
+    let events = [(1, websocket()), (1, frame()), (1, lost), (1, frame())];
+    let [connection] = &connections(&file(FileFormat::Pcapng, &events))[..] else { panic!() };
+    let refusal = connection.refusal.as_deref();
+    assert_eq!(refusal, Some("10 bytes are missing among its frames"));
 }
 
 #[test]

@@ -32,7 +32,8 @@ pub(super) fn add(number: u64, flow: &Flow, builder: &mut Builder) {
     let mut decoder = RecordDecoder::default();
     let time = flow.events.first().map_or(0, |(time, _)| *time);
     let opened = (time, WireEvent::Opened(opened.into()));
-    for (time, event) in [&opened].into_iter().chain(&flow.events) {
+    let lost = (flow.lost.events > 0).then(|| (time, WireEvent::Lost(flow.lost)));
+    for (time, event) in [&opened].into_iter().chain(&flow.events).chain(&lost) {
         let event = match event {
             WireEvent::Bytes(place, bytes) => {
                 let bytes = without(&mut skip[place.direction as usize], bytes);
