@@ -13,7 +13,10 @@ use crate::{
         target_args::TargetArgs,
     },
     config::{AllowedOrigin, parse_duration},
-    recording::model::{RecordedConnection, Traffic},
+    recording::{
+        model::{RecordedConnection, Traffic},
+        request,
+    },
     text::escape::first_line,
 };
 
@@ -174,8 +177,7 @@ impl ReplayArgs {
     ) -> Result<Target, String> {
         let (mut endpoint, mut args) = (endpoint.clone(), self.target.clone());
         if let Address::Ws(_, path) | Address::Wss(_, path) = &mut endpoint.address {
-            let request = connection.opened.request.as_deref().unwrap_or_default();
-            let recorded = request.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
+            let recorded = connection.opened.request.as_deref().and_then(request::target);
             if let Some(recorded) = recorded.filter(|recorded| path == "/" && is_target(recorded)) {
                 recorded.clone_into(path);
             }
@@ -214,5 +216,39 @@ impl ReplayArgs {
 
 /// Whether a recorded request target can be sent again.
 fn is_target(text: &str) -> bool {
-    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use echogate_proto::recording::Opened;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ReplayArgs,
+    }
+
+    #[test]
+    fn the_recorded_path_is_that_of_any_version_of_http() {
+        let args = Line::parse_from(["replay", "a.jsonl", "ws://a.example"]).args;
+        let endpoint: Endpoint = "ws://a.example".parse().unwrap();
+        for request in ["GET /ws?x=1 HTTP/1.1\r\n", "CONNECT /ws?x=1 HTTP/2\r\n"] {
+            let opened = Opened { request: Some(request.to_owned()), ..Opened::default() };
+            let connection = RecordedConnection {
+                number: 1,
+                opened,
+                start: 0,
+                traffic: Traffic::Messages,
+                events: Vec::new(),
+                defects: Vec::new(),
+                refusal: None,
+            };
+            let target = args.target(&endpoint, &connection).unwrap();
+            assert!(format!("{target:?}").contains("/ws?x=1"), "{target:?}");
+        }
+    }
 }

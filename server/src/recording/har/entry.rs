@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Message;
-use crate::recording::json;
+use crate::recording::{json, request};
 
 /// The bytes of messages behind which another chunk begins.
 const CHUNK: usize = 64 * 1024;
@@ -182,13 +182,16 @@ struct Head<'a> {
 impl<'a> Head<'a> {
     /// The head on the client's side; that on the upstream's is not known.
     fn new(text: Option<&'a str>, side: Side) -> Head<'a> {
-        let mut lines = text.filter(|_| side == Side::Client).unwrap_or_default().lines();
-        let target = lines.next().and_then(|line| line.strip_prefix("GET ")?.split(' ').next());
-        let fields = lines.filter_map(|line| line.split_once(':'));
+        let text = text.filter(|_| side == Side::Client).unwrap_or_default();
+        let fields = text.lines().skip(1).filter_map(|line| line.split_once(':'));
         let fields: Vec<_> = fields.map(|(name, value)| (name, value.trim())).collect();
         let host = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
         let headers = fields.iter().map(|(name, value)| json!({ "name": name, "value": value }));
-        Head { target, host: host.map(|(_, host)| *host), headers: headers.collect() }
+        Head {
+            target: request::target(text),
+            host: host.map(|(_, host)| *host),
+            headers: headers.collect(),
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 //!
 //! - `block`: the blocks of the format; `packet`: IP, TCP and UDP headers
 //! - `flow`: the state of a TCP connection; `addresses`: its ends; `handshake`: HTTP in front of frames
+//! - [`loss`]: comments about lost events
 
 mod addresses;
 mod block;
 mod flow;
 mod handshake;
+pub(super) mod loss;
 mod packet;
 #[cfg(test)]
 mod tests;
@@ -16,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use echogate_proto::{
     api::Kind,
-    recording::{Direction, Opened, Side},
+    recording::{Direction, Lost, Opened, Side},
 };
 
 use self::flow::{Flow, Transport};
@@ -40,6 +42,8 @@ struct Conversation {
     flows: [Option<Flow>; 2],
     /// The comment of the next packet.
     comment: String,
+    /// The events that are lost since the packet before.
+    lost: Lost,
 }
 
 impl PcapngEncoder {
@@ -57,6 +61,7 @@ impl PcapngEncoder {
                 opened: opened.clone(),
                 flows: [None, None],
                 comment: String::new(),
+                lost: Lost::default(),
             };
             if transport(opened, Side::Client) == Transport::Tcp {
                 conversation.flow(connection, Side::Client, time, out);
@@ -89,10 +94,10 @@ impl PcapngEncoder {
                 flow.reset(place.direction, &mut to);
             }
             WireEvent::Lost(lost) => {
-                let text = format!("{} events ({} bytes) were lost here", lost.events, lost.bytes);
-                add_comment(&mut conversation.comment, &text);
+                conversation.lost = loss::add(conversation.lost, *lost);
             }
             WireEvent::Closed(reason) => {
+                conversation.comment_losses();
                 add_comment(
                     &mut conversation.comment,
                     &format!("connection {connection} {reason}"),
@@ -117,14 +122,13 @@ impl Conversation {
         time: u64,
         out: &'a mut Vec<u8>,
     ) -> (&'a mut Flow, block::Packets<'a>) {
-        let Conversation { opened, flows, comment } = self;
+        if self.flows[side as usize].is_none() {
+            add_comment(&mut self.comment, &description(connection, &self.opened, side));
+        }
+        self.comment_losses();
+        let Conversation { opened, flows, comment, .. } = self;
         let mut to = block::Packets { time, comment, out };
         let flow = flows[side as usize].get_or_insert_with(|| {
-            // The description is in front: it is how readers recognize a side.
-            let others = std::mem::replace(to.comment, description(connection, opened, side));
-            if !others.is_empty() {
-                add_comment(to.comment, &others);
-            }
             let ends = addresses::ends(connection, opened, side);
             let mut flow = Flow::new(transport(opened, side), ends, connection);
             if opened.bytes_before == 0 {
@@ -142,6 +146,13 @@ impl Conversation {
             flow
         });
         (flow, to)
+    }
+
+    /// Adds the losses so far to the comment of the next packet.
+    fn comment_losses(&mut self) {
+        if self.lost.events > 0 {
+            add_comment(&mut self.comment, &loss::comment(std::mem::take(&mut self.lost)));
+        }
     }
 }
 

@@ -160,11 +160,12 @@ fn a_tcp_connection_begins_with_a_handshake_and_ends_with_fin() {
 fn a_connection_in_its_middle_has_no_syn_and_a_reset_ends_it() {
     let opened = tcp(Opened { bytes_before: 12, ..Opened::default() });
     let lost = WireEvent::Lost(Lost { events: 2, bytes: 9 });
-    let events = vec![bytes(UP, b"a"), lost, bytes(DOWN, b"b"), WireEvent::Reset(DOWN), closed()];
+    let (a, b) = (bytes(UP, b"a"), bytes(DOWN, b"b"));
+    let events = vec![a, lost.clone(), lost, b, WireEvent::Reset(DOWN), closed()];
     let packets = packets(&file(opened, events));
     assert_eq!(flags(&packets), [">A", "<A", "<RA"]);
     assert!(packets[0].comment.ends_with("; 12 bytes before are not in this file"));
-    assert_eq!(packets[1].comment, "2 events (9 bytes) were lost here");
+    assert_eq!(packets[1].comment, "4 events (18 bytes) were lost here");
 }
 
 #[test]
@@ -206,7 +207,7 @@ fn frames_follow_an_opening_handshake() {
     for (request, response, first) in [
         (Some(request), Some(response), request),
         (None, None, "GET /ws HTTP/1.1\r\nHost: 192.0.2.1:7007"),
-        (Some(":method: CONNECT"), Some(":status: 200"), "GET /ws HTTP/1.1"),
+        (Some("CONNECT /ws?x=1 HTTP/2"), Some("HTTP/2 200"), "GET /ws?x=1 HTTP/1.1"),
     ] {
         let opened = tcp(Opened {
             client_has_frames: true,
@@ -245,7 +246,7 @@ proptest! {
         // The first numbers are chosen so that they wrap.
         let ends = addresses::ends(7, &opened, Side::Client);
         let mut conversation = Conversation {
-            opened: opened.into(), flows: [None, None], comment: String::new(),
+            opened: opened.into(), flows: [None, None], comment: String::new(), lost: Lost::default(),
         };
         let mut flow = Flow::with_sequences(ends, sequence.map(|n| 0_u32.wrapping_sub(n % 300_000)));
         flow.open(&mut block::Packets { time: 1, comment: &mut String::new(), out: &mut out });

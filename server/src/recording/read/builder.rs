@@ -29,7 +29,8 @@ pub(crate) struct Builder {
 #[derive(Debug, Default)]
 struct Pending {
     opened: Opened,
-    start: u64,
+    /// The time of the first record, in nanoseconds since 1970.
+    start: Option<u64>,
     sides: [PendingSide; 2],
     /// All that is lost.
     lost: Lost,
@@ -58,11 +59,10 @@ impl Builder {
         if let (0, Event::Lost(lost)) = (connection, &event) {
             return add_lost(&mut self.missing, lost);
         }
-        let is_new = !self.indices.contains_key(&connection);
         let pending = self.connection(connection);
-        if is_new {
-            pending.start = time;
-        }
+        // A defect can be noted before the first record.
+        let is_new = pending.start.is_none();
+        pending.start.get_or_insert(time);
         match event {
             Event::Opened(opened) if is_new => pending.opened = *opened,
             // The connection continues from another file.
@@ -201,7 +201,8 @@ impl Pending {
                 !(*closed && matches!(event.action, Action::End | Action::Reset))
             });
         }
-        let start = events.first().map_or(self.start, |first| first.time.min(self.start));
+        let first = events.first().map(|event| event.time);
+        let start = self.start.into_iter().chain(first).min().unwrap_or_default();
         let Pending { opened, defects, refusal, .. } = self;
         RecordedConnection { number: 0, opened, start, traffic, events, defects, refusal }
     }

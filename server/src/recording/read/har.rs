@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
-    Builder,
+    Builder, check_time,
     input::{Input, ReadError},
 };
 use crate::recording::model::Recording;
@@ -190,6 +190,7 @@ impl Message {
             }
             other => return Err(format!("expected the type send or receive, found {other:?}")),
         };
+        check_time(self.time)?;
         let place = Place { side, direction };
         let payload = match self.opcode {
             1 => self.data.clone().into_bytes(),

@@ -5,7 +5,7 @@ use std::io::BufRead;
 use echogate_proto::recording::Record;
 
 use super::{
-    Builder,
+    Builder, check_time,
     input::{Input, ReadError},
 };
 use crate::recording::model::Recording;
@@ -37,7 +37,10 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
             ReadError::new(offset, format!("expected an event in JSON: {text}"))
         });
         match record {
-            Ok(record) => builder.add(record),
+            Ok(record) => {
+                check_time(record.time).map_err(|text| ReadError::new(start, text))?;
+                builder.add(record);
+            }
             Err(error) if builder.is_empty() => return Err(error),
             Err(error) => builder.warn(error.into_warning()?),
         }

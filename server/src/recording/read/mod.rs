@@ -25,6 +25,9 @@ use crate::text::io_error::describe;
 /// The bytes at the start of a file that tell its format.
 const PROBE: u64 = 4096;
 
+/// The latest time of an event, in seconds since 1970: in the year 2261, with nanoseconds in 63 bits.
+const MAX_TIME: f64 = 9.2e9;
+
 /// Reads the file at `path`. The format is recognized by the content.
 ///
 /// # Errors
@@ -91,5 +94,14 @@ impl Format {
         Err(ReadError::new(0, format!("{expected}{found}")))
     }
 }
+
+/// Refuses a time, in seconds since 1970, that no event can have.
+fn check_time(time: f64) -> Result<(), String> {
+    if (0.0..=MAX_TIME).contains(&time) {
+        return Ok(());
+    }
+    Err(format!("expected a time in seconds since 1970, found {time:e}"))
+}
+
 #[cfg(test)]
 mod tests;

@@ -230,22 +230,58 @@ fn connections_that_are_missing_altogether_are_a_warning_in_all_formats() {
 
 #[test]
 fn what_is_missing_is_reported() {
-    let lost = Lost { events: 2, bytes: 10 };
-    let events = [(1, tcp()), (1, data(UP, "a")), (1, WireEvent::Lost(lost)), (1, data(UP, "b"))];
-    let [connection] = &connections(&file(FileFormat::Jsonl, &events))[..] else { panic!() };
-    assert_eq!(connection.defects, ["10 bytes are missing (in 2 events)"]);
-    let [_, old @ ..] = &file(FileFormat::Pcapng, &[(1, tcp()), (1, data(UP, "a"))])[..] else {
-        panic!()
-    };
-    assert!(!old.is_empty());
+    let lost = WireEvent::Lost(Lost { events: 2, bytes: 10 });
+    let upstream = Place { side: Side::Upstream, ..UP };
+    let text = "10 bytes are missing (in 2 events)";
+    // The packet behind the loss is one of either side, and may be the first one of its side.
+    for place in [UP, upstream] {
+        let events = [
+            (1, tcp()),
+            (1, data(UP, "a")),
+            (1, lost.clone()),
+            (1, data(place, "b")),
+            (1, WireEvent::Closed("closed".into())),
+        ];
+        for format in [FileFormat::Jsonl, FileFormat::Pcapng] {
+            let [connection] = &connections(&file(format, &events))[..] else { panic!("{format}") };
+            assert_eq!(connection.defects, [text], "{format}");
+        }
+    }
+    let frame = || data(DOWN, control_frame(OpCode::Text, b"a"));
+    let events = [(1, websocket()), (1, frame()), (1, lost), (1, frame())];
+    let [connection] = &connections(&file(FileFormat::Pcapng, &events))[..] else { panic!() };
+    let refusal = connection.refusal.as_deref();
+    assert_eq!(refusal, Some("10 bytes are missing among its frames"));
+}
+
+#[test]
+fn a_capture_that_begins_within_a_connection_has_its_start_and_its_opening() {
+    let WireEvent::Opened(opened) = websocket() else { panic!() };
+    let opened = Opened { bytes_before: 100, ..(*opened).clone() };
+    let message = masked_frame(OpCode::Text, b"hello", [1, 2, 3, 4]);
+    let events = [(1, WireEvent::Opened(opened.into())), (1, data(UP, message))];
+    let [connection] = &connections(&file(FileFormat::Pcapng, &events))[..] else { panic!() };
+    assert_eq!(connection.defects, ["it begins before the capture"]);
+    // The file's first event; numbers of seconds have no single nanoseconds.
+    assert!(connection.start.abs_diff(1_790_000_000_000_000_000) < 2000, "{}", connection.start);
+    assert_eq!(connection.opened.target, "127.0.0.1:80");
+    assert_eq!(connection.opened.protocol.as_deref(), Some("chat"));
+    assert!(connection.opened.request.as_deref().unwrap().starts_with("GET /ws?x=1 HTTP/1.1"));
 }
 
 #[test]
 fn tls_and_compression_are_refused_in_words() {
     let hello = b"\x16\x03\x01\x00\x05hello";
-    let events = [(1, tcp()), (1, data(UP, hello)), (1, data(DOWN, hello))];
-    let [connection] = &connections(&file(FileFormat::Pcapng, &events))[..] else { panic!() };
-    assert!(connection.refusal.as_deref().unwrap().starts_with("it is TLS"));
+    // The second connection begins before the capture.
+    let record = b"\x17\x03\x03\x00\x05bytes";
+    for events in [
+        [(1, tcp()), (1, data(UP, hello)), (1, data(DOWN, hello))],
+        [(1, tcp()), (1, data(DOWN, record)), (1, data(UP, record))],
+    ] {
+        let [connection] = &connections(&file(FileFormat::Pcapng, &events))[..] else { panic!() };
+        assert!(connection.refusal.as_deref().unwrap().starts_with("it is TLS"));
+        assert_eq!(connection.opened.target, "192.0.2.2:7007");
+    }
 
     let extension = "Sec-WebSocket-Extensions: permessage-deflate";
     let request = format!("GET / HTTP/1.1\r\nUpgrade: websocket\r\n{extension}\r\n\r\n");
@@ -304,6 +340,18 @@ fn damage_is_named_with_its_offset() {
     assert!(found.starts_with(&format!("byte {at}: expected an event in JSON")), "{found}");
     let found = error(b"{\"time\":1");
     assert!(found.ends_with("the file ends within a line"), "{found}");
+
+    for time in ["1e308", "-1"] {
+        let second = line.replacen(":1", &format!(":{time}"), 1);
+        let found = error(format!("{line}\n{second}\n").as_bytes());
+        let at = line.len() + 1;
+        assert!(found.starts_with(&format!("byte {at}: expected a time in seconds")), "{found}");
+    }
+
+    let message = r#"{"type":"send","time":1e308,"opcode":1,"data":""}"#;
+    let entry = format!(r#"{{"request":{{"url":"ws://a/"}},"_webSocketMessages":[{message}]}}"#);
+    let found = error(format!(r#"{{"log":{{"entries":[{entry}]}}}}"#).as_bytes());
+    assert!(found.contains("expected a time in seconds since 1970, found 1e308"), "{found}");
 
     let found = error(b"{\"time\":1,\"connection\":1,\"event\":\"a\\nb\"}");
     assert!(found.contains("unknown variant `a\\nb`") && !found.contains('\n'), "{found}");

@@ -19,7 +19,7 @@ pub(super) fn add(number: u64, flow: &Flow, builder: &mut Builder) {
     let heads = [Direction::ToServer, Direction::ToClient].map(|of| start(flow, of));
     let mut opened = flow.opened();
     let mut skip = [0; 2];
-    if is_tls(&heads[0]) {
+    if is_tls(&heads) {
         let text = "it is TLS: record the plain side, or with echogate, which terminates TLS";
         builder.refuse(number, text.to_owned());
     } else if let Some(lengths) = websocket(&heads, &mut opened) {
@@ -32,7 +32,8 @@ pub(super) fn add(number: u64, flow: &Flow, builder: &mut Builder) {
     let mut decoder = RecordDecoder::default();
     let time = flow.events.first().map_or(0, |(time, _)| *time);
     let opened = (time, WireEvent::Opened(opened.into()));
-    for (time, event) in [&opened].into_iter().chain(&flow.events) {
+    let lost = (flow.lost.events > 0).then(|| (time, WireEvent::Lost(flow.lost)));
+    for (time, event) in [&opened].into_iter().chain(&flow.events).chain(&lost) {
         let event = match event {
             WireEvent::Bytes(place, bytes) => {
                 let bytes = without(&mut skip[place.direction as usize], bytes);
@@ -68,9 +69,15 @@ fn start(flow: &Flow, of: Direction) -> Vec<u8> {
     start
 }
 
-/// Whether a client begins with a handshake of TLS 1.0 or later.
-fn is_tls(start: &[u8]) -> bool {
-    matches!(start, [0x16, 3, 0..=4, ..])
+/// Whether a client begins with a handshake of TLS 1.0 or later, or, in a capture that begins later,
+/// both directions with a record of it.
+fn is_tls(starts: &[Vec<u8>; 2]) -> bool {
+    let is_record = |start: &Vec<u8>| {
+        // Types 20 to 23, and the longest record of TLS 1.2.
+        let [0x14..=0x17, 3, 0..=4, high, low, ..] = start[..] else { return false };
+        (1..=(1 << 14) + 2048).contains(&u16::from_be_bytes([high, low]))
+    };
+    matches!(starts[0][..], [0x16, 3, 0..=4, ..]) || starts.iter().all(is_record)
 }
 
 /// The lengths of the heads of an opening handshake, if there is one, which is noted in `opened`.

@@ -16,7 +16,7 @@ use super::{
     packet::{Segment, TcpHeader, is_fragment, layers, segment},
     reassembly::{Next, Reassembly},
 };
-use crate::recording::wire::WireEvent;
+use crate::recording::{pcapng::loss, wire::WireEvent};
 
 /// Both ends of a flow, the lower address first, and whether it is TCP.
 type Key = (bool, SocketAddr, SocketAddr);
@@ -48,6 +48,8 @@ pub(super) struct Flow {
     pub(super) defects: Vec<&'static str>,
     has_end: bool,
     comment: Option<String>,
+    /// The losses that comments of this program name.
+    pub(super) lost: Lost,
 }
 
 const BEGINS_BEFORE: &str = "it begins before the capture";
@@ -111,7 +113,11 @@ impl Flows {
                 self.flows.len() - 1
             }
         };
-        self.flows[index].add(packet.time, &segment);
+        let flow = &mut self.flows[index];
+        flow.add(packet.time, &segment);
+        if let Some(comment) = packet.comment.filter(|_| flow.own_name().is_some()) {
+            flow.lost = loss::add(flow.lost, loss::parse(comment));
+        }
     }
 
     /// The flows that have events, without the upstream's side of those whose client's is there.
@@ -121,10 +127,21 @@ impl Flows {
         }
         let clients = self.flows.iter().filter_map(|flow| flow.own_client().map(str::to_owned));
         let clients: HashSet<String> = clients.collect();
+        // The losses of a connection are named by packets of either side.
+        let mut losses: HashMap<String, Lost> = HashMap::new();
         self.flows.retain(|flow| {
-            let is_other_side = flow.own_upstream().is_some_and(|name| clients.contains(name));
-            !flow.events.is_empty() && !is_other_side
+            let other_side = flow.own_upstream().filter(|name| clients.contains(*name));
+            if let Some(name) = other_side {
+                let lost = losses.entry(name.to_owned()).or_default();
+                *lost = loss::add(*lost, flow.lost);
+            }
+            !flow.events.is_empty() && other_side.is_none()
         });
+        for flow in &mut self.flows {
+            if let Some(lost) = flow.own_client().and_then(|name| losses.remove(name)) {
+                flow.lost = loss::add(flow.lost, lost);
+            }
+        }
         self.flows
     }
 }
@@ -160,6 +177,7 @@ impl Flow {
             defects: Vec::new(),
             has_end: false,
             comment,
+            lost: Lost::default(),
         }
     }
 
@@ -241,14 +259,17 @@ impl Flow {
 
     /// The name of a connection whose client's side this is, in a capture of this program.
     fn own_client(&self) -> Option<&str> {
-        let name = self.comment.as_deref()?.strip_prefix("connection ")?.split(':').next()?;
-        (!name.contains(',')).then_some(name)
+        self.own_name().filter(|name| !name.contains(','))
     }
 
     /// The name of a connection whose upstream's side this is.
     fn own_upstream(&self) -> Option<&str> {
-        let name = self.comment.as_deref()?.strip_prefix("connection ")?.split(':').next()?;
-        name.strip_suffix(", upstream side")
+        self.own_name()?.strip_suffix(", upstream side")
+    }
+
+    /// The name of a connection and of its side, in a capture of this program.
+    fn own_name(&self) -> Option<&str> {
+        self.comment.as_deref()?.strip_prefix("connection ")?.split(':').next()
     }
 }
 
