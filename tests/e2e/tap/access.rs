@@ -200,9 +200,9 @@ fn connections_that_lead_to_operators_by_other_targets_or_did_before_a_reload_ar
     let mut command = Command::new(ECHOGATE);
     command.arg("serve").arg("--config").arg(&file).args([
         "--forward",
-        &forward,
-        "--forward",
         &to_http,
+        "--forward",
+        &forward,
     ]);
     let server = Server::spawn(command);
     let is_private = |id| asked(connect(server.address("http")), id, &[]).status == 403;
