@@ -129,7 +129,7 @@ fn flags_of_other_programs_are_answered_with_their_equivalents() {
         (&["connect", "-U", "/s"], "'-U' found: use unix:///PATH"),
         (
             &["connect", "-N", "h", "1"],
-            "'-N' found: the end of the input always ends the client's side",
+            "'-N' found: not needed: over TCP the end of the input half-closes",
         ),
         (&["connect", "-w", "1", "h", "1"], "'-w' found: use --wait TIME"),
         (
@@ -146,6 +146,9 @@ fn flags_of_other_programs_are_answered_with_their_equivalents() {
         (&["connect", "--connect-timeout", "3", "h:1"], "found: a connection may take 10 s"),
         (&["connect", "--auth", "u:p", "ws://h"], "'--auth' found: use a ws:// URL with user"),
         (&["-v"], "'-v' found: use --version"),
+        (&["-l", "9000"], "'-l' found: echogate listen [HOST:]PORT waits for a client"),
+        (&["serve", "-p", "9000"], "'-p' found (echogate serve --help)"),
+        (&["bench", "-v"], "'-v' found (echogate bench --help)"),
         (&["connect", "--zzz"], "'--zzz' found (echogate connect --help)"),
         (&["completions", "tcsh"], "for '<SHELL>' [possible values: bash, elvish, fish"),
         (&["connect", "99999"], "bad port \"99999\": expected a number from 0 to 65535"),

@@ -1,5 +1,7 @@
 //! Errors of the command line, as one line each.
 
+use std::ffi::OsString;
+
 use clap::{
     Command,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -19,8 +21,8 @@ pub(super) fn one_line(mut error: clap::Error, program: &Command) -> String {
     ] {
         keep_similar(&mut error, wrong, suggested);
     }
-    let unknown = unknown(&error);
-    let equivalent = unknown.as_deref().and_then(equivalent);
+    let (unknown, command) = (unknown(&error), command(program, std::env::args_os()));
+    let equivalent = unknown.as_deref().and_then(|word| equivalent(command.as_deref(), word));
     if equivalent.is_some() {
         error.remove(ContextKind::SuggestedArg);
         error.remove(ContextKind::SuggestedSubcommand);
@@ -49,11 +51,16 @@ pub(super) fn one_line(mut error: clap::Error, program: &Command) -> String {
     if let Some(equivalent) = equivalent {
         line.push_str(&format!(": {equivalent}"));
     } else if unknown.is_some() && !has_suggestion {
-        let command = std::env::args().nth(1).filter(|it| program.find_subcommand(it).is_some());
         let command = command.map(|it| format!(" {it}")).unwrap_or_default();
         line.push_str(&format!(" (echogate{command} --help)"));
     }
     line
+}
+
+/// The command among the arguments: the first word that is one.
+fn command(program: &Command, arguments: impl IntoIterator<Item = OsString>) -> Option<String> {
+    let mut words = arguments.into_iter().skip(1).filter_map(|word| word.into_string().ok());
+    words.find(|word| program.find_subcommand(word).is_some())
 }
 
 /// The flag or command that is not known.
@@ -75,7 +82,7 @@ const EQUIVALENTS: [(&[&str], &str); 17] = [
     (&["-p"], "the port is an argument: HOST PORT, or PORT"),
     (&["-u", "--udp"], "use udp://HOST:PORT; to log in, a ws:// URL with user name and password"),
     (&["-U", "--unixsock"], "use unix:///PATH"),
-    (&["-N"], "the end of the input always ends the client's side"),
+    (&["-N"], "not needed: over TCP the end of the input half-closes the connection"),
     (&["-w", "--idle-timeout"], "use --wait TIME"),
     (&["-z"], "echogate connect --wait 0s HOST PORT </dev/null tries a port"),
     (&["-c", "--connect"], "the URL is an argument: echogate connect URL"),
@@ -90,10 +97,19 @@ const EQUIVALENTS: [(&[&str], &str); 17] = [
     (&["-v", "version"], "use --version"),
 ];
 
-/// The equivalent of a flag or command of another program.
-fn equivalent(word: &str) -> Option<&'static str> {
+/// The equivalent of a flag or command of another program, given to `command`: those programs do what
+/// `connect` and `listen` do.
+fn equivalent(command: Option<&str>, word: &str) -> Option<&'static str> {
     // A flag with its value, as `--cacert=FILE`.
     let flag = word.split('=').next().unwrap_or(word);
+    let is_meant = match flag {
+        "-l" | "--listen" => matches!(command, None | Some("connect")),
+        "-v" | "version" => command.is_none(),
+        _ => matches!(command, Some("connect" | "listen")),
+    };
+    if !is_meant {
+        return None;
+    }
     EQUIVALENTS.iter().find(|(words, _)| words.contains(&flag)).map(|(_, equivalent)| *equivalent)
 }
 
@@ -141,4 +157,19 @@ fn misplaced_flags(error: &clap::Error, program: &Command) -> Option<String> {
         Some(_) => format!("{flags} must follow {command}: echogate {command} … {flags}"),
         None => format!("{flags} cannot be used with {command}: it is a flag of serve"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    use super::*;
+
+    #[test]
+    fn the_command_is_found_among_words_that_are_no_text() {
+        let program = Command::new("echogate").subcommand(Command::new("connect"));
+        let arguments = [&b"echogate"[..], b"\xff", b"-x", b"connect"];
+        let found = command(&program, arguments.map(|word| OsStr::from_bytes(word).to_owned()));
+        assert_eq!(found.as_deref(), Some("connect"));
+    }
 }

@@ -104,7 +104,7 @@ pauses while 32 datagrams (8 over a Unix socket) or 64 KiB are unanswered, for a
 
 At the end of the input, the client half-closes TCP, TLS and Unix sockets, and WebSocket with \
 --half-close, and reads until the server ends; an input without a byte, such as /dev/null, ends when the server does, or \
-when nothing comes within 1 s. WebSocket and datagrams have no half-close: there the \
+when it has sent nothing for 1 s. WebSocket and datagrams have no half-close: there the \
 client waits up to 30 s for a reply after the last message (with --message, --now, --count and \
 --once, for one reply per message), then, except with --count, until nothing has come for 1 s, or for twice the slowest \
 reply time; then it closes the WebSocket. Messages that the server sends before the first one of the \
@@ -119,7 +119,8 @@ so that the server does not take a part of the input for all of it. The same is 
 --count.
 
 If the server ends its direction first, the input is still sent, until it pauses for 1 s or --wait, \
-or the server refuses it. The pause cuts the input, and a notice says so.
+or the server refuses it. The pause cuts the input when the server's system has all that was sent, and a \
+notice says so. It fails if that system takes nothing for 60 s.
 
 Examples:
   echogate connect
@@ -157,7 +158,9 @@ impl Args {
             return Err("--every 0 is invalid: the interval must be longer than 0".to_owned());
         }
         if self.count.is_some_and(|n| n > 1) && self.is_given() && self.every.is_none() {
-            return Err("--count with --message or --now requires --every TIME".to_owned());
+            return Err(
+                "--count N above 1 with --message or --now requires --every TIME".to_owned()
+            );
         }
         self.session.check(target.traffic())?;
         let target = if self.session.binary { target.with_binary() } else { target };

@@ -96,13 +96,12 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
         Some(_) => unless_terminated(session).await,
         None => session.await,
     };
-    // Before the end of the prompt, which may be that of the process.
     let recorded = recording.map_or(Ok(()), |recording| recording.finish());
     match (mode.close(ended), recorded) {
         (Ok(()), recorded) => recorded.map_err(Error::Failed),
         (Err(error), recorded) => {
             recorded.unwrap_or_else(|why| notice(&why));
-            Err(Error::Failed(format!("{url}: {error}")))
+            Err(error.end_process_or_fail(&url))
         }
     }
 }

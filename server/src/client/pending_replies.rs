@@ -194,20 +194,15 @@ impl PendingReplies {
         }
     }
 
-    /// Waits, where no message is sent, until the peer does not send anything either: nothing within
-    /// [`SILENCE`], or the time of `--wait`. Without `--wait` a peer that has sent something has no
-    /// time limit.
+    /// Waits, where no message is sent, until the peer has sent nothing for [`SILENCE`], or the time
+    /// of `--wait`.
     pub(super) async fn wait_until_nothing_is_sent(&self, wait: Wait) {
         let limit = match wait {
             Wait::UntilPeerEnds => return std::future::pending().await,
             Wait::For(time) => time,
             Wait::Default | Wait::Forever => SILENCE,
         };
-        while self.next_within(limit).await {
-            if !matches!(wait, Wait::For(_)) {
-                return std::future::pending().await;
-            }
-        }
+        while self.next_within(limit).await {}
     }
 
     /// Waits after the last message until the session is done.
@@ -410,6 +405,24 @@ mod tests {
         };
         let written = tokio::join!(replies.while_writing(sleep(60_000 * MS)), at_once).1;
         assert_eq!(written, 240_600 * MS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_sends_is_waited_for_until_it_is_silent() {
+        for (wait, limit) in [(Wait::Default, SILENCE), (Wait::For(300 * MS), 300 * MS)] {
+            let (start, replies) = (Instant::now(), PendingReplies::default());
+            let come = async {
+                for _ in 0..3 {
+                    sleep(limit - MS).await;
+                    replies.received_lines(1);
+                }
+            };
+            tokio::join!(replies.wait_until_nothing_is_sent(wait), come);
+            assert_eq!(start.elapsed(), 3 * (limit - MS) + limit, "{wait:?}");
+        }
+        let endless = PendingReplies::default();
+        let wait = endless.wait_until_nothing_is_sent(Wait::UntilPeerEnds);
+        timeout(Duration::from_hours(1), wait).await.unwrap_err();
     }
 
     #[test]

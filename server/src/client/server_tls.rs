@@ -4,7 +4,7 @@ use std::path::Path;
 
 use echogate_proto::endpoint::Address;
 
-use crate::net::tls::server::ServerTls;
+use crate::net::tls::{identity::has_private_key, server::ServerTls};
 
 /// Reads the certificate of `--cert` and its key, of `--key` or in the same file, for a listener at
 /// `address`.
@@ -15,6 +15,13 @@ pub(super) fn read(
 ) -> Result<Option<ServerTls>, String> {
     match (cert, matches!(address, Address::Tls(_) | Address::Wss(..))) {
         (Some(cert), true) => {
+            // An error of the file is that of the certificate.
+            if key.is_none() && matches!(has_private_key(cert), Ok(false)) {
+                let cert = cert.display();
+                return Err(format!(
+                    "--cert: {cert}: no private key in it (give it with --key FILE)"
+                ));
+            }
             let key_flag = if key.is_some() { "--key" } else { "--cert" };
             let tls = ServerTls::read(cert, key.unwrap_or(cert), false);
             tls.map(Some).map_err(|e| e.named("--cert", key_flag))

@@ -8,7 +8,7 @@ use std::{
 };
 
 use echogate_proto::close::CloseCode;
-use signal_hook::consts::SIGINT;
+use signal_hook::{consts::SIGINT, low_level::emulate_default_handler};
 use thiserror::Error;
 use tokio::{
     pin,
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    notice,
+    Error, notice,
     pending_replies::{Expected, PendingReplies, Wait},
     transport::{End, PeerRole, Sender, websocket::MessageError},
 };
@@ -66,6 +66,15 @@ impl From<Stopped> for SessionError {
 }
 
 impl SessionError {
+    /// The failure of the command with the target at `url`. After a signal the process ends by it, as
+    /// without a handler, and this does not return; Ctrl-C at the prompt counts as SIGINT.
+    pub(super) fn end_process_or_fail(self, url: &str) -> Error {
+        if let SessionError::Signal(signal) = self {
+            emulate_default_handler(signal).unwrap_or_default();
+        }
+        Error::Failed(format!("{url}: {self}"))
+    }
+
     /// The close code for the peer; none if the peer cannot be reached any more.
     fn close_code(&self) -> Option<CloseCode> {
         match self {
@@ -252,8 +261,8 @@ pub(super) fn check_replies(
 }
 
 /// Ends an upload whose input pauses after the peer has ended its direction. A server that has got a
-/// part of the input and may still read must not take it for all, and there is a notice unless
-/// `quiet` is set. A client decides on the end of both directions.
+/// part of the input and may still read must not take it for all: it gets what was sent and then a reset,
+/// and there is a notice unless `quiet` is set. A client decides on the end of both directions.
 pub(super) async fn end_at_pause(
     sender: &mut Sender,
     peer: &Peer,
@@ -266,7 +275,10 @@ pub(super) async fn end_at_pause(
     if !quiet {
         notice("the server has ended, and the input has paused: the rest is not sent (see --wait)");
     }
-    sender.abandon().await.map_err(SessionError::Connection)?;
+    sender.abandon().await.map_err(|error| {
+        let why = describe(&error);
+        SessionError::Unsent(format!("the server has not received all that was sent: {why}"))
+    })?;
     Ok(if sender.has_close() { UploadEnd::Closing } else { UploadEnd::Done })
 }
 

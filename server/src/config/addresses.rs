@@ -41,6 +41,16 @@ impl Socket<'_> {
     }
 }
 
+impl Socket<'_> {
+    /// The description of how the address of this socket, all addresses of a family, includes that of
+    /// `other`; none if it does not.
+    fn includes(&self, other: &Socket<'_>) -> Option<String> {
+        let (Tcp(all) | Tls(all), Tcp(one) | Tls(one)) = (self.at, other.at) else { return None };
+        let is_any = |host: &str| host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+        (is_any(&all.host) && !is_any(&one.host)).then(|| format!("{all} includes {one}"))
+    }
+}
+
 fn is_same_host(one: &str, other: &str) -> bool {
     match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
         (Ok(one), Ok(other)) => one == other,
@@ -101,9 +111,11 @@ pub(super) fn sockets<'a>(
 pub(super) fn check_addresses(sockets: &[Socket<'_>]) -> Result<(), String> {
     for (i, socket) in sockets.iter().enumerate() {
         if let Some(before) = sockets[..i].iter().find(|one| one.clashes_with(socket)) {
-            return Err(format!(
-                "{socket} and {before} have the same address, or one includes the other"
-            ));
+            let overlap = socket.includes(before).or_else(|| before.includes(socket));
+            return Err(match overlap {
+                Some(how) => format!("{socket} and {before} overlap: {how}"),
+                None => format!("{socket} and {before} have the same address"),
+            });
         }
     }
     Ok(())

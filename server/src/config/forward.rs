@@ -11,7 +11,7 @@ use super::{
     ListenAddr, SideKind,
     listener::parse_address,
     upstream::TargetSpec,
-    values::{SpecError, known_options, parse_bind, parse_endpoint, tcp_url},
+    values::{SpecError, UPSTREAM_HOST, known_options, parse_bind, parse_endpoint, tcp_url},
 };
 
 /// `LISTEN=URL`: a socket and the upstream of its connections.
@@ -63,7 +63,7 @@ impl FromStr for ForwardSpec {
         let is_url = |url: &str| {
             let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
             !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphabetic())
-                || tcp_url(url).is_some()
+                || tcp_url(url, UPSTREAM_HOST).is_some()
         };
         let parts = text.match_indices('=').map(|(at, _)| (&text[..at], &text[at + 1..]));
         let (listen, url) = parts

@@ -124,9 +124,10 @@ impl Settings {
             }),
         );
         for target in targets(&self.routes, &self.forwards) {
-            let (options, at) = (target.options_in_query(), &target.upstream);
-            lines.extend(options.iter().map(|option| {
-                format!("note       {option} is sent to {at}: an option follows # (…#{option})")
+            // Without the values, which may be secrets.
+            let at = target.upstream.without_query();
+            lines.extend(target.options_in_query.iter().map(|key| {
+                format!("note       {key} is sent to {at}: an option follows # (…#{key}=…)")
             }));
         }
         lines

@@ -19,7 +19,7 @@ use super::{
     headers::{parse_headers, parse_names},
     secrets::warn_of_access,
     side::SideKind,
-    values::{check_host, known_options, parse_count, parse_record, tcp_url},
+    values::{UPSTREAM_HOST, check_host, known_options, parse_count, parse_record, tcp_url},
 };
 use crate::{
     connections::tap::Sides,
@@ -50,6 +50,8 @@ pub(crate) struct TargetSpec {
     pub(crate) proxy: Option<proxy_protocol::Version>,
     /// The sides of the connections that are recorded.
     pub(crate) record: Option<Sides>,
+    /// The keys of options of echogate in the query of a WebSocket URL, which is the upstream's.
+    pub(crate) options_in_query: Vec<String>,
     /// The options that `check` shows, each behind a space: none that may be secret.
     pub(crate) shown_options: String,
 }
@@ -96,16 +98,11 @@ impl WebSocketSpec {
     pub(crate) fn proxy_scheme(&self) -> Scheme {
         if self.tls.is_some() { Scheme::Wss } else { Scheme::Ws }
     }
-}
 
-impl TargetSpec {
-    /// The options of echogate in the query of a WebSocket URL, which is the upstream's.
-    pub(crate) fn options_in_query(&self) -> Vec<&str> {
-        let UpstreamSpec::WebSocket(spec) = &self.upstream else { return Vec::new() };
-        let query = spec.path.split_once('?').map_or("", |(_, query)| query);
-        let known = ["max", "framing", "header", "pass", "record", "ca"];
-        let is_option = |pair: &&str| known.contains(&pair.split('=').next().unwrap_or(pair));
-        query.split('&').filter(is_option).collect()
+    /// The URL without its query, which may have a secret.
+    pub(crate) fn without_query(&self) -> String {
+        let url = self.to_string();
+        url.split('?').next().unwrap_or(&url).to_owned()
     }
 }
 
@@ -120,6 +117,14 @@ impl UpstreamSpec {
             | UpstreamSpec::Listener(_) => SideKind::Stream,
             UpstreamSpec::WebSocket(_) => SideKind::WebSocket,
             UpstreamSpec::Udp(_) | UpstreamSpec::UnixGram(_) => SideKind::Datagrams,
+        }
+    }
+
+    /// The URL without its query, which may have a secret.
+    pub(super) fn without_query(&self) -> String {
+        match self {
+            UpstreamSpec::WebSocket(spec) => spec.without_query(),
+            other => other.to_string(),
         }
     }
 
@@ -145,7 +150,13 @@ impl UpstreamSpec {
             }
             Address::Udp(at) => UpstreamSpec::Udp(at.clone()),
             Address::UnixGram(path) => UpstreamSpec::UnixGram(path.clone()),
-            Address::Service(name) => UpstreamSpec::Service(name.parse()?),
+            Address::Service(name) => match name.split_once('#') {
+                // Without the options, which may be secrets.
+                Some((name, _)) => {
+                    return Err(format!("service:{name}#…: the options of a service follow ?"));
+                }
+                None => UpstreamSpec::Service(name.parse()?),
+            },
         })
     }
 }
@@ -183,13 +194,14 @@ impl TargetSpec {
             max: None,
             proxy: None,
             record: None,
+            options_in_query: Vec::new(),
             shown_options: String::new(),
         }
     }
 
     /// Parses the URL of an upstream for clients of the kind `client`.
     pub(super) fn parse(url: &str, client: SideKind) -> Result<TargetSpec, String> {
-        let url = &*tcp_url(url).map_or(Cow::Borrowed(url), Cow::Owned);
+        let url = &*tcp_url(url, UPSTREAM_HOST).map_or(Cow::Borrowed(url), Cow::Owned);
         let endpoint = Endpoint::with_options(url);
         let endpoint = endpoint.map_err(|e| format!("{}: {e}", without_secrets(url)))?;
         // Without credentials and options, which may be secrets.
@@ -204,7 +216,8 @@ impl TargetSpec {
         }
         let upstream = UpstreamSpec::new(&endpoint)?;
         let kind = upstream.kind();
-        known_options(&endpoint, &options(&endpoint.address, client, kind))?;
+        let known = options(&endpoint.address, client, kind);
+        known_options(&endpoint, &known)?;
         let default = match &upstream {
             UpstreamSpec::Service(service) => service.framing(),
             _ => Framing::Bytes,
@@ -219,9 +232,16 @@ impl TargetSpec {
         let max = endpoint.option("max").map(parse_max).transpose()?;
         let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
         let record = parse_record(&endpoint).map_err(in_url)?;
-        let is_shown = |key: &str| !["framing", "header"].contains(&key);
-        let options = endpoint.options.iter().filter(|(key, _)| is_shown(key));
-        let shown_options = options.map(|(key, value)| format!(" {key}={value}")).collect();
+        let options = endpoint.options.iter().filter(|(key, _)| SHOWN.contains(&key.as_str()));
+        let shown = options.map(|(key, value)| format!(" {key}={}", escape(value)));
+        let shown_options = shown.collect();
+        let query = match &endpoint.address {
+            Address::Ws(_, path) | Address::Wss(_, path) => path.split_once('?'),
+            _ => None,
+        };
+        let keys = query.map_or("", |(_, query)| query).split('&');
+        let keys = keys.map(|pair| pair.split('=').next().unwrap_or(pair));
+        let options_in_query = keys.filter(|key| known.contains(key)).map(str::to_owned).collect();
         Ok(TargetSpec {
             upstream,
             framing,
@@ -230,10 +250,27 @@ impl TargetSpec {
             max,
             proxy,
             record,
+            options_in_query,
             shown_options,
         })
     }
 }
+
+/// The options that `check` shows: those that are no secret, without the framing, which a route shows.
+const SHOWN: [&str; 12] = [
+    "chunk",
+    "invalid",
+    "newline",
+    "prefix",
+    "max",
+    "proxy",
+    "record",
+    "pass",
+    "ca",
+    "server-name",
+    "cert",
+    "key",
+];
 
 /// The options that a URL may have.
 fn options(address: &Address, client: SideKind, upstream: SideKind) -> Vec<&'static str> {

@@ -25,8 +25,19 @@ impl From<SpecError> for String {
     }
 }
 
+/// The host of a listening socket that is given as a port alone: both loopback addresses.
+const LISTEN_HOST: &str = "localhost";
+
+/// The host of an upstream that is given as a port alone.
+pub(super) const UPSTREAM_HOST: &str = "127.0.0.1";
+
+/// Schemes, which are no hosts: `ws:8080` is a mistyped URL.
+const SCHEMES: [&str; 10] =
+    ["tcp", "tls", "udp", "unix", "unixgram", "ws", "wss", "http", "https", "service"];
+
+/// Parses the URL of a listening socket.
 pub(super) fn parse_endpoint(url: &str) -> Result<Endpoint, String> {
-    let url = &*tcp_url(url).map_or(Cow::Borrowed(url), Cow::Owned);
+    let url = &*tcp_url(url, LISTEN_HOST).map_or(Cow::Borrowed(url), Cow::Owned);
     url.parse().map_err(|e| format!("{url}: {e}"))
 }
 
@@ -59,15 +70,16 @@ pub(super) fn parse_record(endpoint: &Endpoint) -> Result<Option<Sides>, String>
 }
 
 /// The URL that `HOST:PORT`, `:PORT` or `PORT`, perhaps with options, stands for; None if `text` is none of
-/// these. A port alone is one of this machine only.
-pub(super) fn tcp_url(text: &str) -> Option<String> {
+/// these. A port alone is one of `host`.
+pub(super) fn tcp_url(text: &str, host: &str) -> Option<String> {
     let address = &text[..text.find(['?', '#']).unwrap_or(text.len())];
     let port = address.strip_prefix(':').unwrap_or(address);
     if parse_number(port).is_some() {
-        return Some(format!("tcp://127.0.0.1:{}", text.trim_start_matches(':')));
+        return Some(format!("tcp://{host}:{}", text.trim_start_matches(':')));
     }
-    let is_service = address.starts_with("service:") || address.contains('=');
-    let is_authority = !is_service && address.parse::<HostPort>().is_ok();
+    let host = address.split(':').next().unwrap_or_default();
+    let may_be_host = !SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(host));
+    let is_authority = may_be_host && !address.contains('=') && address.parse::<HostPort>().is_ok();
     is_authority.then(|| format!("tcp://{text}"))
 }
 
@@ -75,7 +87,7 @@ pub(super) fn tcp_url(text: &str) -> Option<String> {
 pub(super) fn parse_bind(text: &str) -> Result<HostPort, String> {
     let port = text.strip_prefix(':').unwrap_or(text);
     match (parse_number(port), port.parse()) {
-        (Some(_), Ok(port)) => Ok(HostPort { host: "localhost".to_owned(), port }),
+        (Some(_), Ok(port)) => Ok(HostPort { host: LISTEN_HOST.to_owned(), port }),
         (Some(_), Err(_)) => Err(EndpointError::BadPort(port.to_owned()).to_string()),
         (None, _) => parse_host_port(text),
     }
@@ -124,21 +136,22 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let (whole, rest) = split_unit(text);
     let (fraction, unit) = rest.strip_prefix('.').map_or(("0", rest), split_unit);
     let unit = match unit {
-        "ms" => Some(Duration::from_millis(1)),
-        "s" | "" => Some(Duration::from_secs(1)),
-        "m" => Some(Duration::from_mins(1)),
-        "h" => Some(Duration::from_hours(1)),
+        "ms" => Some(1),
+        "s" | "" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
         _ => None,
     };
-    let Some(unit) = unit.filter(|_| !whole.is_empty() && !fraction.is_empty()) else {
+    let Some(milliseconds) = unit.filter(|_| !whole.is_empty() && !fraction.is_empty()) else {
         return Err(
             "expected a time: a number of seconds, or one with ms, s, m or h, as 10s".into()
         );
     };
+    let unit = Duration::from_millis(milliseconds);
     let fraction: f64 = format!("0.{fraction}").parse().unwrap_or_default();
     parse_number(whole)
-        .and_then(|whole| unit.checked_mul(u32::try_from(whole).ok()?))
-        .and_then(|time| time.checked_add(unit.mul_f64(fraction)))
+        .and_then(|whole| whole.checked_mul(milliseconds))
+        .map(|whole| Duration::from_millis(whole) + unit.mul_f64(fraction))
         .ok_or_else(|| "the time is too long".to_owned())
 }
 

@@ -12,10 +12,14 @@ use echogate_proto::ws::scanner::FrameScanner;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
+    time::{Instant, sleep_until},
 };
 
 use super::tls::Tls;
-use crate::connections::limits::descriptors::{self, outside_reserve};
+use crate::{
+    connections::limits::descriptors::{self, outside_reserve},
+    runtime::delivery::{Polling, STALL},
+};
 
 /// Bytes that the kernel accepts for a client beyond those that it can send at once. With the
 /// default limit, 4 MiB and more, a slow reader would seem to be stalled, and a Ping would reach
@@ -348,6 +352,31 @@ impl ResetGuard {
     pub(crate) fn release(self) {
         // An error means that the connection has ended already.
         self.0.set_linger(None).ok();
+    }
+
+    /// Waits until the peer's system has everything that was sent, or the kernel does not tell: a
+    /// reset discards the rest.
+    ///
+    /// # Errors
+    ///
+    /// The connection has failed, or the peer has taken nothing for [`STALL`].
+    pub(crate) async fn delivered(&self) -> io::Result<()> {
+        let (mut acknowledged, mut progress) = (0, Instant::now());
+        let mut polling = Polling::new(progress);
+        while let Some(in_flight) = InFlight::on(&self.0).filter(|it| !it.is_nothing()) {
+            if let Some(error) = self.0.take_error()? {
+                return Err(error);
+            }
+            let now = Instant::now();
+            if in_flight.acknowledged > acknowledged {
+                (acknowledged, progress) = (in_flight.acknowledged, now);
+            } else if now - progress >= STALL {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            polling.advance(now);
+            sleep_until(polling.next).await;
+        }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use std::{fs, future::pending, io, sync::Arc, thread};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use signal_hook::{
     consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
+    flag::register_conditional_default,
     iterator::Signals,
     low_level::emulate_default_handler,
 };
@@ -18,16 +19,23 @@ use super::Screen;
 pub(crate) const FATAL_SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 /// Waits for one of [`FATAL_SIGNALS`]. A signal that the process was started to ignore, as SIGHUP by
-/// `nohup`, is still ignored. One that cannot be handled keeps its action.
+/// `nohup`, is still ignored. One that cannot be handled keeps its action. Each further signal
+/// terminates the process at once.
 pub(crate) async fn fatal_signal() -> i32 {
     let ignored = ignored();
-    let handled = FATAL_SIGNALS.into_iter().filter(|number| ignored >> (number - 1) & 1 == 0);
+    let is_handled = |number: &i32| ignored >> (number - 1) & 1 == 0;
+    let handled = FATAL_SIGNALS.into_iter().filter(is_handled);
     let mut signals: FuturesUnordered<_> = handled
         .filter_map(|number| Some((number, signal(SignalKind::from_raw(number)).ok()?)))
         .map(|(number, mut signal)| async move { signal.recv().await.map(|()| number) })
         .collect();
     match signals.next().await.flatten() {
-        Some(number) => number,
+        Some(number) => {
+            for further in FATAL_SIGNALS.into_iter().filter(is_handled) {
+                register_conditional_default(further, Arc::new(true.into())).ok();
+            }
+            number
+        }
         None => pending().await,
     }
 }

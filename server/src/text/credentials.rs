@@ -39,10 +39,11 @@ fn is_host_and_path(text: &str) -> bool {
 }
 
 /// The value of a setting for errors: without credentials, and without the query and the options of a
-/// URL, which may be secrets.
+/// URL, which may be secrets. A URL may have no scheme: behind `=` it may be `HOST:PORT`.
 pub(crate) fn without_secrets(value: &str) -> String {
     let shown = without_credentials(value);
-    let options = shown.find("://").and_then(|url| {
+    let url = ["://", "=", "service:"].iter().filter_map(|start| shown.find(start)).min();
+    let options = url.and_then(|url| {
         let at = shown[url..].find(['?', '#'])?;
         Some(url + at + 1)
     });
@@ -84,6 +85,9 @@ mod tests {
             ("/x=ws://u:p@h/a?token=b#header=c", "/x=ws://***@h/a?…"),
             ("5433=wss://h#header=Authorization:Bearer s", "5433=wss://h#…"),
             ("ws://u:p?s@h#header=c", "ws://***@h#…"),
+            ("/x=h:80#header=Origin:http://h?s", "/x=h:80#…"),
+            ("/x=service:echo#header=s", "/x=service:echo#…"),
+            ("service:echo#header=s", "service:echo#…"),
             ("tcp://h:1", "tcp://h:1"),
             ("what?", "what?"),
         ] {

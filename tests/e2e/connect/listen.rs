@@ -290,6 +290,10 @@ fn an_endpoint_or_an_option_that_makes_no_sense_is_refused() {
         (&["ws://me:pw@127.0.0.1:0"], "a user name is possible in the URLs of connect only"),
         (&["tls://127.0.0.1:0"], "tls://127.0.0.1:0: --cert is required (and --key, if"),
         (&["wss://127.0.0.1:0", "--cert=/no"], "--cert: /no: no such file"),
+        (
+            &["wss://127.0.0.1:0", "--cert=/dev/null"],
+            "--cert: /dev/null: no private key in it (give it with --key FILE)",
+        ),
         (&["0", "--cert=c", "--key=k"], "--cert is valid with tls:// and wss:// only"),
         (&["tls://:0", "--cert=/no", "--key=/no"], "--cert: /no: no such file"),
         (&["0", "--text"], "--text is valid with ws:// and wss:// only"),

@@ -353,7 +353,7 @@ fn options_that_make_no_sense_together_are_named() {
         (&["--every=1s"][..], "<--message <TEXT>|--now>"),
         (&["--now", "--message=x"], "'--now' cannot be used with '--message <TEXT>'"),
         (&["--now", "--hex"], "'--now' cannot be used with '--hex'"),
-        (&["--now", "--count=2"], "--count with --message or --now requires --every"),
+        (&["--now", "--count=2"], "--count N above 1 with --message or --now requires --every"),
         (&["--now", "--every=0s"], "--every 0 is invalid"),
         (&["--count=0"], "0 is not in 1.."),
         (&["--every=soon", "--now"], "expected a time"),

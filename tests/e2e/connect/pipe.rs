@@ -221,6 +221,48 @@ fn an_input_that_pauses_after_the_servers_end_is_not_taken_for_all_of_it() {
 }
 
 #[test]
+fn what_is_in_flight_at_the_pause_is_delivered_before_the_reset() {
+    let input = noise(1_300_000);
+    for is_read in [true, false] {
+        let (paused, has_paused) = mpsc::channel();
+        let (sender, received) = mpsc::channel();
+        let address = serve(move |mut stream| {
+            stream.shutdown(Shutdown::Write).unwrap();
+            has_paused.recv().unwrap();
+            let mut bytes = Vec::new();
+            if is_read {
+                stream.read_to_end(&mut bytes).unwrap_err();
+            }
+            sender.send(bytes).unwrap();
+            // With unread bytes, the end of the stream is a reset.
+        });
+        let url = format!("tcp://{address}");
+        let mut client = connect(&[&url, "--wait=300ms"]);
+        client.stdin.as_mut().unwrap().write_all(&input).unwrap();
+        let mut stderr = BufReader::new(client.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        assert_eq!(line, INPUT_PAUSED);
+        paused.send(()).unwrap();
+        assert!(received.recv().unwrap() == if is_read { &input[..] } else { b"" });
+        assert_eq!(finish(client).status.code(), Some(i32::from(!is_read)));
+        let mut rest = String::new();
+        stderr.read_to_string(&mut rest).unwrap();
+        let error = format!("echogate: {url}: the server has not received all that was sent: ");
+        assert!(if is_read { rest.is_empty() } else { rest.starts_with(&error) }, "{rest}");
+    }
+}
+
+#[test]
+fn an_input_without_a_byte_ends_a_server_that_greets_and_waits() {
+    let address = serve(|mut stream| {
+        stream.write_all(b"220 ready").unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    });
+    assert_prints(&run(&[&format!("tcp://{address}")], b""), b"220 ready");
+}
+
+#[test]
 fn messages_that_are_cut_reset_the_connection() {
     let (url, received) = serve_to_the_end(false);
     let output = run(&[&url, "--hex", "--wait=0s"], b"61\nzz\n");

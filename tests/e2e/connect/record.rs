@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::TcpListener,
+    net::SocketAddr,
     os::unix::{fs::symlink, process::ExitStatusExt},
     path::Path,
     process::{Child, Command, Stdio},
@@ -140,13 +140,21 @@ fn a_full_disk_ends_the_recording_and_is_a_failure_at_the_end_of_the_session() {
     let line = format!("echogate: the recording is incomplete: {file}: no space left on device\n");
     assert!(String::from_utf8_lossy(&output.stderr).ends_with(&line));
     assert_eq!(output.status.code(), Some(1));
+    let mut client = connect(&["--record", file, &server.ws("/ws"), "--binary"]);
+    exchange(&mut client);
+    program::signal(client.id(), "TERM");
+    let output = finish(client);
+    assert!(String::from_utf8_lossy(&output.stderr).ends_with(&line));
+    assert_eq!(output.status.signal(), Some(15));
 }
 
 #[test]
 fn an_earlier_recording_stays_until_a_connection_is_made() {
     let (server, dir) = (server(), tempfile::tempdir().unwrap());
-    let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let refused = format!("tcp://{refused}");
+    // Bound without listening, so that no other process takes the port.
+    let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let refused = format!("tcp://{}", bound.local_addr().unwrap().as_socket().unwrap());
     for format in ["jsonl", "pcapng", "har"] {
         let file = dir.path().join(format!("a.{format}"));
         fs::write(&file, "earlier ".repeat(1000)).unwrap();

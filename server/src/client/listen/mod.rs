@@ -39,7 +39,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<(), Error> {
     }
     let mut mode = args.mode(&url);
     let ended = serve(&mut mode, listener, args.keep_open).await;
-    mode.close(ended).map_err(|error| Error::Failed(format!("{url}: {error}")))
+    mode.close(ended).map_err(|error| error.end_process_or_fail(&url.to_string()))
 }
 
 /// Exchanges the standard streams with the first client; with `keep_open` with each client.

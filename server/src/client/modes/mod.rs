@@ -6,8 +6,6 @@
 pub(super) mod messages;
 pub(super) mod pipe;
 
-use signal_hook::low_level::emulate_default_handler;
-
 use self::{messages::Messages, pipe::Pipe};
 use super::{session::SessionError, transport::Connection};
 
@@ -55,16 +53,11 @@ impl Mode {
         Ok(())
     }
 
-    /// Closes the prompt, and reports `ended`, the end of the last session. After a signal the process
-    /// ends by it, as without a handler; Ctrl-C at the prompt counts as SIGINT.
+    /// Closes the prompt, and reports `ended`, the end of the last session.
     pub(super) fn close(self, ended: Result<String, SessionError>) -> Result<(), SessionError> {
-        let ended = match self {
+        match self {
             Mode::Pipe(_) => ended.map(drop),
             Mode::Messages(messages) => messages.close(ended),
-        };
-        if let Err(SessionError::Signal(signal)) = ended {
-            emulate_default_handler(signal).unwrap_or_default();
         }
-        ended
     }
 }

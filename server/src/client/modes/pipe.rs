@@ -74,7 +74,7 @@ async fn upload(
     sender: &mut Sender,
     peer: &Peer,
     pending: &PendingReplies,
-    wait: Wait,
+    mut wait: Wait,
     quiet: bool,
 ) -> Result<UploadEnd, SessionError> {
     if sender.has_close() {
@@ -115,7 +115,12 @@ async fn upload(
         // a byte, such as /dev/null, ends when everything has been received.
         tokio::select! {
             () = peer.done(Some(Duration::ZERO)) => {}
-            () = pending.wait_until_nothing_is_sent(wait) => {}
+            () = pending.wait_until_nothing_is_sent(wait) => {
+                if let Wait::For(_) = wait {
+                    // The time has passed.
+                    wait = Wait::For(Duration::ZERO);
+                }
+            }
         }
     }
     finish(sender, peer, pending, wait, Expected::AfterLast, false).await

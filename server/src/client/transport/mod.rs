@@ -328,10 +328,10 @@ impl Sender {
     }
 
     /// Ends the connection although input is missing: by a reset when the connection is dropped if it
-    /// is to be reset, or with Close 1001.
+    /// is to be reset, for which all that was sent must be delivered, or with Close 1001.
     pub(super) async fn abandon(&mut self) -> io::Result<()> {
         if let Sender::Stream(sender) = self {
-            sender.abandon();
+            sender.abandon().await?;
         }
         self.close(CloseCode::GOING_AWAY, "").await
     }

@@ -60,9 +60,13 @@ impl StreamSender {
         Ok(())
     }
 
-    /// Has the connection be reset when it is dropped, if it has a guard.
-    pub(super) fn abandon(&mut self) {
-        self.guard = None;
+    /// Has the connection be reset when it is dropped, if it has a guard. Waits until all that was
+    /// sent is delivered.
+    pub(super) async fn abandon(&mut self) -> io::Result<()> {
+        match self.guard.take() {
+            Some(guard) => guard.delivered().await,
+            None => Ok(()),
+        }
     }
 
     pub(super) fn set_complete(&mut self) {

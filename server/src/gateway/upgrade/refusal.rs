@@ -54,9 +54,13 @@ impl Refused {
         Refused { status, code, reason, counted_as, headers: HeaderMap::new(), upstream: None }
     }
 
-    /// The same, with the upstream in the log.
+    /// The same, with the upstream in the log: without its query, which may have a secret.
     pub(super) fn of(self, upstream: &Upstream) -> Refused {
-        Refused { upstream: Some(upstream.to_string()), ..self }
+        let upstream = match upstream {
+            Upstream::WebSocket(spec, _) => spec.without_query(),
+            other => other.to_string(),
+        };
+        Refused { upstream: Some(upstream), ..self }
     }
 }
 
