@@ -26,7 +26,7 @@ const PUBLISHED: usize = 1024;
 const UNCONFIRMED: Duration = Duration::from_secs(12);
 
 /// The most messages of operators that wait to be sent to other replicas.
-const OPERATOR_MESSAGES: usize = 64;
+const OPERATOR_MESSAGES: usize = 256;
 
 /// The sequence number of an event, the event, and the operators of other replicas in it by their
 /// numbers here.
