@@ -267,7 +267,7 @@ pub(crate) async fn serve(
         Ended::TimedOut => tracing::debug!(%peer, "http connection: closed at its deadline"),
         Ended::Revoked(reason) => {
             context.counters.refused.count(reason);
-            tracing::debug!(%peer, "http connection: closed to admit another one (limit on HTTP connections)");
+            tracing::debug!(%peer, "http connection: closed to admit another connection");
         }
     }
 }

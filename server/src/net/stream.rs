@@ -18,7 +18,7 @@ use tokio::{
 use super::tls::Tls;
 use crate::{
     connections::limits::descriptors::{self, outside_reserve},
-    runtime::delivery::{Polling, STALL},
+    runtime::delivery::{Delivery, STALL},
 };
 
 /// Bytes that the kernel accepts for a client beyond those that it can send at once. With the
@@ -354,27 +354,24 @@ impl ResetGuard {
         self.0.set_linger(None).ok();
     }
 
-    /// Waits until the peer's system has everything that was sent, or the kernel does not tell: a
-    /// reset discards the rest.
+    /// Waits until the peer's system has acknowledged everything that was sent, or the kernel does not
+    /// report what is in flight: a reset discards the rest.
     ///
     /// # Errors
     ///
     /// The connection has failed, or the peer has taken nothing for [`STALL`].
     pub(crate) async fn delivered(&self) -> io::Result<()> {
-        let (mut acknowledged, mut progress) = (0, Instant::now());
-        let mut polling = Polling::new(progress);
+        let mut delivery = Delivery::new(Instant::now(), STALL);
         while let Some(in_flight) = InFlight::on(&self.0).filter(|it| !it.is_nothing()) {
             if let Some(error) = self.0.take_error()? {
                 return Err(error);
             }
             let now = Instant::now();
-            if in_flight.acknowledged > acknowledged {
-                (acknowledged, progress) = (in_flight.acknowledged, now);
-            } else if now - progress >= STALL {
+            delivery.update(now, 0, 0, Some(in_flight));
+            if delivery.has_stalled(now) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            polling.advance(now);
-            sleep_until(polling.next).await;
+            sleep_until(delivery.next_update()).await;
         }
         Ok(())
     }

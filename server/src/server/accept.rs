@@ -33,7 +33,7 @@ use crate::{
 /// The pause of accepting when file descriptors or memory have run out.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
-/// The same for HTTP, whose new connections take the place of others, which then are closed.
+/// The same pause for HTTP, where a new connection has another one closed, whose descriptor is free soon.
 const HTTP_SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
 
 /// The least time between two log lines about such a shortage, which may come and go with each
@@ -153,6 +153,7 @@ struct Shortage {
     at: String,
     /// Whether the beginning of the shortage has been logged, and not its end.
     is_reported: bool,
+    /// The time of the last such line.
     reported: Option<Instant>,
 }
 

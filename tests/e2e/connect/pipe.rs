@@ -187,7 +187,7 @@ fn an_input_that_pauses_after_the_servers_end_is_waited_for_as_long_as_asked() {
     assert_eq!(received.recv().unwrap(), b"first, second");
 }
 
-/// What the server gets from a client: the bytes, and whether the end was a reset.
+/// The bytes that the server gets from a client, and whether their end was a reset.
 fn serve_to_the_end(ends_first: bool) -> (String, mpsc::Receiver<(Vec<u8>, bool)>) {
     let (sender, received) = mpsc::channel();
     let address = serve(move |mut stream| {

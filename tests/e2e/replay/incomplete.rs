@@ -1,4 +1,4 @@
-//! What is missing: in a recording, in its replay, and in the record of a replay.
+//! Missing data: in a recording, in its replay, and in the record of a replay.
 
 use std::{
     fs::{self, OpenOptions},
@@ -172,7 +172,7 @@ fn a_mock_server_without_free_descriptors_serves_clients_later() {
     command.arg(recording.file()).args(["tcp://127.0.0.1:0", "--loop"]);
     let mut mock = Mock::spawn(command);
     let clients: Vec<_> = (0..40).map(|_| mock.connect()).collect();
-    // Those in the backlog are served when others have ended.
+    // Clients in the backlog are served when others have ended.
     let last = format!("/proc/{}/fd/23", mock.child.id());
     wait_until("descriptors are left", || Path::new(&last).is_symlink());
     let mut results = mock.child.stdout.take().unwrap();

@@ -54,7 +54,7 @@ fn take_credentials(rest: &str) -> Result<(String, Option<Credentials>), Endpoin
     let authority = rest.strip_prefix("//").unwrap_or_default();
     let authority = &authority[..authority.find(['/', '?', '#']).unwrap_or(authority.len())];
     let Some((given, _)) = authority.rsplit_once('@') else {
-        // What seems to be the port may be the beginning of a password that is not encoded.
+        // A port that is no number may be the beginning of a password that is not encoded.
         let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         return match authority.rsplit_once(':') {
             Some((_, port)) if !is_port(port) && !port.ends_with(']') && rest.contains('@') => {

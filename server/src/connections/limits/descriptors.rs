@@ -23,8 +23,9 @@ use super::HTTP_CONNECTIONS;
 /// The maximum size of the reserve.
 const MAX_RESERVE: usize = 64;
 
-/// The part of all descriptors that the reserve has at most.
-const MAX_RESERVE_PART: usize = 8;
+/// The divisor of the process's limit on descriptors that gives the size of the reserve, where that is
+/// lower.
+const RESERVE_PART: usize = 8;
 
 /// The first number of the reserve. Only a server has one.
 static RESERVE_BEGIN: AtomicI32 = AtomicI32::new(RawFd::MAX);
@@ -59,7 +60,7 @@ pub(crate) fn keep_reserve() {
 
 /// The size of the reserve.
 pub(super) fn reserve() -> usize {
-    (max() / MAX_RESERVE_PART).min(MAX_RESERVE)
+    (max() / RESERVE_PART).min(MAX_RESERVE)
 }
 
 /// Whether the number of a new descriptor is in the reserve.

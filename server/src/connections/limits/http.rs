@@ -45,7 +45,7 @@ use crate::connections::counters::Refusal;
 pub(crate) struct HttpLimits {
     pub(crate) set_ups: HttpLimit,
     pub(crate) established: HttpLimit,
-    /// Those in the reserve of descriptors.
+    /// The limit on connections in the reserve of descriptors.
     in_reserve: HttpLimit,
     next_id: AtomicU64,
 }

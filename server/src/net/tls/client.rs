@@ -134,8 +134,8 @@ impl ClientTls {
     }
 }
 
-/// What makes a certificate trusted, for the user of a client. An upstream's certificate is reported
-/// to clients, which cannot change that.
+/// The advice on how to trust the certificate of a server. The certificate of an upstream is reported
+/// to clients, which cannot change its trust.
 fn advice(role: &str) -> &'static str {
     if role == "server" { " (trust it with --ca FILE, or use --insecure)" } else { "" }
 }

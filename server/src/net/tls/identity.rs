@@ -23,7 +23,7 @@ pub(crate) struct Identity {
     pub(super) key_file: PathBuf,
 }
 
-/// Why a certificate and its key cannot be used: the file at fault, and what is wrong with it.
+/// The reason for which a certificate and its key cannot be used, with the file at fault.
 #[derive(Debug, Error)]
 #[error("{text}")]
 pub(crate) struct IdentityError {

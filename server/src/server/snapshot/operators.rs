@@ -6,25 +6,29 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::super::sockets::{BoundSockets, Purpose};
 use crate::{
     config::{ANY_PATH, Settings, UpstreamSpec},
+    server::sockets::{BoundSockets, Purpose, bind::Socket},
     service::Service,
 };
 
 /// The endpoints of this server at which operators present their token. Hosts are not compared, since
 /// this server may be reached by any name: another server at the same port or path counts too.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Operators {
-    /// The ports of TCP listeners.
-    ports: HashSet<u16>,
-    /// The paths of Unix sockets.
-    sockets: HashSet<PathBuf>,
-    /// The paths of routes.
+    /// Listeners of the service, and forwards that lead to operators.
+    direct: Sockets,
+    /// The paths of routes that lead to operators.
     routes: HashSet<String>,
-    /// The ports and the Unix sockets of HTTP, which lead to all routes.
-    http_ports: HashSet<u16>,
-    http_sockets: HashSet<PathBuf>,
+    /// The sockets of HTTP, which lead to all routes.
+    http: Sockets,
+}
+
+/// Stream sockets that this server has bound.
+#[derive(Debug, Default)]
+struct Sockets {
+    ports: HashSet<u16>,
+    paths: HashSet<PathBuf>,
 }
 
 impl Operators {
@@ -34,21 +38,15 @@ impl Operators {
         loop {
             let count = operators.len();
             for bound in sockets.iter() {
-                let Operators { ports, sockets, http_ports, http_sockets, .. } = &mut operators;
-                let (ports, sockets) = match bound.role.purpose {
-                    Purpose::Service(Service::Operator) => (ports, sockets),
-                    Purpose::Http => (http_ports, http_sockets),
-                    Purpose::Forward(i) => {
-                        if !operators.are_reached_by(&settings.forwards[i].target.upstream) {
-                            continue;
-                        }
-                        (&mut operators.ports, &mut operators.sockets)
+                match bound.role.purpose {
+                    Purpose::Service(Service::Operator) => operators.direct.insert(&bound.socket),
+                    Purpose::Forward(i)
+                        if operators.are_reached_by(&settings.forwards[i].target.upstream) =>
+                    {
+                        operators.direct.insert(&bound.socket);
                     }
-                    Purpose::Service(_) | Purpose::Handover => continue,
-                };
-                match bound.socket.tcp() {
-                    Some(at) => _ = ports.insert(at.port()),
-                    None => sockets.extend(bound.socket.at().map(|path| canonical(path.as_ref()))),
+                    Purpose::Http => operators.http.insert(&bound.socket),
+                    Purpose::Service(_) | Purpose::Forward(_) | Purpose::Handover => {}
                 }
             }
             for route in &settings.routes {
@@ -63,7 +61,7 @@ impl Operators {
     }
 
     fn len(&self) -> usize {
-        self.ports.len() + self.sockets.len() + self.routes.len()
+        self.direct.ports.len() + self.direct.paths.len() + self.routes.len()
     }
 
     /// Whether this server has operators.
@@ -77,21 +75,33 @@ impl Operators {
             UpstreamSpec::Service(service) | UpstreamSpec::Listener(service) => {
                 *service == Service::Operator
             }
-            UpstreamSpec::Tcp(at) | UpstreamSpec::Tls(at, _) => {
-                let is_http = || !self.routes.is_empty() && self.http_ports.contains(&at.port);
-                self.ports.contains(&at.port) || is_http()
-            }
             UpstreamSpec::WebSocket(spec) => {
                 let path = spec.path.split('?').next().unwrap_or_default();
-                self.ports.contains(&spec.at.port)
+                self.direct.ports.contains(&spec.at.port)
                     || self.routes.iter().any(|it| it == ANY_PATH || path.ends_with(&**it))
             }
-            UpstreamSpec::Unix(at) => {
-                let path = canonical(at.as_ref());
-                let is_http = || !self.routes.is_empty() && self.http_sockets.contains(&path);
-                self.sockets.contains(&path) || is_http()
+            UpstreamSpec::Tcp(_) | UpstreamSpec::Tls(..) | UpstreamSpec::Unix(_) => {
+                self.direct.are_reached_by(upstream)
+                    || !self.routes.is_empty() && self.http.are_reached_by(upstream)
             }
             UpstreamSpec::Udp(_) | UpstreamSpec::UnixGram(_) => false,
+        }
+    }
+}
+
+impl Sockets {
+    fn insert(&mut self, socket: &Socket) {
+        match socket.tcp() {
+            Some(at) => _ = self.ports.insert(at.port()),
+            None => self.paths.extend(socket.at().map(|path| canonical(path.as_ref()))),
+        }
+    }
+
+    fn are_reached_by(&self, upstream: &UpstreamSpec) -> bool {
+        match upstream {
+            UpstreamSpec::Tcp(at) | UpstreamSpec::Tls(at, _) => self.ports.contains(&at.port),
+            UpstreamSpec::Unix(path) => self.paths.contains(&canonical(path.as_ref())),
+            _ => false,
         }
     }
 }
