@@ -34,16 +34,16 @@ pub(super) enum Decoded<'a> {
 
 /// A piece of the bytes of a direction.
 #[derive(Debug)]
-pub(super) enum Part<'a> {
+pub(crate) enum Part<'a> {
     /// Payload: bytes, a datagram, or a frame or part of one.
     Data { kind: DataKind, frame: Option<Frame>, payload: &'a [u8] },
     /// A whole control frame.
-    Control { opcode: OpCode, payload: &'a [u8] },
+    Control { frame: Frame, opcode: OpCode, payload: &'a [u8] },
 }
 
 /// A direction in which frames pass.
 #[derive(Debug, Default)]
-pub(super) struct FrameDirection {
+pub(crate) struct FrameDirection {
     scanner: FrameScanner,
     /// The payload so far of a control frame that has arrived in part.
     control: Vec<u8>,
@@ -117,10 +117,10 @@ impl FrameDirection {
 
     /// Calls `emit` with each piece of `bytes`: none while a frame header or a control frame is
     /// incomplete.
-    pub(super) fn decode(&mut self, bytes: Bytes, mut emit: impl FnMut(Part<'_>)) {
+    pub(crate) fn decode(&mut self, bytes: Bytes, mut emit: impl FnMut(Part<'_>)) {
         let (mut bytes, mut at) = (Vec::from(bytes), 0);
         while let Some(piece) = self.scanner.next(&mut bytes, &mut at) {
-            let (payload, ends_frame) = (&bytes[piece.range.clone()], piece.ends_frame());
+            let payload = &bytes[piece.range.clone()];
             match piece.header.opcode() {
                 Some(opcode)
                     if opcode.is_control()
@@ -128,8 +128,9 @@ impl FrameDirection {
                         && !piece.is_rest =>
                 {
                     self.control.extend(payload);
-                    if ends_frame {
-                        emit(Part::Control { opcode, payload: &self.control });
+                    if piece.ends_frame() {
+                        let frame = Frame { offset: 0, ..frame(&piece) };
+                        emit(Part::Control { frame, opcode, payload: &self.control });
                         self.control.clear();
                     }
                 }
@@ -148,7 +149,7 @@ impl From<Decoded<'_>> for Event {
             Decoded::Part(place, Part::Data { kind, frame, payload }) => {
                 Event::Data(Data { place, kind, frame, payload: payload.into() })
             }
-            Decoded::Part(place, Part::Control { opcode, payload }) => {
+            Decoded::Part(place, Part::Control { opcode, payload, .. }) => {
                 control(place, opcode, payload)
             }
             Decoded::Other(event) => event,

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use echogate_proto::{
     api::Kind,
     recording::{Direction, Opened, Place, Side},
-    ws::{OpCode, frame::MAX_CONTROL, scanner::FrameScanner},
+    ws::OpCode,
 };
 use tokio::sync::Notify;
 
 use super::{output::Output, script::Progress};
 use crate::recording::{
-    decode::RecordDecoder,
+    decode::{FrameDirection, Part, RecordDecoder},
     model::{RecordedConnection, Traffic},
     read::Builder,
     wire::{WireEvent, WireRecord, now},
@@ -48,9 +48,7 @@ pub(super) struct Live {
 /// The frames that the peer has sent.
 #[derive(Debug, Default)]
 struct Frames {
-    scanner: FrameScanner,
-    /// The payload of a control frame that has arrived in part.
-    control: Vec<u8>,
+    direction: FrameDirection,
     /// The payloads of Pings that are not answered.
     pings: VecDeque<Vec<u8>>,
     /// The payload of the Close.
@@ -123,7 +121,7 @@ impl Live {
         match self.traffic {
             Traffic::Bytes => progress.units += bytes.len() as u64,
             Traffic::Datagrams => progress.units += 1,
-            Traffic::Messages => self.frames.borrow_mut().scan(&bytes, &mut progress),
+            Traffic::Messages => self.frames.borrow_mut().decode(bytes.clone(), &mut progress),
         }
         self.progress.set(progress);
         self.add(self.payload(opposite(self.own), bytes));
@@ -182,32 +180,20 @@ impl Live {
 
 impl Frames {
     /// Takes the next bytes, and counts the messages that end there.
-    fn scan(&mut self, bytes: &[u8], progress: &mut Progress) {
-        let Frames { scanner, control, pings, close } = self;
-        let (mut bytes, mut at) = (bytes.to_vec(), 0);
-        while let Some(piece) = scanner.next(&mut bytes, &mut at) {
-            let opcode = piece.header.opcode();
-            let Some(opcode) = opcode.filter(|_| piece.header.len <= MAX_CONTROL as u64) else {
-                progress.units += u64::from(piece.ends_frame() && piece.header.fin());
-                continue;
-            };
-            if !opcode.is_control() {
-                progress.units += u64::from(piece.ends_frame() && piece.header.fin());
-                continue;
+    fn decode(&mut self, bytes: Bytes, progress: &mut Progress) {
+        let Frames { direction, pings, close } = self;
+        direction.decode(bytes, |part| match part {
+            Part::Control { opcode: OpCode::Ping, payload, .. } => pings.push_back(payload.into()),
+            Part::Control { opcode: OpCode::Close, payload, .. } => {
+                *close = Some(payload.into());
+                progress.has_ended = true;
             }
-            control.extend(&bytes[piece.range.clone()]);
-            if !piece.ends_frame() {
-                continue;
+            Part::Data { frame: Some(frame), payload, .. } => {
+                let ends_frame = frame.offset + payload.len() as u64 == frame.length;
+                progress.units += u64::from(frame.fin && ends_frame);
             }
-            match (opcode, mem::take(control)) {
-                (OpCode::Ping, payload) => pings.push_back(payload),
-                (OpCode::Close, payload) => {
-                    *close = Some(payload);
-                    progress.has_ended = true;
-                }
-                _ => {}
-            }
-        }
+            Part::Control { .. } | Part::Data { .. } => {}
+        });
     }
 }
 

@@ -1,15 +1,17 @@
 //! The opening handshake and the frames of a WebSocket for `--verbose`, as its stream carries them.
 
+use bytes::Bytes;
 use echogate_proto::{
     close::CloseCode,
-    recording::Direction,
-    ws::{OpCode, scanner::RawHeader},
+    recording::{Direction, Frame},
+    ws::OpCode,
 };
 
 use super::{PeerRole, observed::StreamObserver};
 use crate::{
     client::verbose,
-    text::{escape, secrets},
+    recording::decode::{FrameDirection, Part},
+    text::{counted, escape, secrets},
 };
 
 /// The longest head that is shown.
@@ -53,10 +55,8 @@ struct Tracer {
 enum State {
     /// The part of a head that has passed.
     Head(Vec<u8>),
-    /// The header of a frame, and the payload of a control frame, as far as they have passed.
-    Frame(Vec<u8>),
-    /// The payload of a data frame, of which so many bytes are still to pass.
-    Payload(u64),
+    /// The frames behind a head.
+    Frames(FrameDirection),
     /// The body of a response that refuses the handshake.
     Body,
 }
@@ -66,40 +66,28 @@ impl Tracer {
         Tracer { direction, state: State::Head(Vec::new()) }
     }
 
-    /// Passes bytes, and calls `show` with a line for each line of a head and for each frame.
+    /// Passes bytes, and calls `show` with a line for each line of a head, for each control frame and
+    /// for the beginning of each data frame.
     fn pass(&mut self, mut bytes: &[u8], mut show: impl FnMut(&str)) {
-        while !bytes.is_empty() {
-            match &mut self.state {
-                State::Body => return,
-                State::Payload(left) => {
-                    let passed = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                    bytes = &bytes[passed..];
-                    *left -= passed as u64;
-                    if *left == 0 {
-                        self.state = State::Frame(Vec::new());
-                    }
-                }
-                State::Head(head) => {
-                    head.push(bytes[0]);
-                    bytes = &bytes[1..];
-                    if head.ends_with(b"\r\n\r\n") {
-                        head_lines(head).for_each(|line| show(&line));
-                        self.state = after(self.direction, head);
-                    } else if head.len() > MAX_HEAD {
-                        self.state = State::Body;
-                    }
-                }
-                State::Frame(start) => {
-                    start.push(bytes[0]);
-                    bytes = &bytes[1..];
-                    let Some(frame) = Frame::parse(start) else { continue };
-                    show(&frame.to_string());
-                    self.state = match frame.left {
-                        0 => State::Frame(Vec::new()),
-                        left => State::Payload(left),
-                    };
-                }
+        while let State::Head(head) = &mut self.state {
+            let Some((first, rest)) = bytes.split_first() else { return };
+            head.push(*first);
+            bytes = rest;
+            if head.ends_with(b"\r\n\r\n") {
+                head_lines(head).for_each(|line| show(&line));
+                self.state = after(self.direction, head);
+            } else if head.len() > MAX_HEAD {
+                self.state = State::Body;
             }
+        }
+        if let State::Frames(frames) = &mut self.state {
+            frames.decode(Bytes::copy_from_slice(bytes), |part| match part {
+                Part::Control { frame, payload, .. } => show(&frame_line(frame, payload)),
+                Part::Data { frame: Some(frame @ Frame { offset: 0, .. }), .. } => {
+                    show(&frame_line(frame, &[]));
+                }
+                Part::Data { .. } => {}
+            });
         }
     }
 }
@@ -108,7 +96,7 @@ impl Tracer {
 fn after(direction: Direction, head: &[u8]) -> State {
     let status = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
     match (direction, status) {
-        (Direction::ToServer, _) | (_, b"101") => State::Frame(Vec::new()),
+        (Direction::ToServer, _) | (_, b"101") => State::Frames(FrameDirection::default()),
         (_, [b'1', ..]) => State::Head(Vec::new()),
         _ => State::Body,
     }
@@ -126,68 +114,38 @@ pub(super) fn head_lines(head: &[u8]) -> impl Iterator<Item = String> {
     })
 }
 
-/// A frame, with its payload if it is a control frame.
-#[derive(Debug)]
-struct Frame<'a> {
-    first: u8,
-    length: u64,
-    /// The bytes of the payload that have not passed yet.
-    left: u64,
-    key: [u8; 4],
-    control: &'a [u8],
-}
-
-impl Frame<'_> {
-    /// Parses a header, with the payload of a control frame behind it; none if it is incomplete.
-    fn parse(bytes: &[u8]) -> Option<Frame<'_>> {
-        let (RawHeader { first, key, len: length }, header_len) = RawHeader::parse(bytes)?;
-        let (key, rest) = (key.unwrap_or_default(), &bytes[header_len..]);
-        // A control frame with a longer payload is a violation.
-        if first & 0x08 == 0 || length > 125 {
-            return Some(Frame { first, length, left: length, key, control: &[] });
+/// The line of a frame, with the payload of a control frame.
+fn frame_line(frame: Frame, control: &[u8]) -> String {
+    let opcode = OpCode::from_bits(frame.opcode);
+    let mut line = match opcode {
+        Some(OpCode::Continuation) => "continuation".to_owned(),
+        Some(OpCode::Text) => "text".to_owned(),
+        Some(OpCode::Binary) => "binary".to_owned(),
+        Some(OpCode::Close) => "Close".to_owned(),
+        Some(OpCode::Ping) => "Ping".to_owned(),
+        Some(OpCode::Pong) => "Pong".to_owned(),
+        None => format!("opcode {:#x}", frame.opcode),
+    };
+    let bits = u8::from(frame.fin) << 3 | frame.rsv;
+    for (bit, name) in [(8, " FIN"), (4, " RSV1"), (2, " RSV2"), (1, " RSV3")] {
+        if bits & bit != 0 {
+            line += name;
         }
-        let complete = rest.len() as u64 == length;
-        complete.then_some(Frame { first, length, left: 0, key, control: rest })
     }
-
-    fn payload(&self) -> Vec<u8> {
-        self.control.iter().zip(self.key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
-    }
-}
-
-impl std::fmt::Display for Frame<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let opcode = OpCode::from_bits(self.first & 0x0f);
-        match opcode {
-            Some(OpCode::Continuation) => f.write_str("continuation")?,
-            Some(OpCode::Text) => f.write_str("text")?,
-            Some(OpCode::Binary) => f.write_str("binary")?,
-            Some(OpCode::Close) => f.write_str("Close")?,
-            Some(OpCode::Ping) => f.write_str("Ping")?,
-            Some(OpCode::Pong) => f.write_str("Pong")?,
-            None => write!(f, "opcode {:#x}", self.first & 0x0f)?,
+    line += &format!(", {}", counted(frame.length as usize, "byte"));
+    line + &match (opcode, control) {
+        (_, []) => String::new(),
+        (Some(OpCode::Close), [high, low, reason @ ..]) => {
+            let code = CloseCode(u16::from_be_bytes([*high, *low]));
+            let reason = if reason.is_empty() { String::new() } else { quoted(reason) };
+            format!(": {} ({}){reason}", code.0, code.description())
         }
-        for (bit, name) in [(0x80, "FIN"), (0x40, "RSV1"), (0x20, "RSV2"), (0x10, "RSV3")] {
-            if self.first & bit != 0 {
-                write!(f, " {name}")?;
-            }
-        }
-        let unit = if self.length == 1 { "byte" } else { "bytes" };
-        write!(f, ", {} {unit}", self.length)?;
-        match (opcode, &self.payload()[..]) {
-            (_, []) => Ok(()),
-            (Some(OpCode::Close), [high, low, reason @ ..]) => {
-                let code = CloseCode(u16::from_be_bytes([*high, *low]));
-                write!(f, ": {} ({})", code.0, code.description())?;
-                if reason.is_empty() { Ok(()) } else { write!(f, " {}", quoted(reason)) }
-            }
-            (_, payload) => write!(f, ": {}", quoted(payload)),
-        }
+        (_, payload) => format!(":{}", quoted(payload)),
     }
 }
 
 fn quoted(bytes: &[u8]) -> String {
-    format!("\"{}\"", escape::bytes(bytes))
+    format!(" \"{}\"", escape::bytes(bytes))
 }
 
 #[cfg(test)]

@@ -205,7 +205,7 @@ impl HarEncoder {
             Part::Data { frame: None, payload, .. } => {
                 add(Message { opcode: 0, fin: true, payload });
             }
-            Part::Control { opcode, payload } => {
+            Part::Control { opcode, payload, .. } => {
                 add(Message { opcode: opcode.bits(), fin: true, payload });
             }
         });
