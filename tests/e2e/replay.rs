@@ -345,8 +345,8 @@ fn a_server_that_is_silent_or_ends_early_is_a_failure_in_words() {
     let url = serve(1, move |_, _stream| assert!(stop.recv().is_err()));
     let output = replay(&hello(), &[&url, "--speed", "max", "--timeout", "50ms"]);
     assert_status(&output, 1);
-    let silent =
-        "connection 1: no data from the server for 50ms (--timeout 50ms): received 0 of 5 bytes";
+    let silent = "connection 1: no data from the server for 50ms (--timeout 50ms beyond the longest \
+                  pause of the recording): received 0 of 5 bytes";
     assert!(stderr(&output).contains(silent), "{}", stderr(&output));
     drop(sender);
 

@@ -10,7 +10,7 @@
 //! - `transport`: a connection over any transport: a sender and a receiver
 //! - `session`: both directions of a connection, driven until they have ended
 //! - `pending_replies`: the replies that a session waits for, and their time limits
-//! - `recording`: the connections in a file, for `--record`
+//! - `recording`: the connections in a file, for `--record`; `recording_file`: the file
 //! - `verbose`: the steps of a connection, for `--verbose`
 //! - `modes`: the pipe mode and the messages mode
 //! - `reconnect`: sessions over several connections in turn
@@ -32,6 +32,7 @@ mod open;
 mod pending_replies;
 mod reconnect;
 mod recording;
+mod recording_file;
 pub(crate) mod replay;
 mod server_tls;
 mod session;

@@ -93,7 +93,8 @@ impl Recorder {
         let all = join_all(running.into_iter().chain(stopping).map(RecorderThread::ended));
         if timeout(limit, all).await.is_err() {
             tracing::warn!(
-                "recording incomplete: events were still queued at the end of the shutdown (--drain)"
+                "recording incomplete: events were still queued at the end of the shutdown \
+                 (allow more time with --drain)"
             );
         }
     }

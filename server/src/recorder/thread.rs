@@ -55,7 +55,8 @@ impl RecorderThread {
             let mut writer = Writer::new(settings, recorded);
             if let Err(why) = record(&mut writer, &closing.0, &own_control) {
                 tracing::warn!(
-                    "recording stopped: {why}; solve the problem and send SIGHUP to restart"
+                    "recording stopped: {why}; solve the problem and send SIGHUP to start \
+                     recording again"
                 );
             }
         };

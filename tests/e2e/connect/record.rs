@@ -137,7 +137,7 @@ fn a_full_disk_ends_the_recording_and_is_a_failure_at_the_end_of_the_session() {
     let file = file.to_str().unwrap();
     let output = run(&["--record", file, &server.ws("/ws")], b"hello\n");
     assert_eq!(output.stdout, b"HELLO\n");
-    let line = format!("echogate: the recording is incomplete: {file}: no space left on device\n");
+    let line = format!("echogate: recording incomplete: {file}: no space left on device\n");
     assert!(String::from_utf8_lossy(&output.stderr).ends_with(&line));
     assert_eq!(output.status.code(), Some(1));
     let mut client = connect(&["--record", file, &server.ws("/ws"), "--binary"]);

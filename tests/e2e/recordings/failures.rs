@@ -86,7 +86,7 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
     server.wait_for_log(&[
         "WARN",
         "recording stopped: ",
-        "file too large; solve the problem and send SIGHUP to restart",
+        "file too large; solve the problem and send SIGHUP to start recording again",
     ]);
     server.wait_for_metric("echogate_recording", |recording| recording == 0);
     client.write_all(b"more\n").unwrap();

@@ -88,7 +88,10 @@ fn an_interrupted_replay_has_recorded_what_had_passed() {
         .bytes(1, UP, "hello")
         .bytes(1, DOWN, "HEL")
         .bytes(1, UP, "more")
-        .bytes(1, DOWN, "LO");
+        .bytes(1, DOWN, "LO")
+        .after(1)
+        .tcp(2)
+        .bytes(2, UP, "second");
     let record = recording.folder.path().join("record.jsonl");
     let (sender, is_waiting) = mpsc::channel();
     let url = serve(1, move |_, mut stream| {
@@ -108,14 +111,17 @@ fn an_interrupted_replay_has_recorded_what_had_passed() {
     assert_status(&output, 1);
     let stopped = "connection 1: stopped: received 3 of 5 bytes\n";
     assert!(stderr(&output).contains(stopped), "{}", stderr(&output));
+    let second = "connection 2: stopped before it began\n";
+    assert!(stderr(&output).contains(second), "{}", stderr(&output));
     let lines = fs::read_to_string(record).unwrap();
+    assert_eq!(lines.matches("\"opened\"").count(), 1, "{lines}");
     for text in ["hello", "HEL", "more"] {
         assert!(lines.contains(&format!("\"text\":\"{text}\"")), "{lines}");
     }
 }
 
 #[test]
-fn a_mock_server_writes_the_record_of_each_client_when_it_has_ended() {
+fn a_mock_server_writes_the_record_while_it_serves() {
     let recording = hello();
     let record = recording.folder.path().join("record.jsonl");
     let arguments = ["tcp://127.0.0.1:0", "--loop", "--record", record.to_str().unwrap()];
@@ -125,8 +131,8 @@ fn a_mock_server_writes_the_record_of_each_client_when_it_has_ended() {
         assert_status(&replay(&recording, &[&mock.url, "--speed", "max"]), 0);
         let result = results.next().unwrap().unwrap();
         assert!(result.ends_with("connection 1: as recorded"), "{result}");
-        let lines = fs::read_to_string(&record).unwrap();
-        assert_eq!(lines.matches("\"closed\"").count(), number, "{lines}");
+        let closed = || fs::read_to_string(&record).unwrap().matches("\"closed\"").count();
+        wait_until("the client is recorded", || closed() == number);
     }
     mock.child.kill().unwrap();
     mock.child.wait().unwrap();

@@ -1,14 +1,14 @@
 //! The command line of `echogate replay`.
 
-use std::{path::PathBuf, rc::Rc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use echogate_proto::endpoint::{Address, Endpoint};
 
-use super::output::Output;
 use crate::{
     client::{
         Error,
         compare::{MAX_TARGET, OutputArgs, Selection},
+        recording_file::FileWriter,
         target::{Target, schemes},
         target_args::TargetArgs,
     },
@@ -63,7 +63,7 @@ pub(crate) struct ReplayArgs {
     timeout: Option<Duration>,
 
     /// Record what passes into FILE, whose name ends in .pcapng, .jsonl or .har. A file of this name
-    /// is replaced
+    /// is replaced when a connection begins
     #[arg(long, value_name = "FILE", help_heading = "Result")]
     record: Option<PathBuf>,
 
@@ -143,11 +143,10 @@ impl ReplayArgs {
         self.timeout.or((!self.serve).then_some(Duration::from_secs(5)))
     }
 
-    /// The file of `--record`, which is created or replaced.
-    pub(super) fn output(&self, traffic: Traffic) -> Result<Option<Rc<Output>>, Error> {
-        let output =
-            self.record.as_deref().map(|path| Output::create(path, traffic)).transpose()?;
-        Ok(output.map(Rc::new))
+    /// The file of `--record`.
+    pub(super) fn output(&self, traffic: Traffic) -> Result<Option<Arc<FileWriter>>, Error> {
+        let file = self.record.as_deref().map(|path| FileWriter::create(path, traffic));
+        file.transpose().map_err(Error::Usage)
     }
 
     /// Whether what passes is compared with the recording.

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     mem,
-    rc::Rc,
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -15,12 +15,15 @@ use echogate_proto::{
 };
 use tokio::sync::Notify;
 
-use super::{output::Output, script::Progress};
-use crate::recording::{
-    decode::{FrameDirection, Part, RecordDecoder},
-    model::{RecordedConnection, Traffic},
-    read::Builder,
-    wire::{WireEvent, WireRecord, now},
+use super::script::Progress;
+use crate::{
+    client::recording_file::FileWriter,
+    recording::{
+        decode::{FrameDirection, Part, RecordDecoder},
+        model::{RecordedConnection, Traffic},
+        read::Builder,
+        wire::{WireEvent, WireRecord, now},
+    },
 };
 
 /// A connection that is played, with its events so far.
@@ -33,7 +36,7 @@ pub(super) struct Live {
     /// The events so far, to be compared; none if they are not.
     records: Option<RefCell<Vec<WireRecord>>>,
     /// The file of `--record`.
-    output: Option<Rc<Output>>,
+    output: Option<Arc<FileWriter>>,
     /// The progress of the peer.
     progress: Cell<Progress>,
     /// Whether the connection has ended: nothing more will come.
@@ -63,7 +66,7 @@ impl Live {
         traffic: Traffic,
         opened: Opened,
         is_compared: bool,
-        output: Option<Rc<Output>>,
+        output: Option<Arc<FileWriter>>,
     ) -> Live {
         let kind = match traffic {
             Traffic::Bytes => Kind::Tcp,
@@ -150,9 +153,6 @@ impl Live {
     /// Everything that has passed, when the connection has ended; nothing if it is not compared.
     pub(super) fn take(&self) -> Vec<WireRecord> {
         self.add(WireEvent::Closed("replayed".into()));
-        if let Some(output) = &self.output {
-            output.flush();
-        }
         self.records
             .as_ref()
             .map(|records| mem::take(&mut *records.borrow_mut()))

@@ -2,21 +2,19 @@
 //!
 //! - `args`: the command line
 //! - `script`: what one end of a connection does, and when; `order`: the order of connections
-//! - `player`: a script, played over a connection; `live`: what passes on it; `output`: the file of
-//!   `--record`
+//! - `player`: a script, played over a connection; `live`: what passes on it
 //! - `wire`: the halves of an open connection
 //! - `serve`: the server's side
 
 mod args;
 mod live;
 mod order;
-mod output;
 mod player;
 mod script;
 mod serve;
 mod wire;
 
-use std::{io, path::Path, rc::Rc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use echogate_proto::{
     endpoint::Endpoint,
@@ -32,14 +30,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::args::ReplayArgs;
-use self::{args::Pace, live::recorded, order::Order, output::Output, player::Player};
-use super::{Error, compare::Comparison, notice, open, shown_url, target::Target};
+use self::{args::Pace, live::recorded, order::Order, player::Player};
+use super::{
+    Error, compare::Comparison, notice, open, recording_file::FileWriter, shown_url, target::Target,
+};
 use crate::{
     recording::{
         model::{RecordedConnection, Recording},
         wire::WireRecord,
     },
-    text::io_error::describe,
+    text::{counted, io_error::describe},
 };
 
 /// A connection that was played.
@@ -83,7 +83,7 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<(), Error> {
         }
     };
     let recorded = replay.output.as_ref().map_or(Ok(()), |output| output.finish());
-    report(&args, &url, &recording, &played).and(recorded)
+    report(&args, &url, &recording, &played).and(recorded.map_err(Error::Failed))
 }
 
 /// Waits for SIGINT or SIGTERM, which from now on do not end the process.
@@ -126,7 +126,7 @@ fn report(
     }
     match failed {
         0 => {
-            notice(&format!("{all} connection{} replayed", if all == 1 { "" } else { "s" }));
+            notice(&format!("{} replayed", counted(all, "connection")));
             Ok(())
         }
         failed => Err(Error::Failed(format!("{url}: {failed} of {all} connections failed"))),
@@ -139,7 +139,7 @@ struct Replay<'a> {
     endpoint: &'a Endpoint,
     connections: &'a [RecordedConnection],
     order: Order,
-    output: Option<Rc<Output>>,
+    output: Option<Arc<FileWriter>>,
     /// Cancelled by a signal: each connection ends as it is then.
     stopped: CancellationToken,
 }
@@ -148,11 +148,13 @@ impl Replay<'_> {
     /// Plays the connection at `index`, when it is to begin.
     async fn play(&self, index: usize) -> Played {
         let connection = &self.connections[index];
-        let has_begun = self.stopped.run_until_cancelled(self.begin(index)).await.is_some();
+        // A connection that this one waited for may have ended by the signal.
+        self.stopped.run_until_cancelled(self.begin(index)).await;
+        let has_begun = !self.stopped.is_cancelled();
         let target = self.args.target(self.endpoint, connection);
         let opened = Opened { target: shown_url(self.endpoint), ..handshake(&target) };
         let (number, own) = (connection.number, Direction::ToServer);
-        let output = self.output.clone();
+        let output = self.output.clone().filter(|_| has_begun);
         let player = Player::new(self.args, connection, own, number, opened, output);
         let played = async {
             let wire = open::open(&target?).await.map_err(|error| describe(&error))?;

@@ -1,6 +1,6 @@
 //! One end of a connection, played.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use echogate_proto::{
@@ -16,12 +16,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     args::{Pace, ReplayArgs},
     live::Live,
-    output::Output,
     script::{Progress, Script, Step, units},
     wire::{Sink, Source, delivered, halves, reset},
 };
 use crate::{
-    client::open::Opened,
+    client::{open::Opened, recording_file::FileWriter},
     gateway::masking_key,
     net::stream::Stream,
     recording::{
@@ -69,7 +68,7 @@ impl Player {
         own: Direction,
         number: usize,
         opened: recording::Opened,
-        output: Option<Rc<Output>>,
+        output: Option<Arc<FileWriter>>,
     ) -> Player {
         Player {
             script: Script::new(connection, own),
@@ -120,8 +119,8 @@ impl Player {
         Ok(())
     }
 
-    /// Whether a reset by the peer shows that something was lost. Not as an answer to a Close or to
-    /// close_notify, which many peers do not read.
+    /// Whether a reset by the peer means that data was lost. One that answers a Close or close_notify
+    /// does not: many peers do not read these.
     fn must_deliver(&self, stream: &Stream) -> bool {
         let is_plain = matches!(stream, Stream::Plain(_));
         is_plain && !self.script.is_reset_by_peer && self.live.close().is_none()
@@ -195,8 +194,8 @@ impl Player {
         Ok(ending)
     }
 
-    /// The end of a script whose steps from `index` on cannot be sent: that before, `ending`, if they
-    /// have no payload.
+    /// The end of a script whose steps from `index` on cannot be sent: `ending`, that of the steps
+    /// before them, if they have no payload.
     fn interrupted(&self, index: usize, reason: &str, ending: Ending) -> Ending {
         let units = |steps: &[Step]| steps.iter().map(|step| units(&step.action)).sum::<u64>();
         let (sent, all) = (units(&self.script.steps[..index]), units(&self.script.steps));
@@ -252,7 +251,8 @@ impl Player {
             if timeout(silence, changed).await.is_err() {
                 let silence = Duration::from_millis(silence.as_millis() as u64);
                 return Err(format!(
-                    "no data from the {peer} for {silence:?} (--timeout {limit:?}): {}",
+                    "no data from the {peer} for {silence:?} (--timeout {limit:?} \
+                     beyond the longest pause of the recording): {}",
                     self.received_of(goal)
                 ));
             }

@@ -7,7 +7,7 @@ use std::{
     io,
     io::Write,
     pin::{Pin, pin},
-    rc::Rc,
+    sync::Arc,
 };
 
 use echogate_proto::{
@@ -18,7 +18,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
 use self::options::check;
-use super::{Output, Player, ReplayArgs, notice, recorded, stop_signal};
+use super::{Player, ReplayArgs, notice, recorded, stop_signal};
 use crate::{
     client::{
         Error,
@@ -32,6 +32,7 @@ use crate::{
             websocket::{self, Rules},
         },
         open::Opened,
+        recording_file::FileWriter,
         server_tls,
         target::traffic_of,
     },
@@ -51,7 +52,7 @@ struct MockServer<'a> {
     tls: Option<ServerTls>,
     /// The WebSocket clients that are accepted; none for other endpoints.
     rules: Option<Rules>,
-    output: Option<Rc<Output>>,
+    output: Option<Arc<FileWriter>>,
     /// The number of clients so far.
     clients: Cell<usize>,
     /// The number of clients in a handshake.
@@ -118,7 +119,7 @@ pub(super) async fn run(
     let ended = server.run(sockets).await.map_err(failed);
     let recorded = server.output.as_ref().map_or(Ok(()), |output| output.finish());
     match ended? {
-        0 => recorded,
+        0 => recorded.map_err(Error::Failed),
         count => {
             let clients = server.clients.get();
             let text = format!("{count} of {clients} clients did not behave as recorded");

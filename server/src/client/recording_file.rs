@@ -1,0 +1,98 @@
+//! The file of `--record`, which is written while the connections of the process run.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::time::sleep;
+
+use super::verbose;
+use crate::{
+    recording::{
+        file::{Format, RecordingFile},
+        model::Traffic,
+        wire::WireRecord,
+    },
+    text::{escape::escape, io_error::describe},
+};
+
+/// The number of pending bytes from which on they are written at once.
+const CHUNK: usize = 256 * 1024;
+
+/// The interval at which fewer bytes are written.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The writer of a recording.
+#[derive(Debug)]
+pub(super) struct FileWriter {
+    path: PathBuf,
+    /// The file, or the failure that ended the recording, as one line.
+    file: Mutex<Result<RecordingFile, String>>,
+}
+
+impl FileWriter {
+    /// Opens the file for connections with `traffic`, and writes it from time to time. An earlier
+    /// recording in it stays until there is an event.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the option and the file.
+    pub(super) fn create(path: &Path, traffic: Traffic) -> Result<Arc<FileWriter>, String> {
+        let format = Format::for_traffic(path, traffic).map_err(|why| format!("--record {why}"))?;
+        let failed = |e: io::Error| format!("--record {}: {}", path.display(), describe(&e));
+        let mut file = RecordingFile::replace(path, format).map_err(failed)?;
+        file.flush().map_err(failed)?;
+        let writer = Arc::new(FileWriter { path: path.to_owned(), file: Mutex::new(Ok(file)) });
+        let in_background = writer.clone();
+        tokio::spawn(async move {
+            loop {
+                sleep(INTERVAL).await;
+                in_background.write(0, |_| {});
+            }
+        });
+        Ok(writer)
+    }
+
+    /// Adds an event.
+    pub(super) fn add(&self, record: WireRecord) {
+        self.write(CHUNK, |file| file.add(record));
+    }
+
+    /// Writes what is pending at the end of the last connection.
+    ///
+    /// # Errors
+    ///
+    /// The failure of this write or an earlier one, as one line.
+    pub(super) fn finish(&self) -> Result<(), String> {
+        let written = match &mut *self.file.lock() {
+            Ok(file) => file.flush().map_err(|e| self.failure(&e)),
+            Err(failure) => Err(failure.clone()),
+        };
+        written.map(drop).map_err(|why| format!("recording incomplete: {why}"))
+    }
+
+    fn failure(&self, error: &io::Error) -> String {
+        format!("{}: {}", self.path.display(), describe(error))
+    }
+
+    /// Adds events, and writes if at least so many bytes are pending then. After a failure nothing
+    /// is recorded any more.
+    fn write(&self, pending: usize, add: impl FnOnce(&mut RecordingFile)) {
+        let mut state = self.file.lock();
+        let Ok(file) = &mut *state else { return };
+        add(file);
+        if file.pending() >= pending
+            && let Err(e) = file.flush()
+        {
+            let failure = self.failure(&e);
+            let line = escape(&failure);
+            *state = Err(failure.clone());
+            drop(state);
+            verbose::show(&format!("echogate: warning: recording stopped: {line}"));
+        }
+    }
+}
