@@ -7,7 +7,7 @@ use super::{
     target::Target,
     transport::handshake,
 };
-use crate::net::{connected_datagrams::ConnectedSocket, stream::Stream};
+use crate::net::{connected_datagrams::ConnectedSocket, stream::Stream, websocket::Heads};
 
 /// An open connection.
 pub(super) enum Opened {
@@ -23,7 +23,9 @@ pub(super) async fn open(target: &Target) -> io::Result<Opened> {
         Dialled::Datagrams(socket) => return Ok(Opened::Datagrams(socket)),
     };
     let early = match target {
-        Target::WebSocket(upgrade) => handshake::open(&mut stream, upgrade).await?.early,
+        Target::WebSocket(upgrade) => {
+            handshake::open(&mut stream, upgrade, &mut Heads::default()).await?.early
+        }
         _ => Vec::new(),
     };
     Ok(Opened::Stream(stream, early))

@@ -17,7 +17,7 @@ use crate::ECHOGATE;
 
 /// Starts a server that answers a handshake with `head`, in which `KEY` stands for the correct
 /// `Sec-WebSocket-Accept`, and then sends `frames`; returns its `HOST:PORT`.
-fn serve_101(head: String, frames: Vec<u8>) -> String {
+pub(super) fn serve_101(head: String, frames: Vec<u8>) -> String {
     serve(move |mut stream| {
         let request = read_head(&mut stream).unwrap();
         let head = answer(&request, &head);
@@ -37,7 +37,7 @@ pub(super) const HEAD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: webs
                     Connection: Upgrade\r\nSec-WebSocket-Accept: KEY\r\n";
 
 /// A text message `hello` and a Close frame.
-const HELLO: &[u8] = b"\x81\x05hello\x88\x02\x03\xe8";
+pub(super) const HELLO: &[u8] = b"\x81\x05hello\x88\x02\x03\xe8";
 
 #[test]
 fn a_101_is_taken_in_every_form_that_the_rfcs_allow() {

@@ -7,12 +7,19 @@ use std::{
     os::unix::{fs::symlink, process::ExitStatusExt},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::mpsc,
 };
 
-use echogate_tests::{program, pty::Terminal, server::Server, tcp::reset, tls::Authority};
+use echogate_tests::{
+    http::read_head, program, pty::Terminal, server::Server, tcp, tls::Authority,
+};
 use serde_json::Value;
 
-use super::{assert_fails, connect, finish, run, serve, upper};
+use super::{
+    assert_fails, connect, finish,
+    interop::{HEAD, HELLO, serve_101},
+    run, serve, upper,
+};
 use crate::{ECHOGATE, server};
 
 /// Sends `input` to `url`, recorded in `file`, and returns what the file has.
@@ -60,6 +67,61 @@ fn a_websocket_is_recorded_with_its_heads_and_frames() {
             "closed",
         ]
     );
+}
+
+/// Asserts that `file` has only a handshake: a request of `/a`, and this response.
+#[track_caller]
+fn assert_handshake(file: &Path, response: &str) {
+    let file = fs::read(file).unwrap();
+    assert_eq!(events(&file), ["opened websocket", "closed"]);
+    let opened: Value =
+        serde_json::from_slice(file.split(|b| *b == b'\n').next().unwrap()).unwrap();
+    assert!(opened["request"].as_str().unwrap().starts_with("GET /a HTTP/1.1\r\n"), "{opened}");
+    assert_eq!(opened["response"], response);
+}
+
+#[test]
+fn a_handshake_that_fails_is_recorded_as_far_as_it_has_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.jsonl");
+    let record = ["--record", file.to_str().unwrap()];
+    let refusal = "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\n";
+    for (answer, response) in [
+        (format!("HTTP/1.1 103 Early Hints\r\n\r\n{refusal}body"), refusal),
+        ("HTTP/1.1 10".to_owned(), "HTTP/1.1 10\r\n\r\n"),
+    ] {
+        let address = serve(move |mut stream| {
+            read_head(&mut stream).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let output = run(&[&record[..], &[&format!("ws://{address}/a")]].concat(), b"");
+        assert_eq!(output.status.code(), Some(1));
+        assert_handshake(&file, response);
+    }
+    let (sender, is_asked) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        read_head(&mut stream).unwrap();
+        sender.send(()).unwrap();
+        tcp::read_to_end(&mut stream);
+    });
+    let client = connect(&[&record[..], &[&format!("ws://{address}/a")]].concat());
+    is_asked.recv().unwrap();
+    program::signal(client.id(), "TERM");
+    assert_eq!(finish(client).status.signal(), Some(15));
+    assert_handshake(&file, "\r\n");
+}
+
+#[test]
+fn frames_that_come_with_the_response_are_recorded_behind_the_handshake() {
+    let dir = tempfile::tempdir().unwrap();
+    let head = format!("{HEAD}Sec-WebSocket-Protocol: mqtt\r\n\r\n");
+    let head = format!("HTTP/1.1 103 Early Hints\r\n\r\n{head}");
+    let url = format!("ws://{}/", serve_101(head, HELLO.to_vec()));
+    let file = recorded(&dir.path().join("a.jsonl"), &url, &["--protocol", "mqtt"], "");
+    let first: Value = serde_json::from_slice(file.split(|b| *b == b'\n').next().unwrap()).unwrap();
+    assert_eq!(first["protocol"], "mqtt");
+    assert!(first["response"].as_str().unwrap().starts_with("HTTP/1.1 101 "), "{first}");
+    assert_eq!(events(&file)[1], "data to-client text hello");
 }
 
 #[test]
@@ -242,7 +304,7 @@ fn a_reset_is_recorded_and_what_came_before_it() {
         let mut input = [0; 2];
         stream.read_exact(&mut input).unwrap();
         stream.write_all(b"part").unwrap();
-        reset(stream);
+        tcp::reset(stream);
     });
     let file = dir.path().join("a.jsonl");
     let output = run(&["--record", file.to_str().unwrap(), &format!("tcp://{address}")], b"hi");

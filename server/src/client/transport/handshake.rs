@@ -10,25 +10,27 @@ use tokio::{
 
 use crate::{
     client::target::Upgrade,
-    net::websocket::{Opened, Opening, OpeningError},
+    net::websocket::{Heads, Opened, Opening, OpeningError},
 };
 
 /// The time limit of the handshake. A gateway may have to dial its upstream first.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Performs the handshake on `stream`.
+/// Performs the handshake on `stream`, with its heads in `heads` whatever the result is.
 ///
 /// # Errors
 ///
 /// When the stream fails, the response is invalid, or the server rejects the handshake or selects
 /// none of the offered subprotocols.
-pub(in crate::client) async fn open<S>(stream: &mut S, upgrade: &Upgrade) -> io::Result<Opened>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(in crate::client) async fn open(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    upgrade: &Upgrade,
+    heads: &mut Heads,
+) -> io::Result<Opened> {
     let Upgrade { to, path, headers, trust, .. } = upgrade;
     let opening = Opening { role: "server", at: &to.host, tls: trust.is_some(), path, headers };
-    let opened = opening.perform(stream, Instant::now() + HANDSHAKE_TIMEOUT).await;
+    let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+    let opened = opening.perform_into(stream, deadline, heads).await;
     let opened = opened.map_err(|error| match error {
         OpeningError::TimedOut => {
             let seconds = HANDSHAKE_TIMEOUT.as_secs();
@@ -61,7 +63,7 @@ mod tests {
         };
         let (path, headers) = ("/".to_owned(), HeaderMap::new());
         let upgrade = Upgrade { to, path, headers, trust: None, half_close: false, binary: false };
-        let error = open(&mut ours, &upgrade).await.unwrap_err();
+        let error = open(&mut ours, &upgrade, &mut Heads::default()).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         let text = "no response to the WebSocket handshake within 30 seconds";
         assert_eq!(error.to_string(), text);

@@ -31,7 +31,7 @@ pub(super) use self::websocket::MessageFormat;
 use self::{
     datagram::{DatagramReceiver, DatagramSender},
     observed::Observed,
-    recorded::StreamRecorder,
+    recorded::{HandshakeRecorder, StreamRecorder},
     stream::{StreamReceiver, StreamSender},
     trace::Trace,
     websocket::{WebSocketReceiver, WebSocketSender},
@@ -187,14 +187,12 @@ impl Connection {
         options: &TransportOptions,
     ) -> io::Result<Connection> {
         let local = stream.local_addr().ok();
-        let mut stream = match options.recorded(stream.ends()) {
-            Some((connection, opened)) => {
-                let observer = StreamRecorder::websocket(connection, opened);
-                options.traced(Observed { stream, observer }, PeerRole::Server)
-            }
-            None => options.traced(stream, PeerRole::Server),
-        };
-        let agreed = handshake::open(&mut stream, upgrade).await?;
+        let mut recorder = HandshakeRecorder::new(options.recorded(stream.ends()));
+        let mut stream = options.traced(stream, PeerRole::Server);
+        let mut agreed = handshake::open(&mut stream, upgrade, &mut recorder.heads).await?;
+        if let Some(observer) = recorder.opened(&mut agreed) {
+            stream = Box::new(Observed { stream, observer });
+        }
         let half_close = agreed.protocol.as_deref() == Some(HALF_CLOSE);
         if let Some(protocol) = agreed.protocol.filter(|_| upgrade.half_close && !half_close) {
             return Err(io::Error::other(format!(
@@ -230,7 +228,7 @@ impl Connection {
         let guard = options.reset_when_cut.then(|| stream.reset_guard()).flatten();
         let stream: Box<dyn ByteStream> = match options.recorded(stream.ends()) {
             Some((connection, opened)) => {
-                Box::new(Observed { stream, observer: StreamRecorder::bytes(connection, opened) })
+                Box::new(Observed { stream, observer: StreamRecorder::new(connection, opened) })
             }
             None => Box::new(stream),
         };

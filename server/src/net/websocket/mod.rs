@@ -45,6 +45,14 @@ pub(crate) struct Opened {
     pub(crate) early: Vec<u8>,
 }
 
+/// The heads of an opening handshake, as far as they have passed.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    pub(crate) request: Vec<u8>,
+    /// The last response, without interim ones.
+    pub(crate) response: Vec<u8>,
+}
+
 impl Opening<'_> {
     /// Performs the handshake on `stream`. The response must have come before `deadline`; the first
     /// line of a rejection's body may take a second more.
@@ -52,19 +60,27 @@ impl Opening<'_> {
     /// # Errors
     ///
     /// When the stream fails, the response is invalid or late, or the server rejects the handshake.
-    pub(crate) async fn perform<S>(
+    pub(crate) async fn perform(
         &self,
-        stream: &mut S,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         deadline: Instant,
-    ) -> Result<Opened, OpeningError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Result<Opened, OpeningError> {
+        self.perform_into(stream, deadline, &mut Heads::default()).await
+    }
+
+    /// As [`Opening::perform`], with the heads in `heads` whatever the result is.
+    pub(crate) async fn perform_into(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        deadline: Instant,
+        heads: &mut Heads,
+    ) -> Result<Opened, OpeningError> {
         let key = generate_key();
+        heads.request = request::encode(self, &key);
         let exchange = async {
-            stream.write_all(&request::encode(self, &key)).await?;
+            stream.write_all(&heads.request).await?;
             stream.flush().await?;
-            response::read(stream, self.role).await
+            response::read(stream, self.role, &mut heads.response).await
         };
         let exchanged = timeout_at(deadline, exchange).await;
         let (response, rest) = exchanged.map_err(|_| OpeningError::TimedOut)??;

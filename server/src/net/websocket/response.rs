@@ -19,29 +19,30 @@ pub(super) struct Response {
     pub(super) headers: HeaderMap,
 }
 
-/// Reads the response head, and returns it with the bytes read after it. Interim responses (1xx
-/// except 101, RFC 9110 section 15.2) are skipped.
+/// Reads the response head into `head`, and returns it with the bytes read after it. Interim
+/// responses (1xx except 101, RFC 9110 section 15.2) are skipped.
 pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     role: &'static str,
+    head: &mut Vec<u8>,
 ) -> Result<(Response, Vec<u8>), OpeningError> {
-    let mut bytes = Vec::new();
     let mut read = 0;
     loop {
-        while let Some((response, len)) = parse(&bytes)? {
-            bytes.drain(..len);
+        while let Some((response, len)) = parse(head)? {
+            let rest = head.split_off(len);
             let status = response.status;
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-                return Ok((response, bytes));
+                return Ok((response, rest));
             }
+            *head = rest;
         }
         if read > MAX_HEAD {
             return Err(OpeningError::NotHttp(
                 "the head of the response to the WebSocket handshake exceeds 64 KiB",
             ));
         }
-        bytes.reserve(4096);
-        match stream.read_buf(&mut bytes).await? {
+        head.reserve(4096);
+        match stream.read_buf(head).await? {
             0 => return Err(OpeningError::Closed(role)),
             more => read += more,
         }
