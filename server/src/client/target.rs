@@ -8,7 +8,7 @@ use echogate_proto::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::target_args::TargetArgs;
+use super::target_args::{Scope, TargetArgs};
 use crate::{
     net::{
         happy_eyeballs::ConnectOptions,
@@ -77,16 +77,17 @@ impl Target {
             return Err(format!("unknown option \"{key}\": the URL of a client has none"));
         }
         let websocket = matches!(address, Address::Ws(..) | Address::Wss(..));
-        if let Some(flag) = websocket_flag(args).filter(|_| !websocket) {
-            return Err(websocket_only(flag));
-        }
         let tls = matches!(address, Address::Tls(_) | Address::Wss(..));
-        if let Some(flag) = tls_flag(args).filter(|_| !tls) {
-            return Err(format!("{flag} is valid with tls:// and wss:// only"));
-        }
         let tcp = websocket || tls || matches!(address, Address::Tcp(_));
-        if let Some(flag) = proxy_flag(args).filter(|_| !tcp) {
-            return Err(format!("{flag} is valid with tcp://, tls://, ws:// and wss:// only"));
+        for (scope, flag) in args.given() {
+            let (is_valid, schemes) = match scope {
+                Scope::WebSocket => (websocket, schemes(Traffic::Messages)),
+                Scope::Tls => (tls, "tls:// and wss://"),
+                Scope::Tcp => (tcp, "tcp://, tls://, ws:// and wss://"),
+            };
+            if !is_valid {
+                return Err(format!("{flag} is valid with {schemes} only"));
+            }
         }
         if let Some(flag) = args.address.flag()
             && matches!(address, Address::Unix(_) | Address::UnixGram(_))
@@ -141,7 +142,8 @@ impl Target {
     /// Requires the subprotocol [`HALF_CLOSE`].
     pub(super) fn with_half_close(self) -> Result<Target, String> {
         let Target::WebSocket(mut upgrade) = self else {
-            return Err(websocket_only("--half-close"));
+            let schemes = schemes(Traffic::Messages);
+            return Err(format!("--half-close is valid with {schemes} only"));
         };
         upgrade.half_close = true;
         let others = upgrade.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
@@ -153,10 +155,6 @@ impl Target {
     }
 }
 
-fn websocket_only(flag: &str) -> String {
-    format!("{flag} is valid with {} only", schemes(Traffic::Messages))
-}
-
 /// The verification of the server at `at`, and the certificate for it.
 fn trust(args: &TargetArgs, at: &HostPort, protocol: AppProtocol) -> Result<ClientTls, String> {
     let name = args.server_name.as_deref().unwrap_or(at.without_zone());
@@ -166,33 +164,6 @@ fn trust(args: &TargetArgs, at: &HostPort, protocol: AppProtocol) -> Result<Clie
         true => ClientTls::insecure(name, identity, protocol),
         false => ClientTls::new(name, args.ca.as_deref(), identity, protocol),
     }
-}
-
-/// The first given option that is for TCP connections only.
-fn proxy_flag(args: &TargetArgs) -> Option<&'static str> {
-    let given = [("--proxy", args.proxy.is_some()), ("--no-proxy", args.no_proxy.is_some())];
-    given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
-}
-
-/// The first given option that is for TLS only.
-fn tls_flag(args: &TargetArgs) -> Option<&'static str> {
-    let given = [
-        ("--ca", args.ca.is_some()),
-        ("--insecure", args.insecure),
-        ("--server-name", args.server_name.is_some()),
-        ("--cert", args.cert.is_some()),
-    ];
-    given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
-}
-
-/// The first given option that is for WebSocket only.
-fn websocket_flag(args: &TargetArgs) -> Option<&'static str> {
-    let given = [
-        ("--header", !args.header.is_empty()),
-        ("--origin", args.origin.is_some()),
-        ("--protocol", !args.protocol.is_empty()),
-    ];
-    given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
 
 fn headers(args: &TargetArgs, credentials: Option<&Credentials>) -> Result<HeaderMap, String> {

@@ -83,7 +83,32 @@ pub(super) struct TargetArgs {
     pub(super) no_proxy: Option<NoProxy>,
 }
 
+/// The endpoints that an option is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    WebSocket,
+    Tls,
+    /// TCP connections, with TLS or not.
+    Tcp,
+}
+
 impl TargetArgs {
+    /// The options that are given, without those about addresses, and the endpoints that each is for.
+    pub(super) fn given(&self) -> impl Iterator<Item = (Scope, &'static str)> {
+        let given = [
+            (Scope::WebSocket, "--header", !self.header.is_empty()),
+            (Scope::WebSocket, "--origin", self.origin.is_some()),
+            (Scope::WebSocket, "--protocol", !self.protocol.is_empty()),
+            (Scope::Tls, "--ca", self.ca.is_some()),
+            (Scope::Tls, "--insecure", self.insecure),
+            (Scope::Tls, "--server-name", self.server_name.is_some()),
+            (Scope::Tls, "--cert", self.cert.is_some()),
+            (Scope::Tcp, "--proxy", self.proxy.is_some()),
+            (Scope::Tcp, "--no-proxy", self.no_proxy.is_some()),
+        ];
+        given.into_iter().filter(|(.., given)| *given).map(|(scope, flag, _)| (scope, flag))
+    }
+
     /// The endpoint to connect to.
     pub(super) fn endpoint(&self) -> Result<Endpoint, String> {
         self.endpoint.with_port(self.port)

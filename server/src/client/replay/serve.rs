@@ -1,6 +1,4 @@
-//! The server's side of a recording: a mock server. Its endpoint and options are in options.rs.
-
-mod options;
+//! The server's side of a recording: a mock server.
 
 use std::{
     cell::Cell,
@@ -17,7 +15,6 @@ use echogate_proto::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
-use self::options::check;
 use super::{Player, ReplayArgs, notice, recorded, stop_signal};
 use crate::{
     client::{
@@ -35,6 +32,7 @@ use crate::{
         recording_file::FileWriter,
         server_tls,
         target::traffic_of,
+        target_args::TargetArgs,
     },
     net::{stream::Stream, tls::server::ServerTls},
     recording::{
@@ -69,6 +67,22 @@ struct Served {
     played: Option<(usize, Vec<WireRecord>, Result<(), String>)>,
     /// Why it had none.
     reason: String,
+}
+
+/// Refuses options that only a client has.
+fn check(args: &TargetArgs, endpoint: &Endpoint) -> Result<(), String> {
+    // The certificate is that of the server.
+    let mut given = args.given().map(|(_, flag)| flag).chain(args.address.flag());
+    if let Some(flag) = given.find(|flag| *flag != "--cert") {
+        return Err(format!("{flag} is for clients, not for --serve"));
+    }
+    if let Some((key, _)) = endpoint.options.first() {
+        return Err(format!("unknown option \"{key}\": the URL of --serve has none"));
+    }
+    if endpoint.credentials.is_some() {
+        return Err("a user name is for clients, not for --serve".to_owned());
+    }
+    Ok(())
 }
 
 type Serving<'a> = Pin<Box<dyn Future<Output = Served> + 'a>>;
