@@ -182,7 +182,8 @@ fn frame(piece: &Piece) -> Frame {
     }
 }
 
-fn control(place: Place, opcode: OpCode, payload: &[u8]) -> Event {
+/// The event of a control frame.
+pub(super) fn control(place: Place, opcode: OpCode, payload: &[u8]) -> Event {
     let with_payload = || Control { place, payload: Payload::from(payload) };
     match (opcode, payload) {
         (OpCode::Ping, _) => Event::Ping(with_payload()),

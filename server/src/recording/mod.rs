@@ -4,20 +4,20 @@
 //! - [`decode`]: from these to events with frames, as in JSON Lines
 //! - [`file`]: a file that is written, by the encoders [`pcapng`], [`jsonl`] and [`har`];
 //!   [`position`]: the events with which a connection continues in another file
-//! - `json`: text of JSON in a buffer; [`request`]: the path of a recorded request
+//! - `json`: text of JSON in a buffer; [`head`]: the recorded heads of an opening handshake
 //! - [`model`]: a recording in memory, as it is replayed and compared; [`read`]: from files of any
 //!   format
 
 pub(crate) mod decode;
 pub(crate) mod file;
 mod har;
+pub(crate) mod head;
 mod json;
 mod jsonl;
 pub(crate) mod model;
 mod pcapng;
 pub(crate) mod position;
 pub(crate) mod read;
-pub(crate) mod request;
 pub(crate) mod wire;
 
 /// The text about connections that a recorder has lost altogether.

@@ -14,8 +14,8 @@ use crate::{
     },
     config::{AllowedOrigin, parse_duration},
     recording::{
+        head,
         model::{RecordedConnection, Traffic},
-        request,
     },
     text::escape::first_line,
 };
@@ -176,7 +176,7 @@ impl ReplayArgs {
     ) -> Result<Target, String> {
         let (mut endpoint, mut args) = (endpoint.clone(), self.target.clone());
         if let Address::Ws(_, path) | Address::Wss(_, path) = &mut endpoint.address {
-            let recorded = connection.opened.request.as_deref().and_then(request::target);
+            let recorded = connection.opened.request.as_deref().and_then(head::target);
             if let Some(recorded) = recorded.filter(|recorded| path == "/" && is_target(recorded)) {
                 recorded.clone_into(path);
             }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Message;
-use crate::recording::{json, request};
+use crate::recording::{head, json};
 
 /// The bytes of messages behind which another chunk begins.
 const CHUNK: usize = 64 * 1024;
@@ -188,7 +188,7 @@ impl<'a> Head<'a> {
         let host = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
         let headers = fields.iter().map(|(name, value)| json!({ "name": name, "value": value }));
         Head {
-            target: request::target(text),
+            target: head::target(text),
             host: host.map(|(_, host)| *host),
             headers: headers.collect(),
         }

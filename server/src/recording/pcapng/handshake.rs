@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use echogate_proto::recording::{Opened, Side};
 
-use crate::recording::request;
+use crate::recording::head;
 
 /// The heads of request and response. Where there are none of HTTP/1.1, they are synthetic, with the
 /// key and the answer to it of RFC 6455 section 1.3.
@@ -17,7 +17,7 @@ pub(super) fn heads(opened: &Opened, side: Side, server: SocketAddr) -> [String;
         return [head(request.lines()), head(response.lines())];
     }
     let recorded = opened.request.as_deref().filter(|_| side == Side::Client);
-    let path = recorded.and_then(request::target).unwrap_or_else(|| match side {
+    let path = recorded.and_then(head::target).unwrap_or_else(|| match side {
         Side::Client if opened.target.starts_with('/') => opened.target.trim_end_matches('*'),
         Side::Client => "/",
         Side::Upstream => opened.upstream.as_deref().and_then(path).unwrap_or("/"),

@@ -8,9 +8,8 @@ use echogate_proto::{
     recording::{Data, DataKind, Event, Lost, Opened, Payload, Place, Record, Side},
 };
 
-use super::head;
 use crate::recording::{
-    missing_connections,
+    head, missing_connections,
     model::{Action, RecordedConnection, Recording, TimedEvent, Traffic},
 };
 

@@ -7,9 +7,9 @@ use data_encoding::BASE64;
 use echogate_proto::{
     api::Kind,
     recording::{
-        Close, Control, Data, DataKind, Direction, Event, Frame, Lost, Opened, Payload, Place,
-        Record, Side,
+        Data, DataKind, Direction, Event, Frame, Lost, Opened, Payload, Place, Record, Side,
     },
+    ws::OpCode,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use super::{
     Builder, check_time,
     input::{Input, ReadError},
 };
-use crate::recording::model::Recording;
+use crate::recording::{decode::control, model::Recording};
 
 #[derive(Deserialize)]
 struct Har {
@@ -200,24 +200,17 @@ impl Message {
             }
             other => return Err(format!("expected an opcode of RFC 6455, found {other}")),
         };
-        let control = || Control { place, payload: Payload::from(&payload[..]) };
-        let event = match (self.opcode, &payload[..]) {
-            (9, _) => Event::Ping(control()),
-            (10, _) => Event::Pong(control()),
-            (8, [high, low, reason @ ..]) => {
-                let reason = String::from_utf8_lossy(reason).into_owned();
-                Event::Close(Close { place, code: Some(u16::from_be_bytes([*high, *low])), reason })
-            }
-            (8, _) => Event::Close(Close { place, code: None, reason: String::new() }),
-            (opcode, _) => {
-                let kind = match opcode {
+        let event = match OpCode::from_bits(self.opcode as u8) {
+            Some(opcode) if opcode.is_control() => control(place, opcode, &payload),
+            _ => {
+                let kind = match self.opcode {
                     0 => DataKind::Continuation,
                     1 => DataKind::Text,
                     _ => DataKind::Binary,
                 };
                 let frame = Frame {
                     fin: self.fin,
-                    opcode: opcode as u8,
+                    opcode: self.opcode as u8,
                     rsv: 0,
                     masked: direction == Direction::ToServer,
                     length: payload.len() as u64,

@@ -2,12 +2,11 @@
 //!
 //! - `input`: a file with the offsets for errors
 //! - `jsonl`, `har`, `capture`: the formats, to records
-//! - `builder`: from records to connections; `head`: the heads of opening handshakes
+//! - `builder`: from records to connections
 
 mod builder;
 mod capture;
 mod har;
-mod head;
 mod input;
 mod jsonl;
 

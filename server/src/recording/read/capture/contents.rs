@@ -7,7 +7,8 @@ use echogate_proto::recording::{Direction, Opened};
 use super::flows::Flow;
 use crate::recording::{
     decode::RecordDecoder,
-    read::{Builder, head},
+    head,
+    read::Builder,
     wire::{WireEvent, WireRecord},
 };
 

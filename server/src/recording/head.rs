@@ -1,5 +1,12 @@
 //! The heads of an opening handshake, as they are recorded.
 
+/// The path and the query of a request: GET of HTTP/1.1, or the extended CONNECT of HTTP/2 (RFC 8441).
+pub(crate) fn target(head: &str) -> Option<&str> {
+    let mut words = head.lines().next()?.split(' ');
+    let is_opening = matches!(words.next()?, "GET" | "CONNECT");
+    words.next().filter(|target| is_opening && target.starts_with('/'))
+}
+
 /// The value of a header field, regardless of the case of its name.
 pub(super) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
