@@ -9,27 +9,14 @@ use std::{
 use nix::sys::socket::{self, MsgFlags, UnixAddr};
 use tokio::{io::Interest, net::UnixDatagram};
 
-use crate::{
-    client::transport::{Connection, PeerRole, TransportOptions},
-    net::{
-        connected_datagrams::{ConnectedSocket, Udp},
-        datagram_socket::{DatagramSocket, unix_peer},
-    },
+use crate::net::{
+    connected_datagrams::{ConnectedSocket, Udp},
+    datagram_socket::{DatagramSocket, unix_peer},
 };
-
-/// The connection to the sender of the first datagram.
-pub(super) async fn connect(
-    socket: Arc<DatagramSocket>,
-    options: &TransportOptions,
-) -> io::Result<Connection> {
-    let (peer, socket) = connect_socket(socket).await?;
-    let connection = Connection::of_datagrams(socket, PeerRole::Client, options);
-    Ok(Connection { peer: Some(peer), ..connection })
-}
 
 /// Connects the socket to the sender of its first datagram, which stays in the receive queue. From
 /// then on only datagrams of that sender are received.
-pub(in crate::client) async fn connect_socket(
+pub(in crate::client) async fn connect(
     socket: Arc<DatagramSocket>,
 ) -> io::Result<(String, ConnectedSocket)> {
     let socket = Arc::try_unwrap(socket).map_err(|_| io::Error::other("the socket is in use"))?;

@@ -1,43 +1,22 @@
-//! The listening socket of `echogate listen`, and the clients that have connected.
+//! The endpoint of `echogate listen`, and the clients that have connected.
 
-use std::{future::pending, io, pin::Pin, rc::Rc, time::Duration};
+use std::{io, rc::Rc};
 
 use echogate_proto::endpoint::{Address, HostPort};
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use nix::errno::Errno;
-use tokio::time::{sleep, timeout};
 
 use super::{
+    acceptor::{Acceptor, Arrived, host_port},
     datagrams,
     websocket::{self, Rules},
 };
 use crate::{
-    client::{
-        session::SessionError,
-        transport::{Connection, PeerRole, TransportOptions},
-    },
+    client::transport::{Connection, PeerRole, TransportOptions},
     config::{ListenAddr, SocketPath},
-    connections::registry::Peer,
     net::{
-        datagram_socket::DatagramSocket,
-        listener::{self as net_listener, belongs_to_connection},
         stream::Stream,
         tls::{AppProtocol, server::ServerTls},
     },
-    server::sockets::bind::{BindAddr, Socket},
 };
-
-/// The listen backlog: clients that wait for the one before them.
-const BACKLOG: u32 = 128;
-
-/// The time that a client has for the TLS and the WebSocket handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The most clients in a handshake at the same time: a silent one does not keep others out.
-pub(in crate::client) const MAX_HANDSHAKES: usize = 64;
-
-/// The pause of accepting when file descriptors or memory have run out.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The settings of a listener.
 #[derive(Debug)]
@@ -51,61 +30,44 @@ pub(super) struct ListenerSettings {
     pub(super) options: TransportOptions,
 }
 
-/// A client that has connected.
-#[derive(Debug)]
-pub(super) struct Incoming {
-    /// The name of the client for notices.
-    pub(super) peer: String,
-    /// The connection, or the reason why its handshakes failed.
-    pub(super) connection: Result<Connection, String>,
-}
-
-type Handshake = Pin<Box<dyn Future<Output = Incoming>>>;
-
-/// The bound sockets, and the clients in a handshake.
+/// A listening endpoint.
 pub(super) struct Listener {
     settings: Rc<ListenerSettings>,
-    sockets: Vec<Socket>,
-    handshakes: FuturesUnordered<Handshake>,
+    acceptor: Acceptor<'static, Connection>,
 }
 
 impl Listener {
     /// Binds all addresses of the endpoint.
     pub(super) async fn bind(settings: ListenerSettings) -> io::Result<Listener> {
-        let sockets = bind(&settings.at).await?;
-        Ok(Listener { settings: settings.into(), sockets, handshakes: FuturesUnordered::new() })
+        let acceptor = Acceptor::bind(&settings.at).await?;
+        Ok(Listener { settings: settings.into(), acceptor })
     }
 
-    /// Waits for the next client that has completed its handshakes, or failed to.
+    /// Waits for the next client: its name for notices, and its connection or the reason why its
+    /// handshakes failed.
     ///
     /// # Errors
     ///
     /// The listening socket fails.
-    pub(super) async fn next(&mut self) -> Result<Incoming, SessionError> {
-        loop {
-            let Listener { settings, sockets, handshakes } = self;
-            let may_accept = handshakes.len() < MAX_HANDSHAKES;
-            tokio::select! {
-                Some(incoming) = handshakes.next() => return Ok(incoming),
-                accepted = accept(sockets), if may_accept => match accepted.map_err(SessionError::Connection)? {
-                    Accepted::Stream(stream, peer) => {
-                        handshakes.push(Box::pin(open(settings.clone(), stream, peer)));
-                    }
-                    Accepted::Datagrams(index) => {
-                        let Socket::Datagram(socket) = sockets.swap_remove(index) else { continue };
-                        let connected = datagrams::connect(socket, &settings.options).await;
-                        let connection = connected.map_err(SessionError::Connection)?;
-                        let peer = connection.peer.clone().unwrap_or_default();
-                        return Ok(Incoming { peer, connection: Ok(connection) });
-                    }
-                },
+    pub(super) async fn next(&mut self) -> io::Result<(String, Result<Connection, String>)> {
+        let Listener { settings, acceptor } = self;
+        let open = |stream| handshakes(settings.clone(), stream);
+        let (peer, connection) = match acceptor.next(true, open).await? {
+            Arrived::Client(peer, connection) => (peer, connection),
+            Arrived::Datagrams(socket) => {
+                let (peer, socket) = datagrams::connect(socket).await?;
+                let options = &settings.options;
+                (peer, Ok(Connection::of_datagrams(socket, PeerRole::Client, options)))
             }
-        }
+        };
+        let named = |connection| Connection { peer: Some(peer.clone()), ..connection };
+        let connection = connection.map(named);
+        Ok((peer, connection))
     }
 
     /// The endpoint, with the port that the system has chosen for port 0.
     pub(super) fn url(&self) -> Address {
-        bound(&self.settings.address, &self.sockets)
+        self.acceptor.bound(&self.settings.address)
     }
 
     /// A hint for the user: the endpoint, and the command for the other side.
@@ -147,114 +109,6 @@ pub(in crate::client) fn listen_address(
     })
 }
 
-/// Binds all addresses of an endpoint.
-pub(in crate::client) async fn bind(at: &ListenAddr) -> io::Result<Vec<Socket>> {
-    let mut sockets = Vec::new();
-    for address in BindAddr::all(at).await? {
-        sockets.push(address.bind(BACKLOG).await?);
-    }
-    Ok(sockets)
-}
-
-/// The address with the port of the bound sockets.
-pub(in crate::client) fn bound(address: &Address, sockets: &[Socket]) -> Address {
-    let mut address = address.clone();
-    let bound = sockets.first().and_then(|socket| socket.at().ok());
-    let bound = bound.and_then(|at| at.parse::<HostPort>().ok());
-    if let (Some(at), Some(bound)) = (host_port(&mut address), bound) {
-        at.port = bound.port;
-    }
-    address
-}
-
-/// The host and port of an address, if it has them.
-fn host_port(address: &mut Address) -> Option<&mut HostPort> {
-    match address {
-        Address::Tcp(at) | Address::Tls(at) | Address::Udp(at) => Some(at),
-        Address::Ws(at, _) | Address::Wss(at, _) => Some(at),
-        Address::Unix(_) | Address::UnixGram(_) | Address::Service(_) => None,
-    }
-}
-
-/// A socket that a client has reached.
-pub(in crate::client) enum Accepted {
-    Stream(Stream, Peer),
-    /// The datagram socket with this index has received a datagram.
-    Datagrams(usize),
-}
-
-/// Waits for a client of any of `sockets`. Where file descriptors or memory have run out, it waits
-/// until there are some. Cancel safe.
-///
-/// # Errors
-///
-/// A listening socket fails.
-pub(in crate::client) async fn accept(sockets: &[Socket]) -> io::Result<Accepted> {
-    loop {
-        match accept_next(sockets).await {
-            Err(error) if belongs_to_connection(&error) => {}
-            Err(error) if is_shortage(&error) => sleep(SHORTAGE_PAUSE).await,
-            accepted => return accepted,
-        }
-    }
-}
-
-/// Whether accept(2) may succeed when other connections have ended.
-fn is_shortage(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
-}
-
-async fn accept_next(sockets: &[Socket]) -> io::Result<Accepted> {
-    let accept_one = |index: usize, socket: &Socket| {
-        let socket = socket.clone();
-        async move {
-            match &socket {
-                Socket::Stream(listener) => {
-                    let listener: &net_listener::Listener = listener;
-                    let (stream, peer) = listener.accept().await?;
-                    Ok(Accepted::Stream(stream, peer))
-                }
-                Socket::Datagram(socket) => {
-                    match &**socket {
-                        DatagramSocket::Udp(socket) => socket.readable().await?,
-                        DatagramSocket::UnixGram(socket, ..) => socket.readable().await?,
-                    }
-                    Ok(Accepted::Datagrams(index))
-                }
-            }
-        }
-    };
-    let mut all: FuturesUnordered<_> =
-        sockets.iter().enumerate().map(|(index, socket)| accept_one(index, socket)).collect();
-    match all.next().await {
-        Some(accepted) => accepted,
-        None => pending().await,
-    }
-}
-
-/// Opens the connection of a client: TLS and WebSocket handshakes, as the settings require them.
-async fn open(settings: Rc<ListenerSettings>, stream: Stream, peer: Peer) -> Incoming {
-    let name = match &peer {
-        Peer::Unknown => "a client".to_owned(),
-        peer => peer.to_string(),
-    };
-    let connection = within_handshake_timeout(handshakes(&settings, stream)).await;
-    let connection =
-        connection.map(|connection| Connection { peer: Some(name.clone()), ..connection });
-    Incoming { peer: name, connection }
-}
-
-/// The result of `handshakes`, unless they take longer than [`HANDSHAKE_TIMEOUT`].
-pub(in crate::client) async fn within_handshake_timeout<T>(
-    handshakes: impl Future<Output = Result<T, String>>,
-) -> Result<T, String> {
-    timeout(HANDSHAKE_TIMEOUT, handshakes).await.unwrap_or_else(|_| {
-        let limit = HANDSHAKE_TIMEOUT.as_secs();
-        Err(format!("the handshake was not completed within {limit} seconds"))
-    })
-}
-
 /// Performs the TLS handshake with a client, where the endpoint has TLS.
 pub(in crate::client) async fn tls_handshake(
     tls: Option<&ServerTls>,
@@ -268,8 +122,9 @@ pub(in crate::client) async fn tls_handshake(
     }
 }
 
-async fn handshakes(settings: &ListenerSettings, stream: Stream) -> Result<Connection, String> {
-    let ListenerSettings { tls, rules, options, .. } = settings;
+/// Opens the connection of a client: TLS and WebSocket handshakes, as the settings require them.
+async fn handshakes(settings: Rc<ListenerSettings>, stream: Stream) -> Result<Connection, String> {
+    let ListenerSettings { tls, rules, options, .. } = &*settings;
     let stream = tls_handshake(tls.as_ref(), rules.is_some(), stream).await?;
     let Some(rules) = rules else {
         return Ok(Connection::of_stream(stream, PeerRole::Client, options));

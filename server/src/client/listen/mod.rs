@@ -2,10 +2,12 @@
 //! after the other.
 //!
 //! - `args`: the command line
-//! - `listener`: the listening socket, and the clients that have connected
-//! - `datagrams`: the first sender of a datagram socket
+//! - `acceptor`: the bound sockets, and the clients that reach them; `datagrams`: the first sender of a
+//!   datagram socket
+//! - `listener`: the endpoint, and the clients that have connected
 //! - `websocket`: the server's side of the opening handshake
 
+pub(super) mod acceptor;
 mod args;
 pub(super) mod datagrams;
 pub(super) mod listener;
@@ -13,7 +15,9 @@ pub(super) mod websocket;
 
 use std::io::{self, Write};
 
-use self::listener::{Incoming, Listener};
+use futures_util::TryFutureExt;
+
+use self::listener::Listener;
 use super::{Error, modes::Mode, session::SessionError, shown_url, verbose};
 use crate::text::io_error::describe;
 
@@ -48,7 +52,11 @@ async fn serve(
     mut listener: Listener,
     keep_open: bool,
 ) -> Result<String, SessionError> {
-    while let Some(Incoming { peer, connection }) = mode.until_done(listener.next()).await? {
+    loop {
+        let next = listener.next().map_err(SessionError::Connection);
+        let Some((peer, connection)) = mode.until_done(next).await? else {
+            return Ok(String::new());
+        };
         let notice = match connection {
             Ok(connection) if keep_open => end_of(&peer, mode.run(connection).await)?,
             Ok(connection) => {
@@ -61,7 +69,6 @@ async fn serve(
             mode.notice(&notice).await?;
         }
     }
-    Ok(String::new())
 }
 
 /// The notice about the end of one session among several, if there is something to say; or the

@@ -1,10 +1,8 @@
 //! The server's side of a recording: a mock server.
 
 use std::{
-    cell::Cell,
-    io,
-    io::Write,
-    pin::{Pin, pin},
+    io::{self, Write},
+    pin::pin,
     sync::Arc,
 };
 
@@ -21,11 +19,9 @@ use crate::{
         Error,
         compare::{Comparison, of_clients},
         listen::{
+            acceptor::{Acceptor, Arrived},
             datagrams,
-            listener::{
-                Accepted, MAX_HANDSHAKES, accept, bind, bound, listen_address, tls_handshake,
-                within_handshake_timeout,
-            },
+            listener::{listen_address, tls_handshake},
             websocket::{self, Rules},
         },
         open::Opened,
@@ -39,7 +35,6 @@ use crate::{
         model::{RecordedConnection, Recording, Traffic},
         wire::WireRecord,
     },
-    server::sockets::bind::Socket,
     text::{counted, io_error::describe},
 };
 
@@ -51,10 +46,6 @@ struct MockServer<'a> {
     /// The WebSocket clients that are accepted; none for other endpoints.
     rules: Option<Rules>,
     output: Option<Arc<FileWriter>>,
-    /// The number of clients so far.
-    clients: Cell<usize>,
-    /// The number of clients in a handshake.
-    handshakes: Cell<usize>,
     /// Cancelled by a signal: what clients have not sent by then is reported as missing.
     stopped: CancellationToken,
     url: String,
@@ -63,10 +54,10 @@ struct MockServer<'a> {
 /// A client that was served.
 struct Served {
     client: String,
-    /// None if the client had none of the recorded connections.
-    played: Option<(usize, Vec<WireRecord>, Result<(), String>)>,
-    /// Why it had none.
-    reason: String,
+    /// The index of the recorded connection.
+    index: usize,
+    records: Vec<WireRecord>,
+    result: Result<(), String>,
 }
 
 /// Refuses options that only a client has.
@@ -84,8 +75,6 @@ fn check(args: &TargetArgs, endpoint: &Endpoint) -> Result<(), String> {
     }
     Ok(())
 }
-
-type Serving<'a> = Pin<Box<dyn Future<Output = Served> + 'a>>;
 
 /// Runs `echogate replay --serve`: plays the connections of `recording` to clients in turn.
 pub(super) async fn run(
@@ -114,28 +103,25 @@ pub(super) async fn run(
     let rules = path.map(|path| Rules { path, allowed_origins, binary: false, protocol });
     let (cert, key) = (args.target.cert.as_deref(), args.target.key.as_deref());
     let tls = server_tls::read(cert, key, &endpoint.address).map_err(usage)?;
-    let sockets = bind(&at).await.map_err(failed)?;
-    let url = bound(&endpoint.address, &sockets).to_string();
+    let acceptor = Acceptor::bind(&at).await.map_err(failed)?;
+    let url = acceptor.bound(&endpoint.address).to_string();
     let server = MockServer {
         args,
         connections: &recording.connections,
         tls: tls.map(ServerTls::without_tickets),
         rules,
         output: args.output(traffic)?,
-        clients: Cell::new(0),
-        handshakes: Cell::new(0),
         stopped: CancellationToken::new(),
         url,
     };
     let all = recording.connections.len();
     let connections = counted(all, "recorded connection");
     notice(&format!("listening on {} for {connections}", server.url));
-    let ended = server.run(sockets).await.map_err(failed);
+    let ended = server.run(acceptor).await.map_err(failed);
     let recorded = server.output.as_ref().map_or(Ok(()), |output| output.finish());
     match ended? {
-        0 => recorded.map_err(Error::Failed),
-        count => {
-            let clients = server.clients.get();
+        (0, _) => recorded.map_err(Error::Failed),
+        (count, clients) => {
             let text = format!("{count} of {clients} clients did not behave as recorded");
             Err(Error::Failed(format!("{}: {text}", server.url)))
         }
@@ -144,91 +130,73 @@ pub(super) async fn run(
 
 impl MockServer<'_> {
     /// Serves clients until all recorded connections were played, or until Ctrl-C. Returns the number
-    /// of clients that have sent something else.
-    async fn run(&self, mut sockets: Vec<Socket>) -> io::Result<usize> {
+    /// of clients that have sent something else, and of all.
+    async fn run<'a>(&'a self, mut acceptor: Acceptor<'a, Opened>) -> io::Result<(usize, usize)> {
         let mut signalled = pin!(stop_signal()?);
-        let mut serving: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
-        let (mut deviations, mut left) = (0, self.connections.len());
-        while left > 0 && !(self.stopped.is_cancelled() && serving.is_empty()) {
-            let is_stopped = self.stopped.is_cancelled();
-            let has_room = self.has_next() && self.handshakes.get() < MAX_HANDSHAKES;
-            let accepts = !sockets.is_empty() && has_room && !is_stopped;
-            tokio::select! {
+        let mut serving = FuturesUnordered::new();
+        let (mut deviations, mut clients, mut left) = (0, 0, self.connections.len());
+        let is_stopped = || self.stopped.is_cancelled();
+        while left > 0 && !(is_stopped() && serving.is_empty() && acceptor.is_idle()) {
+            let has_next = self.args.repeat || clients < self.connections.len();
+            let new = tokio::select! {
                 Some(served) = serving.next() => {
-                    if served.played.is_some() && !self.args.repeat {
-                        left -= 1;
-                    }
+                    left -= usize::from(!self.args.repeat);
                     deviations += usize::from(!self.report(&served));
+                    None
                 }
-                accepted = accept(&sockets), if accepts => match accepted? {
-                    Accepted::Stream(stream, peer) => {
-                        self.handshakes.update(|count| count + 1);
-                        serving.push(Box::pin(self.serve_stream(stream, peer.to_string())));
+                arrived = acceptor.next(has_next && !is_stopped(), |stream| self.open(stream)) => match arrived? {
+                    Arrived::Client(client, Ok(wire)) if has_next => Some((client, wire)),
+                    Arrived::Client(client, opened) => {
+                        let other = "the recording has no other connection".to_owned();
+                        notice(&format!("{client}: {}", opened.err().unwrap_or(other)));
+                        None
                     }
-                    Accepted::Datagrams(index) => {
-                        let Socket::Datagram(socket) = sockets.swap_remove(index) else { continue };
-                        let (peer, socket) = datagrams::connect_socket(socket).await?;
-                        serving.push(Box::pin(self.play(Opened::Datagrams(socket), peer)));
+                    Arrived::Datagrams(socket) => {
+                        let (client, socket) = datagrams::connect(socket).await?;
+                        Some((client, Opened::Datagrams(socket)))
                     }
                 },
-                () = &mut signalled, if !is_stopped => self.stopped.cancel(),
+                () = &mut signalled, if !is_stopped() => {
+                    self.stopped.cancel();
+                    None
+                }
+            };
+            if let Some((client, wire)) = new {
+                clients += 1;
+                serving.push(self.play(clients, client, wire));
             }
         }
-        Ok(deviations)
+        Ok((deviations, clients))
     }
 
-    /// Whether there is a recorded connection for another client.
-    fn has_next(&self) -> bool {
-        self.args.repeat || self.clients.get() < self.connections.len()
-    }
-
-    async fn serve_stream(&self, stream: Stream, client: String) -> Served {
-        let opened = tokio::select! {
-            opened = within_handshake_timeout(self.handshakes(stream)) => opened,
-            () = self.stopped.cancelled() => Err("stopped within the handshake".to_owned()),
+    /// Performs the handshakes with a client.
+    async fn open(&self, stream: Stream) -> Result<Opened, String> {
+        let opened = async {
+            let stream = tls_handshake(self.tls.as_ref(), self.rules.is_some(), stream).await?;
+            let Some(rules) = &self.rules else { return Ok(Opened::Stream(stream, Vec::new())) };
+            let accepted = websocket::accept(stream, self.tls.is_some(), rules).await?;
+            Ok(Opened::Stream(accepted.stream, accepted.early))
         };
-        self.handshakes.update(|count| count - 1);
-        match opened {
-            Ok(wire) => self.play(wire, client).await,
-            Err(reason) => Served { client, played: None, reason },
-        }
+        let opened = self.stopped.run_until_cancelled(opened).await;
+        opened.unwrap_or_else(|| Err("stopped within the handshake".to_owned()))
     }
 
-    async fn handshakes(&self, stream: Stream) -> Result<Opened, String> {
-        let stream = tls_handshake(self.tls.as_ref(), self.rules.is_some(), stream).await?;
-        let Some(rules) = &self.rules else { return Ok(Opened::Stream(stream, Vec::new())) };
-        let accepted = websocket::accept(stream, self.tls.is_some(), rules).await?;
-        Ok(Opened::Stream(accepted.stream, accepted.early))
-    }
-
-    /// Plays the next recorded connection.
-    async fn play(&self, wire: Opened, client: String) -> Served {
-        if !self.has_next() {
-            let reason = "the recording has no other connection".to_owned();
-            return Served { client, played: None, reason };
-        }
-        let number = self.clients.get();
-        self.clients.set(number + 1);
-        let index = number % self.connections.len();
+    /// Plays a recorded connection to the client with this number.
+    async fn play(&self, number: usize, client: String, wire: Opened) -> Served {
+        let index = (number - 1) % self.connections.len();
         let connection = &self.connections[index];
         let (target, peer) = (self.url.clone(), Some(client.clone()));
         let opened = recording::Opened { target, peer, ..recording::Opened::default() };
         let (own, output) = (Direction::ToClient, self.output.clone());
-        let player = Player::new(self.args, connection, own, number + 1, opened, output);
-        let result = tokio::select! {
-            result = player.play(wire) => result,
-            () = self.stopped.cancelled() => player.stopped(),
-        };
-        Served { client, played: Some((index, player.take(), result)), reason: String::new() }
+        let player = Player::new(self.args, connection, own, number, opened, output);
+        let result = self.stopped.run_until_cancelled(player.play(wire)).await;
+        let result = result.unwrap_or_else(|| player.stopped());
+        Served { client, index, records: player.take(), result }
     }
 
     /// Prints how a client has behaved. Returns whether it was as recorded.
     fn report(&self, served: &Served) -> bool {
-        let Served { client, played, reason } = served;
-        let Some((index, records, result)) = played else {
-            notice(&format!("{client}: {reason}"));
-            return true;
-        };
+        let Served { client, index, records, result } = served;
         let [a, b] = [self.connections[*index].clone(), recorded(records)]
             .map(|connection| Recording::from(vec![connection]));
         let comparison = Comparison::new([&a, &b], &self.args.output.ignore);
