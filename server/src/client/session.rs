@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     Error, notice,
     pending_replies::{Expected, PendingReplies, Wait},
-    transport::{End, PeerRole, Sender, websocket::MessageError},
+    transport::{End, PeerRole, Sender, close::MessageError},
 };
 use crate::terminal::Stopped;
 use crate::text::io_error::describe;

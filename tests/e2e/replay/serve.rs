@@ -13,7 +13,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{DOWN, Recording, UP, assert_status, hello, replay, stdout};
+use super::{DOWN, Recording, UP, assert_status, hello, replay, stderr, stdout};
 use crate::ECHOGATE;
 
 /// A running mock server.
@@ -39,9 +39,9 @@ impl Mock {
         Mock { child, url }
     }
 
-    /// The address, without the scheme.
+    /// The address, without the scheme and the path.
     pub(super) fn address(&self) -> &str {
-        self.url.split_once("://").unwrap().1
+        self.url.split_once("://").unwrap().1.trim_end_matches('/')
     }
 
     pub(super) fn connect(&self) -> TcpStream {
@@ -139,6 +139,21 @@ fn a_recorded_reset_is_played() {
     let end = client.read(&mut [0]).map_err(|e| e.kind());
     assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
     assert_eq!(mock.finish().0, Some(0));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_client_in_its_handshake_at_the_end_is_named() {
+    let recording = Recording::new().websocket(1).text(1, UP, "hello");
+    let mock = Mock::start(&recording, &["ws://127.0.0.1:0"]);
+    let mut client = mock.connect();
+    client.write_all(b"GET ").unwrap();
+    tcp::wait_until_read(&client);
+    kill(Pid::from_raw(mock.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let output = mock.child.wait_with_output().unwrap();
+    assert_status(&output, 0);
+    let address = client.local_addr().unwrap();
+    assert_eq!(stderr(&output), format!("echogate: {address}: stopped within the handshake\n"));
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::text::io_error::describe;
 use crate::{
     client::transport::{
         PeerRole,
-        websocket::{Close, abnormal_closure},
+        close::{Close, abnormal_closure},
     },
     net::stream::Stream,
     recording::model::Traffic,

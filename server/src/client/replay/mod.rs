@@ -2,11 +2,13 @@
 //!
 //! - `args`: the command line
 //! - `script`: what one end of a connection does, and when; `order`: the order of connections
-//! - `player`: a script, played over a connection; `live`: what passes on it
+//! - `player`: a script, played over a connection; `encode`: the bytes of its actions; `live`: what
+//!   passes on it
 //! - `wire`: the halves of an open connection
 //! - `serve`: the server's side
 
 mod args;
+mod encode;
 mod live;
 mod order;
 mod player;

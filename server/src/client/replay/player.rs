@@ -6,22 +6,19 @@ use bytes::Bytes;
 use echogate_proto::{
     close::CloseCode,
     recording::{self, Direction},
-    ws::{
-        OpCode,
-        frame::{FrameHeader, control_frame, masked_frame},
-    },
+    ws::OpCode,
 };
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     args::{Pace, ReplayArgs},
+    encode::{control, encode},
     live::Live,
     script::{Progress, Script, Step, units},
     wire::{Sink, Source, delivered, halves, reset},
 };
 use crate::{
     client::{open::Opened, recording_file::FileWriter},
-    gateway::masking_key,
     net::stream::Stream,
     recording::{
         model::{Action, RecordedConnection, Traffic},
@@ -178,7 +175,7 @@ impl Player {
                     ending = Ending::Ended;
                 }
                 action => {
-                    match (self.send(self.encode(action), sink).await, self.live.traffic()) {
+                    match (self.send(encode(action, self.own), sink).await, self.live.traffic()) {
                         (Ok(()), _) => {}
                         (Err(error), Traffic::Datagrams) => return Err(describe(&error)),
                         (Err(error), _) => {
@@ -286,7 +283,7 @@ impl Player {
 
     async fn answer_pings(&self, sink: &mut Sink) {
         while let Some(payload) = self.live.next_ping() {
-            let frame = self.control(OpCode::Pong, &payload);
+            let frame = control(OpCode::Pong, &payload, self.own);
             // The reader reports the end of the connection.
             self.send(frame, sink).await.ok();
         }
@@ -296,36 +293,6 @@ impl Player {
         sink.send(&bytes).await?;
         self.live.sent(bytes);
         Ok(())
-    }
-
-    /// The bytes of an action.
-    fn encode(&self, action: &Action) -> Bytes {
-        match action {
-            Action::Bytes(bytes) | Action::Datagram(bytes) => bytes.clone(),
-            Action::Message { is_text, payload } => {
-                let opcode = if *is_text { OpCode::Text } else { OpCode::Binary };
-                if self.own == Direction::ToServer {
-                    return masked_frame(opcode, payload, masking_key::next()).into();
-                }
-                let header = FrameHeader::new(opcode, true, payload.len() as u64);
-                [header.as_bytes(), payload].concat().into()
-            }
-            Action::Ping(payload) => self.control(OpCode::Ping, payload),
-            Action::Pong(payload) => self.control(OpCode::Pong, payload),
-            Action::Close { code: None, .. } => self.control(OpCode::Close, &[]),
-            Action::Close { code: Some(code), reason } => {
-                let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
-                self.control(OpCode::Close, &payload)
-            }
-            Action::End | Action::Reset => Bytes::new(),
-        }
-    }
-
-    fn control(&self, opcode: OpCode, payload: &[u8]) -> Bytes {
-        match self.own {
-            Direction::ToServer => masked_frame(opcode, payload, masking_key::next()).into(),
-            Direction::ToClient => control_frame(opcode, payload).into(),
-        }
     }
 
     /// Ends the stream, unless the script has done so, and reads until the peer ends too.
@@ -342,7 +309,7 @@ impl Player {
         if !has_closed && !self.live.has_ended() {
             let normal = || CloseCode::NORMAL.0.to_be_bytes().to_vec();
             let payload = self.live.close().unwrap_or_else(normal);
-            self.send(self.control(OpCode::Close, &payload), sink).await.ok();
+            self.send(control(OpCode::Close, &payload, self.own), sink).await.ok();
         }
         self.until(|live| live.close().is_some() || live.has_ended()).await;
         // The server ends the connection below (RFC 6455 section 7.1.1).

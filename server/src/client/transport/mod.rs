@@ -1,12 +1,15 @@
 //! A connection as the modes use it, over any transport: a sender and a receiver.
 //!
+//! - `halves`: the sender and the receiver
 //! - `stream`: byte streams (TCP, TLS, Unix sockets)
-//! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them
+//! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them; `close`: their end
 //! - `observed`: a stream with an observer; `trace`: the observer for `--verbose`; `recorded`: that for
-//!   `--record`
+//!   `--record`, and the recorder of the handshake
 //! - `datagram`: UDP and Unix datagrams; `send_window`: the limit of unanswered datagrams
 
+pub(super) mod close;
 mod datagram;
+mod halves;
 pub(super) mod handshake;
 mod observed;
 mod recorded;
@@ -22,19 +25,17 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use echogate_proto::{close::CloseCode, recording, ws::HALF_CLOSE};
+use echogate_proto::{recording, ws::HALF_CLOSE};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::tungstenite::Message;
 
-pub(super) use self::websocket::MessageFormat;
+pub(super) use self::{
+    halves::{End, Received, Receiver, Sender},
+    websocket::MessageFormat,
+};
 use self::{
-    datagram::{DatagramReceiver, DatagramSender},
     observed::Observed,
     recorded::{HandshakeRecorder, StreamRecorder},
-    stream::{StreamReceiver, StreamSender},
     trace::Trace,
-    websocket::{WebSocketReceiver, WebSocketSender},
 };
 use super::{
     dial::{Dialled, dial},
@@ -119,47 +120,6 @@ pub(super) struct Connection {
     pub(super) local: Option<SocketAddr>,
     /// The name of a client.
     pub(super) peer: Option<String>,
-}
-
-/// The sending half of a connection. If sending fails because the connection has ended, the error
-/// is `BrokenPipe`, and the receiving half reports the reason.
-#[derive(Debug)]
-pub(super) enum Sender {
-    Stream(StreamSender),
-    WebSocket(WebSocketSender),
-    Datagram(DatagramSender),
-}
-
-/// The receiving half of a connection.
-#[derive(Debug)]
-pub(super) enum Receiver {
-    Stream(StreamReceiver),
-    WebSocket(WebSocketReceiver),
-    Datagram(DatagramReceiver),
-}
-
-/// An event on the receiving half.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Received {
-    /// The next bytes of a stream, which has no message boundaries.
-    Bytes(Bytes),
-    /// A complete message.
-    Message(Bytes),
-    /// A Pong with its payload.
-    Pong(Bytes),
-    /// The end of the peer's direction, where the end of the connection is still to follow.
-    HalfClosed,
-    /// The regular end of the connection.
-    End(End),
-}
-
-/// The regular end of a connection.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct End {
-    /// The description of the end, for the user.
-    pub(super) description: String,
-    /// Only the peer's direction has ended: the peer may still read.
-    pub(super) may_read: bool,
 }
 
 impl Connection {
@@ -247,119 +207,5 @@ impl Connection {
         let (sender, receiver) = datagram::split(socket, options.silence, recorded);
         let (sender, receiver) = (Sender::Datagram(sender), Receiver::Datagram(receiver));
         Connection { sender, receiver, peer_role, local, peer: None }
-    }
-}
-
-impl Sender {
-    /// The most bytes that [`Sender::send_bytes`] accepts at once.
-    pub(super) fn max_chunk(&self) -> usize {
-        match self {
-            Sender::Datagram(sender) => sender.max_chunk(),
-            Sender::Stream(_) | Sender::WebSocket(_) => CHUNK,
-        }
-    }
-
-    /// Whether [`Sender::finish`] signals the end of the input to the peer, which can then end its
-    /// own direction when all replies are sent.
-    pub(super) fn half_closes(&self) -> bool {
-        match self {
-            Sender::Stream(_) => true,
-            Sender::WebSocket(sender) => sender.half_closes(),
-            Sender::Datagram(_) => false,
-        }
-    }
-
-    /// Whether our Close is to follow when both directions have ended by half-closes.
-    pub(super) fn closes_last(&self) -> bool {
-        matches!(self, Sender::WebSocket(sender) if sender.closes_last())
-    }
-
-    /// Whether the connection ends with Close frames. On such a connection the peer may also send
-    /// a greeting before the first message.
-    pub(super) fn has_close(&self) -> bool {
-        matches!(self, Sender::WebSocket(_))
-    }
-
-    /// Waits until the peer can buffer another message, where the transport has no flow control.
-    pub(super) async fn ready(&self) {
-        if let Sender::Datagram(sender) = self {
-            sender.ready().await;
-        }
-    }
-
-    /// Sends part of a byte stream; over a transport of messages, as one binary message.
-    pub(super) async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
-        match self {
-            Sender::Stream(sender) => sender.send(&bytes).await,
-            Sender::WebSocket(sender) => sender.send(Message::Binary(bytes)).await,
-            Sender::Datagram(sender) => sender.send(&bytes).await,
-        }
-    }
-
-    /// Sends a line, given without its line ending: with a newline over a stream, otherwise as one
-    /// message without a newline.
-    pub(super) async fn send_line(&mut self, mut line: String) -> io::Result<()> {
-        match self {
-            Sender::Stream(sender) => {
-                line.push('\n');
-                sender.send(line.as_bytes()).await
-            }
-            Sender::WebSocket(sender) => sender.send_line(line).await,
-            Sender::Datagram(sender) => sender.send(line.as_bytes()).await,
-        }
-    }
-
-    /// Signals the end of the input, where the transport can end one direction alone.
-    pub(super) async fn finish(&mut self) -> io::Result<()> {
-        match self {
-            Sender::Stream(sender) => sender.shutdown().await,
-            Sender::WebSocket(sender) => sender.finish().await,
-            Sender::Datagram(_) => Ok(()),
-        }
-    }
-
-    /// Records that the session has ended regularly: the connection is not reset any more.
-    pub(super) fn set_complete(&mut self) {
-        if let Sender::Stream(sender) = self {
-            sender.set_complete();
-        }
-    }
-
-    /// Ends the connection although input is missing: by a reset when the connection is dropped if it
-    /// is to be reset, for which all that was sent must be delivered, or with Close 1001.
-    pub(super) async fn abandon(&mut self) -> io::Result<()> {
-        if let Sender::Stream(sender) = self {
-            sender.abandon().await?;
-        }
-        self.close(CloseCode::GOING_AWAY, "").await
-    }
-
-    /// Sends a Close with `code` and `reason`, where the transport has Close frames.
-    pub(super) async fn close(&mut self, code: CloseCode, reason: &str) -> io::Result<()> {
-        let Sender::WebSocket(sender) = self else { return Ok(()) };
-        sender.close(code, reason).await
-    }
-
-    /// Sends a Ping, where the transport has Pings.
-    pub(super) async fn ping(&mut self, payload: Bytes) -> io::Result<()> {
-        let Sender::WebSocket(sender) = self else { return Ok(()) };
-        sender.send(Message::Ping(payload)).await
-    }
-
-    /// Sends a Pong, where the transport has Pongs.
-    pub(super) async fn pong(&mut self, payload: Bytes) -> io::Result<()> {
-        let Sender::WebSocket(sender) = self else { return Ok(()) };
-        sender.send(Message::Pong(payload)).await
-    }
-}
-
-impl Receiver {
-    /// Waits for the next event. Cancel safe: dropping the future loses nothing.
-    pub(super) async fn receive(&mut self) -> io::Result<Received> {
-        match self {
-            Receiver::Stream(receiver) => receiver.receive().await,
-            Receiver::WebSocket(receiver) => receiver.receive().await,
-            Receiver::Datagram(receiver) => receiver.receive().await,
-        }
     }
 }
