@@ -3,7 +3,10 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,6 +35,9 @@ pub(super) struct FileWriter {
     path: PathBuf,
     /// The file, or the failure that ended the recording, as one line.
     file: Mutex<Result<RecordingFile, String>>,
+    /// Whether there are events since the interval began: HAR has what is known of open connections
+    /// written again.
+    has_new: AtomicBool,
 }
 
 impl FileWriter {
@@ -46,12 +52,15 @@ impl FileWriter {
         let failed = |e: io::Error| format!("--record {}: {}", path.display(), describe(&e));
         let mut file = RecordingFile::replace(path, format).map_err(failed)?;
         file.flush().map_err(failed)?;
-        let writer = Arc::new(FileWriter { path: path.to_owned(), file: Mutex::new(Ok(file)) });
+        let (path, file, has_new) = (path.to_owned(), Mutex::new(Ok(file)), AtomicBool::new(false));
+        let writer = Arc::new(FileWriter { path, file, has_new });
         let in_background = writer.clone();
         tokio::spawn(async move {
             loop {
                 sleep(INTERVAL).await;
-                in_background.write(0, |_| {});
+                if in_background.has_new.swap(false, Ordering::Relaxed) {
+                    in_background.write(0, |_| {});
+                }
             }
         });
         Ok(writer)
@@ -59,6 +68,7 @@ impl FileWriter {
 
     /// Adds an event.
     pub(super) fn add(&self, record: WireRecord) {
+        self.has_new.store(true, Ordering::Relaxed);
         self.write(CHUNK, |file| file.add(record));
     }
 
@@ -94,5 +104,32 @@ impl FileWriter {
             drop(state);
             verbose::show(&format!("echogate: warning: recording stopped: {line}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use echogate_proto::recording::Opened;
+
+    use super::*;
+    use crate::recording::wire::WireEvent;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interval_with_events_has_them_written_and_one_without_has_nothing_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.har");
+        let writer = FileWriter::create(&path, Traffic::Messages).unwrap();
+        let (target, client_has_frames) = ("ws://a.example/".to_owned(), true);
+        let opened = Opened { target, client_has_frames, ..Opened::default() };
+        let event = WireEvent::Opened(opened.into());
+        writer.add(WireRecord { time: 0, connection: 1, event });
+        sleep(INTERVAL * 2).await;
+        assert!(fs::read_to_string(&path).unwrap().contains("a.example"));
+        fs::write(&path, "").unwrap();
+        sleep(INTERVAL * 2).await;
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+        writer.finish().unwrap();
     }
 }
