@@ -134,7 +134,7 @@ fn flags_of_other_programs_are_answered_with_their_equivalents() {
         (&["connect", "-w", "1", "h", "1"], "'-w' found: use --wait TIME"),
         (
             &["connect", "-z", "h", "1"],
-            "'-z' found: echogate connect --wait 0s HOST PORT </dev/null",
+            "'-z' found: use echogate connect --wait 0s HOST PORT </dev/null",
         ),
         (&["connect", "-c", "ws://h"], "'-c' found: the URL is an argument"),
         (&["connect", "-x", "hi", "ws://h"], "'-x' found: use --message TEXT, or --proxy URL"),
@@ -143,7 +143,10 @@ fn flags_of_other_programs_are_answered_with_their_equivalents() {
         (&["connect", "-1", "ws://h"], "'-1' found: use --count 1"),
         (&["connect", "-d", "hi", "ws://h"], "'-d' found: use --message TEXT"),
         (&["connect", "--cacert=ca.pem", "wss://h"], "'--cacert' found: use --ca FILE"),
-        (&["connect", "--connect-timeout", "3", "h:1"], "found: a connection may take 10 s"),
+        (
+            &["connect", "--connect-timeout", "3", "h:1"],
+            "found: not adjustable: an attempt to connect ends after 10 s",
+        ),
         (&["connect", "--auth", "u:p", "ws://h"], "'--auth' found: use a ws:// URL with user"),
         (&["-v"], "'-v' found: use --version"),
         (&["-l", "9000"], "'-l' found: echogate listen [HOST:]PORT waits for a client"),

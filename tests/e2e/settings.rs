@@ -956,6 +956,10 @@ fn two_sockets_cannot_have_one_address() {
             &["--http", "overlap: 0.0.0.0:1 includes 127.0.0.1:1"],
         ),
         (&["--http", "[::]:1", "--listen", "upper=tcp://[::1]:1"], &["--http", "--listen"]),
+        (
+            &["--listen", "upper=udp://0.0.0.0:1", "--listen", "time=udp://127.0.0.1:1"],
+            &["time=udp://127.0.0.1:1", "overlap: 0.0.0.0:1 includes 127.0.0.1:1"],
+        ),
         (&["--http", "h:1", "--listen", "upper=tcp://H:1"], &["--http", "--listen"]),
         (&["--listen", "upper=tcp://h:1", "--listen", "upper=tcp://h:1"], &["--listen"]),
         (&["--listen", "upper=unix:///x", "--listen", "time=unixgram:///x"], &["--listen"]),

@@ -84,7 +84,7 @@ const EQUIVALENTS: [(&[&str], &str); 17] = [
     (&["-U", "--unixsock"], "use unix:///PATH"),
     (&["-N"], "not needed: over TCP the end of the input half-closes the connection"),
     (&["-w", "--idle-timeout"], "use --wait TIME"),
-    (&["-z"], "echogate connect --wait 0s HOST PORT </dev/null tries a port"),
+    (&["-z"], "use echogate connect --wait 0s HOST PORT </dev/null"),
     (&["-c", "--connect"], "the URL is an argument: echogate connect URL"),
     (&["-x", "--execute"], "use --message TEXT, or --proxy URL"),
     (&["-s"], "use --source ADDRESS"),
@@ -93,7 +93,7 @@ const EQUIVALENTS: [(&[&str], &str); 17] = [
     (&["-1", "--one-message"], "use --count 1"),
     (&["-d"], "use --message TEXT"),
     (&["--cacert"], "use --ca FILE"),
-    (&["--connect-timeout"], "a connection may take 10 s"),
+    (&["--connect-timeout"], "not adjustable: an attempt to connect ends after 10 s"),
     (&["-v", "version"], "use --version"),
 ];
 

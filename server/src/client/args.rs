@@ -48,8 +48,8 @@ pub(crate) struct Args {
     #[arg(value_parser = parse_duration, requires = "given")]
     every: Option<Duration>,
 
-    /// Exit after N messages and their replies: over WebSocket and with datagrams at once with the last
-    /// reply
+    /// Exit after N messages and their replies. Over WebSocket and with datagrams the last reply ends
+    /// the session at once
     #[arg(long, short = 'n', value_name = "N", help_heading = "End of the session")]
     #[arg(value_parser = value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -103,8 +103,8 @@ In a pipe over datagrams each read of the input is one datagram, of at most 65,5
 pauses while 32 datagrams (8 over a Unix socket) or 64 KiB are unanswered, for at most --wait.
 
 At the end of the input, the client half-closes TCP, TLS and Unix sockets, and WebSocket with \
---half-close, and reads until the server ends; an input without a byte, such as /dev/null, ends when the server does, or \
-when it has sent nothing for 1 s. WebSocket and datagrams have no half-close: there the \
+--half-close, and reads until the server ends. After an input without a byte, such as /dev/null, \
+the client half-closes only when the server has ended, or has sent nothing for 1 s. WebSocket and datagrams have no half-close: there the \
 client waits up to 30 s for a reply after the last message (with --message, --now, --count and \
 --once, for one reply per message), then, except with --count, until nothing has come for 1 s, or for twice the slowest \
 reply time; then it closes the WebSocket. Messages that the server sends before the first one of the \
@@ -115,12 +115,13 @@ Over WebSocket, lines typed at the prompt that begin with a slash are commands: 
 there are no commands.
 
 A pipe over TCP or TLS that is cut, because this process is killed or fails, resets the connection, \
-so that the server does not take a part of the input for all of it. The same is true of lines and of \
---count.
+so that the server does not take a part of the input for all of it. So do lines of a pipe, and \
+--message or --now with --count.
 
-If the server ends its direction first, the input is still sent, until it pauses for 1 s or --wait, \
-or the server refuses it. The pause cuts the input when the server's system has all that was sent, and a \
-notice says so. It fails if that system takes nothing for 60 s.
+If the server ends its direction first, the input is still sent, until the input pauses for 1 s \
+(--wait) or the server refuses it. After such a pause the rest is not sent: a notice says so, and the \
+connection is reset as soon as the server's system has acknowledged what was sent. The status is 1 if \
+that system acknowledges nothing for 60 s.
 
 Examples:
   echogate connect
@@ -199,7 +200,7 @@ impl Args {
             reconnect: self.reconnect,
             timing: self.timing,
             wait: self.wait(),
-            handles_signals: self.record.is_some(),
+            command_handles_signals: self.record.is_some(),
         }))
     }
 

@@ -194,9 +194,9 @@ impl PendingReplies {
         }
     }
 
-    /// Waits, where no message is sent, until the peer has sent nothing for [`SILENCE`], or the time
-    /// of `--wait`.
-    pub(super) async fn wait_until_nothing_is_sent(&self, wait: Wait) {
+    /// Waits, where no message is sent, until the peer has been silent for the time of `--wait`, or
+    /// [`SILENCE`].
+    pub(super) async fn wait_until_peer_is_silent(&self, wait: Wait) {
         let limit = match wait {
             Wait::UntilPeerEnds => return std::future::pending().await,
             Wait::For(time) => time,
@@ -417,11 +417,11 @@ mod tests {
                     replies.received_lines(1);
                 }
             };
-            tokio::join!(replies.wait_until_nothing_is_sent(wait), come);
+            tokio::join!(replies.wait_until_peer_is_silent(wait), come);
             assert_eq!(start.elapsed(), 3 * (limit - MS) + limit, "{wait:?}");
         }
         let endless = PendingReplies::default();
-        let wait = endless.wait_until_nothing_is_sent(Wait::UntilPeerEnds);
+        let wait = endless.wait_until_peer_is_silent(Wait::UntilPeerEnds);
         timeout(Duration::from_hours(1), wait).await.unwrap_err();
     }
 

@@ -70,8 +70,8 @@ pub(super) struct SessionPlan {
     pub(super) reconnect: bool,
     pub(super) timing: bool,
     pub(super) wait: Wait,
-    /// The command handles signals that terminate the process.
-    pub(super) handles_signals: bool,
+    /// The command handles the signals that terminate the process.
+    pub(super) command_handles_signals: bool,
 }
 
 impl SessionArgs {
@@ -110,7 +110,7 @@ impl SessionArgs {
             let prompt = Prompt {
                 url: plan.url,
                 history: !self.no_history,
-                leaves_signals: plan.handles_signals,
+                command_handles_signals: plan.command_handles_signals,
             };
             Messages::with_prompt(prompt, plan.count, options)
         } else if takes_lines {

@@ -22,32 +22,32 @@ pub(super) struct Socket<'a> {
 }
 
 impl Socket<'_> {
-    /// Whether both sockets cannot be bound at once. Conflicts that only the resolution of a host
-    /// name reveals are reported by bind(2).
+    /// Whether both sockets cannot be bound at once. Conflicts that only name resolution or the
+    /// system's setting bindv6only reveals are reported by bind(2).
     fn clashes_with(&self, other: &Socket<'_>) -> bool {
         match (self.at, other.at) {
             // Port 0 is a different free port each time.
-            (Tcp(at) | Tls(at), Tcp(other) | Tls(other)) => {
+            (Tcp(at) | Tls(at), Tcp(other) | Tls(other)) | (Udp(at), Udp(other)) => {
                 at.port != 0
                     && at.port == other.port
-                    && (is_same_host(&at.host, &other.host) || one_is_any(&at.host, &other.host))
-            }
-            (Udp(at), Udp(other)) => {
-                at.port != 0 && at.port == other.port && is_same_host(&at.host, &other.host)
+                    && (is_same_host(&at.host, &other.host)
+                        || includes(&at.host, &other.host)
+                        || includes(&other.host, &at.host))
             }
             (Unix(at) | UnixGram(at), Unix(other) | UnixGram(other)) => at.path == other.path,
             _ => false,
         }
     }
-}
 
-impl Socket<'_> {
     /// The description of how the address of this socket, all addresses of a family, includes that of
     /// `other`; none if it does not.
     fn includes(&self, other: &Socket<'_>) -> Option<String> {
-        let (Tcp(all) | Tls(all), Tcp(one) | Tls(one)) = (self.at, other.at) else { return None };
-        let is_any = |host: &str| host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
-        (is_any(&all.host) && !is_any(&one.host)).then(|| format!("{all} includes {one}"))
+        match (self.at, other.at) {
+            (Tcp(all) | Tls(all) | Udp(all), Tcp(one) | Tls(one) | Udp(one)) => {
+                includes(&all.host, &one.host).then(|| format!("{all} includes {one}"))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -58,12 +58,14 @@ fn is_same_host(one: &str, other: &str) -> bool {
     }
 }
 
-/// Whether one of two addresses of a family is that of all addresses, which includes the other.
-fn one_is_any(one: &str, other: &str) -> bool {
-    let (Ok(one), Ok(other)) = (one.parse::<IpAddr>(), other.parse::<IpAddr>()) else {
-        return false;
-    };
-    one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified())
+/// Whether `all` is the unspecified address, and `one` another address of its family.
+fn includes(all: &str, one: &str) -> bool {
+    match (all.parse::<IpAddr>(), one.parse::<IpAddr>()) {
+        (Ok(all), Ok(one)) => {
+            all.is_ipv4() == one.is_ipv4() && all.is_unspecified() && !one.is_unspecified()
+        }
+        _ => false,
+    }
 }
 
 impl Display for Socket<'_> {

@@ -6,7 +6,7 @@ use super::{
     addresses::{check_addresses, sockets},
     base_path::BasePath,
     http_address::HttpAddress,
-    listener::{default_listeners, loopback},
+    listener::{default_listeners, first_plain, loopback},
     loops::{Position, Targets},
     route::default_routes,
     sources::{EndpointList, list},
@@ -52,9 +52,7 @@ impl Endpoints {
         let routes = routes.or_else(|| forwards.is_some().then(Vec::new));
         let forwards = forwards.unwrap_or_default();
         check_addresses(&sockets(sources, &listeners, &forwards, &http))?;
-        let has_plain = |service: Service| {
-            listeners.iter().any(|bind| bind.spec.service == service && bind.spec.is_plain())
-        };
+        let has_plain = |service| first_plain(&listeners, service).is_some();
         let routes = routes.unwrap_or_else(|| default_routes(has_plain));
         let route = sources.list_setting(EndpointList::Route);
         let forward = sources.list_setting(EndpointList::Forward);

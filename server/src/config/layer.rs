@@ -202,7 +202,7 @@ pub(crate) struct ConfigLayer {
     /// Join other replicas over a NATS broker: nats://[USER:PASSWORD@|TOKEN@]HOST[:PORT], or tls://;
     /// several servers of one broker are separated by commas. Options: ?name=NAME, replicas with
     /// the same name form a cluster [default: default]; ?ca=FILE, the verification of a tls broker.
-    /// A user of the broker can act as an operator
+    /// Every client of the broker can act as an operator
     #[arg(long, value_name = "URL")]
     pub(super) cluster: Option<ClusterUrl>,
 

@@ -119,12 +119,18 @@ impl FromStr for ListenerSpec {
     }
 }
 
-impl ListenerSpec {
-    /// Whether clients use it over plain TCP, for any number of messages, as routes do.
-    pub(super) fn is_plain(&self) -> bool {
-        matches!(self.at, ListenAddr::Tcp(_)) && !self.once
-    }
+/// The first listener of `service` to which a default route can lead: for plain TCP, and any number
+/// of messages.
+pub(super) fn first_plain(
+    listeners: &[Bind<ListenerSpec>],
+    service: Service,
+) -> Option<&ListenerSpec> {
+    let is_plain = |spec: &ListenerSpec| matches!(spec.at, ListenAddr::Tcp(_)) && !spec.once;
+    let mut specs = listeners.iter().map(|bind| &bind.spec);
+    specs.find(|spec| spec.service == service && is_plain(spec))
+}
 
+impl ListenerSpec {
     /// Parses the two parts of a listener.
     pub(super) fn new(service: &str, url: &str) -> Result<ListenerSpec, SpecError> {
         let service = service.parse().map_err(SpecError::Name)?;

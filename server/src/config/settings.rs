@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::{
     ActivatedNames, AllowedOrigin, BasePath, ClusterSettings, ForwardSpec, HandoverPath,
     ListenAddr, ListenerSpec, LogFormat, RouteSpec, TargetSpec, UpstreamSpec, endpoints::Endpoints,
-    proxies,
+    listener::first_plain, proxies,
 };
 use crate::{
     net::{
@@ -114,7 +114,7 @@ impl<T> Bind<T> {
 
 impl Settings {
     /// One line for each upstream that is connected to through a proxy, for the recorder, and for
-    /// the broker.
+    /// the broker; and a note for each option of echogate in the query of a WebSocket URL.
     pub(crate) fn summary_lines(&self) -> Vec<String> {
         let mut lines = proxies::lines(&self.proxies, targets(&self.routes, &self.forwards));
         lines.extend(self.record.iter().map(|record| format!("record     {record}")));
@@ -127,7 +127,10 @@ impl Settings {
             // Without the values, which may be secrets.
             let at = target.upstream.without_query();
             lines.extend(target.options_in_query.iter().map(|key| {
-                format!("note       {key} is sent to {at}: an option follows # (…#{key}=…)")
+                format!(
+                    "note       {key} in the query is sent to {at}: options of echogate follow # \
+                     (…#{key}=…)"
+                )
             }));
         }
         lines
@@ -136,8 +139,7 @@ impl Settings {
     /// The address of the listener to which a default route leads.
     pub(crate) fn listener_of(&self, upstream: &UpstreamSpec) -> Option<&ListenAddr> {
         let UpstreamSpec::Listener(service) = upstream else { return None };
-        let mut plain = self.listeners.iter().filter(|bind| bind.spec.is_plain());
-        plain.find(|bind| bind.spec.service == *service).map(|bind| &bind.spec.at)
+        first_plain(&self.listeners, *service).map(|spec| &spec.at)
     }
 
     /// Checks that a listener, a route or a passed socket uses `service`, which a flag is for.

@@ -232,7 +232,10 @@ impl TargetSpec {
         let max = endpoint.option("max").map(parse_max).transpose()?;
         let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
         let record = parse_record(&endpoint).map_err(in_url)?;
-        let options = endpoint.options.iter().filter(|(key, _)| SHOWN.contains(&key.as_str()));
+        // A route shows its framing itself, the default too.
+        let is_shown =
+            |key: &str| SHOWN.contains(&key) || key == "framing" && client != SideKind::WebSocket;
+        let options = endpoint.options.iter().filter(|(key, _)| is_shown(key));
         let shown = options.map(|(key, value)| format!(" {key}={}", escape(value)));
         let shown_options = shown.collect();
         let query = match &endpoint.address {
@@ -256,7 +259,7 @@ impl TargetSpec {
     }
 }
 
-/// The options that `check` shows: those that are no secret, without the framing, which a route shows.
+/// The options that `check` shows: those that are no secret. The framing is shown apart.
 const SHOWN: [&str; 12] = [
     "chunk",
     "invalid",

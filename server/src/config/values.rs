@@ -31,10 +31,6 @@ const LISTEN_HOST: &str = "localhost";
 /// The host of an upstream that is given as a port alone.
 pub(super) const UPSTREAM_HOST: &str = "127.0.0.1";
 
-/// Schemes, which are no hosts: `ws:8080` is a mistyped URL.
-const SCHEMES: [&str; 10] =
-    ["tcp", "tls", "udp", "unix", "unixgram", "ws", "wss", "http", "https", "service"];
-
 /// Parses the URL of a listening socket.
 pub(super) fn parse_endpoint(url: &str) -> Result<Endpoint, String> {
     let url = &*tcp_url(url, LISTEN_HOST).map_or(Cow::Borrowed(url), Cow::Owned);
@@ -77,9 +73,13 @@ pub(super) fn tcp_url(text: &str, host: &str) -> Option<String> {
     if parse_number(port).is_some() {
         return Some(format!("tcp://{host}:{}", text.trim_start_matches(':')));
     }
-    let host = address.split(':').next().unwrap_or_default();
-    let may_be_host = !SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(host));
-    let is_authority = may_be_host && !address.contains('=') && address.parse::<HostPort>().is_ok();
+    // A known scheme in front of the port is a mistyped URL, as ws:8080.
+    let has_no_scheme = matches!(
+        address.parse::<Endpoint>(),
+        Err(EndpointError::NoScheme | EndpointError::UnknownScheme(_))
+    );
+    let is_authority =
+        has_no_scheme && !address.contains('=') && address.parse::<HostPort>().is_ok();
     is_authority.then(|| format!("tcp://{text}"))
 }
 

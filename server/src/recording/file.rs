@@ -5,6 +5,7 @@ use std::{
     fmt::{self, Display},
     fs::{File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
+    num::NonZeroU64,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
     str::FromStr,
@@ -89,6 +90,13 @@ enum Encoder {
     Har(HarEncoder),
 }
 
+/// The number of bytes after which the kernel is advised again to drop what it has written.
+const ADVICE_INTERVAL: u64 = 2 << 20;
+
+/// The number of bytes in front of the end of the file that the kernel is advised to drop. Bytes
+/// that are not on the disk when they are in this range for the last time stay in the page cache.
+const ADVICE_LENGTH: u64 = 8 * ADVICE_INTERVAL;
+
 /// A recording that is being written. The file is complete after each [`RecordingFile::flush`],
 /// whether it succeeds or fails.
 #[derive(Debug)]
@@ -99,6 +107,8 @@ pub(crate) struct RecordingFile {
     pending: Vec<u8>,
     /// The number of bytes written, without those that are written again at the next flush.
     written: u64,
+    /// The number of bytes written at the latest advice to the kernel.
+    advised: u64,
     /// The number of bytes that are written again.
     tail: u64,
     /// The file has an earlier recording, which stays until there is an event.
@@ -126,6 +136,7 @@ impl RecordingFile {
             encoder,
             pending,
             written: 0,
+            advised: 0,
             tail: 0,
             keeps_earlier: false,
             last: Vec::new(),
@@ -189,6 +200,7 @@ impl RecordingFile {
         self.pending.shrink_to(1 << 20);
         self.written += complete;
         self.tail = tail;
+        self.free_page_cache();
         Ok(self.written + self.tail - before)
     }
 
@@ -206,6 +218,23 @@ impl RecordingFile {
             self.file.seek(SeekFrom::Start(self.written))?;
         }
         self.file.write_all(&self.pending)
+    }
+
+    /// Advises the kernel to write to the disk what it has of the file, and to drop what is written:
+    /// nobody reads it soon. The pages are used for the bytes that follow, instead of new ones that
+    /// take memory from other programs and, in a virtual machine, several times the time of the copy.
+    fn free_page_cache(&mut self) {
+        if self.written - self.advised < ADVICE_INTERVAL {
+            return;
+        }
+        self.advised = self.written;
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{Advice, fadvise};
+            let start = self.written.saturating_sub(ADVICE_LENGTH);
+            // Not for pipes and devices. Without it the file is the same.
+            fadvise(&self.file, start, NonZeroU64::new(ADVICE_LENGTH), Advice::DontNeed).ok();
+        }
     }
 
     /// Ends the file as it was before a write that failed. What a device or a pipe has received

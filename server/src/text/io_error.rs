@@ -1,4 +1,4 @@
-//! The wording of I/O errors in messages.
+//! The wording of I/O errors in messages, and the reading of text files with such errors.
 
 use std::{fs, io, path::Path};
 

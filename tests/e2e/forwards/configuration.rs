@@ -89,12 +89,14 @@ fn check_lists_forwards_and_http_urls_are_websockets() {
         "route      /x -> tcp://vnc.lan:5900 (bytes) max=3\n",
         "listen     upper  tcp://localhost:7009\n",
         "listen     http   http://localhost:8081\n",
-        "note       max is sent to ws://h:80/: an option follows # (…#max=…)\n",
+        "note       max in the query is sent to ws://h:80/: options of echogate follow # (…#max=…)\n",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
     assert!(
-        text.contains("forward    udp://127.0.0.1:53 -> tls://dns.example:853 prefix=2\n"),
+        text.contains(
+            "forward    udp://127.0.0.1:53 -> tls://dns.example:853 framing=length prefix=2\n"
+        ),
         "{text}"
     );
 }

@@ -73,6 +73,7 @@ fn a_route_that_does_not_exist_is_answered_by_those_that_do() {
     page.wait_for_text("#state-headline", "No such route");
     page.wait_for_text("#state-details", "The server has no route /ws/nope (code 1008).");
     page.wait_for_text("#routes", "This server’s routes:");
+    assert!(!page.text("#routes").contains("/ws/operator"), "needs a token");
     assert_eq!(page.text("#state-advice"), "");
     page.wait_for_text(".rows", "The server has no route /ws/nope");
     let rows = page.text(".rows");

@@ -357,7 +357,7 @@ table! {
     send_again: "Edit and send again", "编辑后再发";
     close: "Close", "关闭";
     same_reply: "The reply is the same, byte for byte.", "回复逐字节相同。";
-    changed_bytes: "The reply differs in {0} of {1}.", "回复与{1}中的 {0} 个不同。";
+    changed_bytes: "The reply differs in {0} of {1}.", "回复的 {1}中有 {0} 个不同。";
     first_bytes: "The first {0} of {1}.", "{1} 中的前 {0}。";
 
     // Composer
@@ -407,7 +407,7 @@ table! {
     not_connected_send: "Not connected: nothing was sent.", "未连接：没有发送。";
     input_ended_send: "You have finished sending: nothing was sent.", "你已结束发送：没有发送。";
     queue_full: "Not sent: the send queue is full, the server reads too slowly.", "未发送：发送队列已满，服务器读取太慢。";
-    waiting_here: "{0} in the send queue: the server reads too slowly.", "发送队列中有{0}：服务器读取太慢。";
+    waiting_here: "{0} in the send queue: the server reads too slowly.", "发送队列中有 {0}：服务器读取太慢。";
     empty_of: "empty {0} message", "空的{0}消息";
     size_of: "{0}, {1}", "{0}，{1}";
     not_a_digit: "{0} at character {1} is not a hexadecimal digit", "第 {1} 个字符 {0} 不是十六进制数字";

@@ -180,9 +180,12 @@ impl Model {
 
     /// Whether the server has a route to the operators' side of `chat`.
     pub(super) fn has_operator(&self) -> bool {
-        let leads =
-            |route: &RouteInfo| live::service_of(&self.endpoints, route) == Some("operator");
-        self.endpoints.routes.iter().any(leads)
+        self.endpoints.routes.iter().any(|route| self.is_operator(route))
+    }
+
+    /// Whether a route leads to the operators' side of `chat`, which needs a token.
+    pub(super) fn is_operator(&self, route: &RouteInfo) -> bool {
+        live::service_of(&self.endpoints, route) == Some("operator")
     }
 
     /// The command by which a client reaches a service, if the server listens for it.

@@ -190,7 +190,7 @@ impl UrlBar {
             self.options.empty();
             self.links.empty();
             self.links.append(&text("span", model.texts.routes_are));
-            for route in routes {
+            for route in routes.iter().filter(|route| !model.is_operator(route)) {
                 let path = route.path.trim_end_matches('*');
                 let label = fill(model.texts.route, &[&route.upstream]);
                 self.options.append(&text("option", &label).attr("value", path));

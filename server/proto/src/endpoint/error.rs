@@ -49,7 +49,7 @@ pub enum EndpointError {
     /// A `%` is not followed by two hexadecimal digits, or the byte is not allowed there.
     #[error("bad percent-encoding in \"{0}\": expected % and two hexadecimal digits (%25 for %)")]
     BadEscape(String),
-    /// The user name or the password is not percent-encoded. The text has neither.
+    /// The user name or the password is not percent-encoded. The error quotes neither.
     #[error(
         "bad user name or password: expected percent-encoding (%25 for %, %2F for /, %3F for ?)"
     )]

@@ -99,10 +99,12 @@ impl FrameHeader {
     #[inline]
     pub fn new(opcode: OpCode, fin: bool, len: u64) -> FrameHeader {
         let mut bytes = [0; FrameHeader::MAX];
-        bytes[0] = u8::from(fin) << 7 | opcode.bits();
+        let first = u8::from(fin) << 7 | opcode.bits();
+        bytes[0] = first;
         let head = match len {
             0..126 => {
-                bytes[1] = len as u8;
+                // One store, which `append_to` loads as a whole.
+                bytes[..8].copy_from_slice(&[first, len as u8, 0, 0, 0, 0, 0, 0]);
                 2
             }
             126..0x1_0000 => {
@@ -160,8 +162,11 @@ impl FrameHeader {
     #[inline]
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let end = out.len() + usize::from(self.len);
-        // A copy of constant length compiles to two stores.
-        out.extend_from_slice(&self.bytes);
+        // A copy of constant length compiles to one store; most headers are short.
+        match self.len {
+            0..=8 => out.extend_from_slice(&self.bytes[..8]),
+            _ => out.extend_from_slice(&self.bytes),
+        }
         out.truncate(end);
     }
 

@@ -5,7 +5,7 @@
 /// frame continue.
 #[inline]
 pub fn apply(payload: &mut [u8], key: &mut [u8; 4]) {
-    // Little-endian: the number that rotates right as the bytes rotate left.
+    // Little-endian: rotating the key left by n bytes is rotating this number right by 8 n bits.
     let word = u32::from_le_bytes(*key);
     let mask = |words: &mut [[u8; 4]]| {
         for bytes in words {

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::Load;
-use crate::{recording::model::Traffic, terminal};
+use crate::{recording::model::Traffic, terminal, text::counted};
 
 /// The results. The serialized form is the output of `--json`.
 #[derive(Debug, Serialize)]
@@ -101,8 +101,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { url, connections, size, in_flight, .. } = self;
         writeln!(f, "endpoint  {url}")?;
-        let s = if *connections == 1 { "" } else { "s" };
-        write!(f, "load      {connections} connection{s}, {size} bytes per message, ")?;
+        let connections = counted(*connections as usize, "connection");
+        write!(f, "load      {connections}, {size} bytes per message, ")?;
         match self.once {
             true => writeln!(f, "a new one per message")?,
             false => writeln!(f, "{in_flight} in flight on each")?,

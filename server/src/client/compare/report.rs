@@ -12,7 +12,7 @@ use super::{
     content::DirectionEnd,
     difference::{Difference, Excerpt, Shown},
 };
-use crate::text::escape::escape;
+use crate::text::{counted, escape::escape};
 
 /// The report, without a newline at its end.
 pub(super) fn text(comparison: &Comparison, names: [&str; 2]) -> String {
@@ -22,14 +22,10 @@ pub(super) fn text(comparison: &Comparison, names: [&str; 2]) -> String {
     }
     let all = comparison.connections.len();
     match comparison.different() {
-        0 => text += &format!("the same: {}", connections(all)),
-        different => text += &format!("different: {different} of {}", connections(all)),
+        0 => text += &format!("the same: {}", counted(all, "connection")),
+        different => text += &format!("different: {different} of {}", counted(all, "connection")),
     }
     text
-}
-
-fn connections(count: usize) -> String {
-    format!("{count} connection{}", if count == 1 { "" } else { "s" })
 }
 
 fn add(text: &mut String, connection: &ConnectionComparison) -> std::fmt::Result {

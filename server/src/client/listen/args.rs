@@ -167,7 +167,7 @@ impl ListenArgs {
             reconnect: false,
             timing: false,
             wait: self.wait(),
-            handles_signals: false,
+            command_handles_signals: false,
         })
     }
 }

@@ -115,7 +115,7 @@ async fn upload(
         // a byte, such as /dev/null, ends when everything has been received.
         tokio::select! {
             () = peer.done(Some(Duration::ZERO)) => {}
-            () = pending.wait_until_nothing_is_sent(wait) => {
+            () = pending.wait_until_peer_is_silent(wait) => {
                 if let Wait::For(_) = wait {
                     // The time has passed.
                     wait = Wait::For(Duration::ZERO);

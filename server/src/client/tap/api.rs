@@ -27,7 +27,7 @@ use crate::{
 /// The time limit of an answer; of the head only, where events follow.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest silence between events: the server breaks it every 15 s.
+/// The longest time without a byte. The server sends a comment every 15 s without an event.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest event, in bytes.
@@ -202,7 +202,7 @@ impl Events {
             if searched > MAX_EVENT {
                 return Err(format!("/{}: an event of more than 16 MiB", self.path));
             }
-            match within("event", EVENT_TIMEOUT, async { Ok(self.stream.next().await) }).await? {
+            match within("data", EVENT_TIMEOUT, async { Ok(self.stream.next().await) }).await? {
                 Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),
                 Some(Err(error)) => return Err(format!("the connection failed: {error}")),
                 None => return Ok(None),
@@ -246,7 +246,7 @@ mod tests {
         let (stream, path) = (body.into_data_stream(), String::new());
         let mut events = Events { stream, buffer: Vec::new(), path };
         let error = events.next::<Value>().await.unwrap_err();
-        assert_eq!(error, "no event within 60 seconds");
+        assert_eq!(error, "no data within 60 seconds");
         assert_eq!(start.elapsed(), Duration::from_secs(9 * 15) + EVENT_TIMEOUT);
     }
 }

@@ -98,7 +98,7 @@ pub(in crate::client) enum MessageError {
 }
 
 impl MessageError {
-    /// The error of the peer's message that `error` has, if it has one.
+    /// The [`MessageError`] in `error`, if there is one.
     pub(in crate::client) fn of(error: &io::Error) -> Option<&MessageError> {
         error.get_ref()?.downcast_ref()
     }

@@ -129,8 +129,9 @@ impl Sender {
         }
     }
 
-    /// Ends the connection although input is missing: by a reset when the connection is dropped if it
-    /// is to be reset, for which all that was sent must be delivered, or with Close 1001.
+    /// Ends the connection although input is missing: over a stream with a reset guard, waits until all
+    /// that was sent is delivered, and has the connection reset when it is dropped; over WebSocket, sends
+    /// Close 1001.
     pub(in crate::client) async fn abandon(&mut self) -> io::Result<()> {
         if let Sender::Stream(sender) = self {
             sender.abandon().await?;

@@ -53,6 +53,16 @@ impl PartialReply {
     }
 }
 
+/// The frames of one write.
+struct Framed {
+    /// The position in the buffer behind the last byte that is framed.
+    end: usize,
+    /// The number of payload bytes.
+    bytes: usize,
+    /// The number of messages that end with one of the frames.
+    messages: u64,
+}
+
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Relays from the stream, until there is nothing more to read or the WebSocket is not writable.
     /// Returns true if the WebSocket may be read again, which it was not because of the number of
@@ -222,7 +232,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         now: Instant,
     ) -> bool {
         let held = self.partial_reply.take();
-        let mut piece = match self.next_piece(&scratch[HEADROOM..], rest) {
+        let piece = match self.next_piece(&scratch[HEADROOM..], rest) {
             Ok(Some(piece)) => piece,
             Ok(None) => {
                 let memory = held.map(|held| held.bytes).unwrap_or_default();
@@ -244,19 +254,17 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             return start < end;
         }
         Gather::with(|gather| {
-            let (mut at, mut bytes, mut messages) = (HEADROOM, 0, 0);
+            let mut framed = Framed { end: HEADROOM, bytes: 0, messages: 0 };
+            self.gather_piece(gather, &piece, scratch, &mut framed);
             let failed = loop {
-                let payload = at + piece.payload.start..at + piece.payload.end;
-                self.gather_frame(gather, &piece.head, scratch, payload);
-                at += piece.taken;
-                bytes += piece.payload_len();
-                messages += u64::from(piece.ends_message);
-                piece = match self.next_piece(&scratch[at..], rest) {
-                    Ok(Some(piece)) => piece,
+                // By reference: a piece that is moved is stored and loaded again for each frame.
+                match &self.next_piece(&scratch[framed.end..], rest) {
+                    Ok(Some(piece)) => self.gather_piece(gather, piece, scratch, &mut framed),
                     Ok(None) => break None,
-                    Err(e) => break Some(e),
-                };
+                    Err(e) => break Some(*e),
+                }
             };
+            let Framed { end, bytes, messages } = framed;
             self.ws_sent().add(bytes, messages);
             self.ws_writes();
             let sent = gather.write(scratch, cx, &mut self.to_ws, &mut self.ws);
@@ -265,10 +273,26 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             }
             match failed {
                 Some(e) => self.framing_failed(e),
-                None => self.hold_back(&scratch[at..], rest, now, Vec::new()),
+                None => self.hold_back(&scratch[end..], rest, now, Vec::new()),
             }
         });
         true
+    }
+
+    /// Appends the frame of a piece, whose input begins at `framed.end`, to `gather`.
+    #[inline]
+    fn gather_piece(
+        &self,
+        gather: &mut Gather,
+        piece: &Outgoing,
+        scratch: &mut [u8],
+        framed: &mut Framed,
+    ) {
+        let payload = framed.end + piece.payload.start..framed.end + piece.payload.end;
+        self.gather_frame(gather, &piece.head, scratch, payload);
+        framed.end += piece.taken;
+        framed.bytes += piece.payload_len();
+        framed.messages += u64::from(piece.ends_message);
     }
 
     /// Keeps an incomplete reply, record or line in `memory` until the rest arrives.

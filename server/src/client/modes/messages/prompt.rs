@@ -14,8 +14,8 @@ pub(in crate::client) struct Prompt {
     pub(in crate::client) url: String,
     /// Typed lines are kept in the history file.
     pub(in crate::client) history: bool,
-    /// Signals that terminate the process are left to the command.
-    pub(in crate::client) leaves_signals: bool,
+    /// The command handles the signals that terminate the process.
+    pub(in crate::client) command_handles_signals: bool,
 }
 
 impl Prompt {
@@ -24,7 +24,7 @@ impl Prompt {
         if let Some(greeting) = greeting {
             writeln!(io::stderr(), "{greeting}").ok();
         }
-        let fatal = if self.leaves_signals { &[][..] } else { &FATAL_SIGNALS };
+        let fatal = if self.command_handles_signals { &[][..] } else { &FATAL_SIGNALS };
         terminal::start(self.history.then(history::file).flatten(), fatal)
     }
 }
