@@ -11,6 +11,8 @@
 //! assert_eq!((data.kind, data.payload), (DataKind::Bytes, Payload::Text("hello\n".into())));
 //! ```
 
+use std::ops::AddAssign;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{api::Kind, hex};
@@ -206,6 +208,13 @@ pub struct Lost {
     pub events: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+impl AddAssign for Lost {
+    fn add_assign(&mut self, other: Lost) {
+        self.events = self.events.saturating_add(other.events);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
 }
 
 /// Payload as the member `text`, if it is UTF-8 and has no control characters other than tab, CR

@@ -99,12 +99,10 @@ pub(crate) struct RecordingFile {
     pending: Vec<u8>,
     /// The number of bytes written, without those that are written again at the next flush.
     written: u64,
-    /// The number of bytes that are written again.
-    tail: u64,
+    /// The bytes at the end of the file that the next flush overwrites.
+    tail: Vec<u8>,
     /// The file has an earlier recording, which stays until there is an event.
     keeps_earlier: bool,
-    /// The bytes of the last flush of HAR, of which the last `tail` are written again.
-    last: Vec<u8>,
 }
 
 impl RecordingFile {
@@ -126,9 +124,8 @@ impl RecordingFile {
             encoder,
             pending,
             written: 0,
-            tail: 0,
+            tail: Vec::new(),
             keeps_earlier: false,
-            last: Vec::new(),
         })
     }
 
@@ -158,7 +155,7 @@ impl RecordingFile {
 
     /// The size of the file, with what is pending.
     pub(crate) fn size(&self) -> u64 {
-        self.written + self.pending.len() as u64 + self.tail
+        self.written + (self.pending.len() + self.tail.len()) as u64
     }
 
     /// Writes what is pending, and returns the number of bytes by which the file has grown.
@@ -166,30 +163,26 @@ impl RecordingFile {
         if self.keeps_earlier {
             return Ok(0);
         }
-        let before = self.written + self.tail;
-        let complete = self.pending.len() as u64;
-        let mut tail = 0;
-        if let Encoder::Har(encoder) = &self.encoder {
-            encoder.tail(&mut self.pending);
-            // The file never shrinks: a shorter tail is followed by spaces.
-            let length = self.tail.max(self.pending.len() as u64);
-            self.pending.resize(length as usize, b' ');
-            tail = length - complete;
+        let before = self.written + self.tail.len() as u64;
+        let complete = self.pending.len();
+        match &self.encoder {
+            Encoder::Pcapng(encoder) => encoder.tail(&mut self.pending),
+            Encoder::Jsonl(_) => {}
+            Encoder::Har(encoder) => encoder.tail(&mut self.pending),
         }
+        // The file never shrinks: a shorter tail, which only HAR has, is followed by spaces.
+        self.pending.resize(self.pending.len().max(self.tail.len()), b' ');
         let result = self.write();
-        if let Err(e) = result {
-            self.pending.clear();
+        if result.is_ok() {
+            self.written += complete as u64;
+            self.tail.clear();
+            self.tail.extend_from_slice(&self.pending[complete..]);
+        } else {
             self.restore();
-            return Err(e);
-        }
-        if tail > 0 {
-            std::mem::swap(&mut self.pending, &mut self.last);
         }
         self.pending.clear();
         self.pending.shrink_to(1 << 20);
-        self.written += complete;
-        self.tail = tail;
-        Ok(self.written + self.tail - before)
+        result.map(|()| self.written + self.tail.len() as u64 - before)
     }
 
     /// Whether the file has been removed from its directory.
@@ -198,11 +191,11 @@ impl RecordingFile {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        let is_first = self.written + self.tail == 0;
+        let is_first = self.written == 0 && self.tail.is_empty();
         if is_first && self.file.metadata()?.len() > 0 {
             self.file.set_len(0)?;
         }
-        if self.tail > 0 {
+        if !self.tail.is_empty() {
             self.file.seek(SeekFrom::Start(self.written))?;
         }
         self.file.write_all(&self.pending)
@@ -212,11 +205,10 @@ impl RecordingFile {
     /// cannot be taken back.
     fn restore(&mut self) {
         // The tail has space, since it was there before.
-        if self.tail > 0 && self.file.seek(SeekFrom::Start(self.written)).is_ok() {
-            let start = self.last.len() - self.tail as usize;
-            self.file.write_all(&self.last[start..]).ok();
+        if !self.tail.is_empty() && self.file.seek(SeekFrom::Start(self.written)).is_ok() {
+            self.file.write_all(&self.tail).ok();
         }
-        self.file.set_len(self.written + self.tail).ok();
+        self.file.set_len(self.written + self.tail.len() as u64).ok();
     }
 }
 
@@ -226,7 +218,7 @@ mod tests {
 
     use bytes::Bytes;
     use echogate_proto::{
-        recording::{Direction, Opened, Place, Side},
+        recording::{Direction, Lost, Opened, Place, Side},
         ws::{OpCode, frame::control_frame},
     };
 
@@ -237,6 +229,12 @@ mod tests {
 
     fn record(event: WireEvent) -> WireRecord {
         WireRecord { time: 0, connection: 1, event }
+    }
+
+    /// A connection that is missing altogether.
+    fn missing() -> WireRecord {
+        let event = WireEvent::Lost(Lost { events: 1, bytes: 0 });
+        WireRecord { time: 0, connection: 0, event }
     }
 
     #[test]
@@ -252,11 +250,15 @@ mod tests {
             for n in 0..3 {
                 let frame = control_frame(OpCode::Text, format!("message {n}").as_bytes());
                 file.add(record(WireEvent::Bytes(DOWN, Bytes::from(frame))));
+                file.add(missing());
                 file.flush().unwrap();
                 let bytes = fs::read(&path).unwrap();
                 assert_eq!(file.size(), bytes.len() as u64);
                 let text = String::from_utf8_lossy(&bytes);
                 assert!(text.contains(&format!("message {n}")), "{text}");
+                // One statement for all connections that are missing so far.
+                let statements = text.matches("recorder was too slow").count();
+                assert_eq!(statements, usize::from(format != Format::Jsonl), "{format}");
                 match format {
                     Format::Pcapng => assert_eq!(bytes.len() % 4, 0),
                     Format::Jsonl => assert!(text.ends_with("}\n")),
@@ -279,6 +281,7 @@ mod tests {
             for text in ["first", "second"] {
                 let frame = control_frame(OpCode::Text, text.as_bytes());
                 file.add(record(WireEvent::Bytes(DOWN, Bytes::from(frame))));
+                file.add(missing());
                 file.flush().unwrap();
             }
             let before = fs::read(&path).unwrap();

@@ -72,10 +72,9 @@ impl Entry {
     }
 
     /// Notes that events are missing.
-    pub(super) fn lose(&mut self, lost: &Lost) {
+    pub(super) fn lose(&mut self, lost: Lost) {
         self.comment(&format!("{} events ({} bytes) are lost", lost.events, lost.bytes));
-        self.lost.events = self.lost.events.saturating_add(lost.events);
-        self.lost.bytes = self.lost.bytes.saturating_add(lost.bytes);
+        self.lost += lost;
     }
 
     pub(super) fn comment(&mut self, text: &str) {

@@ -32,6 +32,8 @@ use super::{
 pub(crate) struct PcapngEncoder {
     /// The open connections.
     connections: BTreeMap<u64, Conversation>,
+    /// The number of connections that are missing altogether, and the time at which it was known.
+    missing: (u64, u64),
 }
 
 /// A connection of one or two sides.
@@ -72,7 +74,7 @@ impl PcapngEncoder {
         let Some(conversation) = self.connections.get_mut(&connection) else {
             // Only losses are recorded of connections that are missing altogether.
             if let WireEvent::Lost(lost) = event {
-                block::dropped(time, lost.events, &missing_connections(lost.events), out);
+                self.missing = (self.missing.0.saturating_add(lost.events), time);
             }
             return;
         };
@@ -93,9 +95,7 @@ impl PcapngEncoder {
                 let (flow, mut to) = conversation.flow(connection, place.side, time, out);
                 flow.reset(place.direction, &mut to);
             }
-            WireEvent::Lost(lost) => {
-                conversation.lost = loss::add(conversation.lost, *lost);
-            }
+            WireEvent::Lost(lost) => conversation.lost += *lost,
             WireEvent::Closed(reason) => {
                 conversation.comment_losses();
                 add_comment(
@@ -109,6 +109,14 @@ impl PcapngEncoder {
                 self.connections.remove(&connection);
             }
             WireEvent::Opened(_) => {}
+        }
+    }
+
+    /// Appends the end of the file to `out`: the connections that are missing so far.
+    pub(crate) fn tail(&self, out: &mut Vec<u8>) {
+        let (missing, time) = self.missing;
+        if missing > 0 {
+            block::dropped(time, missing, &missing_connections(missing), out);
         }
     }
 }

@@ -216,9 +216,9 @@ fn of_two_recorded_sides_the_clients_is_read() {
 
 #[test]
 fn connections_that_are_missing_altogether_are_a_warning_in_all_formats() {
-    let lost = WireEvent::Lost(Lost { events: 3, bytes: 100 });
+    let lost = |events| (0, WireEvent::Lost(Lost { events, bytes: 100 }));
     let frame = control_frame(OpCode::Text, b"hello");
-    let events = [(1, websocket()), (1, data(DOWN, frame)), (0, lost)];
+    let events = [lost(1), (1, websocket()), (1, data(DOWN, frame)), lost(2)];
     for format in [FileFormat::Pcapng, FileFormat::Jsonl, FileFormat::Har] {
         let file = file(format, &events);
         let recording = read(&file[..]).unwrap();

@@ -13,7 +13,7 @@ use echogate_proto::{
 
 use super::{
     Packet,
-    packet::{Segment, TcpHeader, is_fragment, layers, segment},
+    packet::{LINK_TYPES, Segment, TcpHeader, is_fragment, layers, segment},
     reassembly::{Next, Reassembly},
 };
 use crate::recording::{pcapng::loss, wire::WireEvent};
@@ -62,30 +62,16 @@ impl Flows {
 
     /// Descriptions of the packets that are missing.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let text = |count: u64, one: &str, reason: &str| match count {
-            0 => None,
-            1 => Some(format!("1 {one} was {reason}")),
-            many => Some(format!("{many} {one}s were {reason}")),
-        };
+        let fragments = "IP fragments that were skipped, whose datagrams are missing".to_owned();
+        let unsupported = format!("packets that were skipped, which are not of {LINK_TYPES}");
+        let dropped = "packets or connections that were not captured, according to the file";
         let warnings = [
-            text(
-                self.fragments,
-                "IP fragment",
-                "skipped: the datagrams that they belong to are missing",
-            ),
-            text(
-                self.unsupported,
-                "packet",
-                "skipped: expected packets of Ethernet, IP, loopback or Linux (-i any)",
-            ),
+            (self.fragments, fragments),
+            (self.unsupported, unsupported),
+            (self.dropped, dropped.to_owned()),
         ];
-        let dropped = (self.dropped > 0).then(|| {
-            let dropped = self.dropped;
-            format!(
-                "packets or connections that were not captured, according to the file: {dropped}"
-            )
-        });
-        warnings.into_iter().flatten().chain(dropped).collect()
+        let warnings = warnings.into_iter().filter(|(count, _)| *count > 0);
+        warnings.map(|(count, text)| format!("{text}: {count}")).collect()
     }
 
     /// Notes that packets were not captured.
@@ -116,7 +102,7 @@ impl Flows {
         let flow = &mut self.flows[index];
         flow.add(packet.time, &segment);
         if let Some(comment) = packet.comment.filter(|_| flow.own_name().is_some()) {
-            flow.lost = loss::add(flow.lost, loss::parse(comment));
+            flow.lost += loss::parse(comment);
         }
     }
 
@@ -132,14 +118,13 @@ impl Flows {
         self.flows.retain(|flow| {
             let other_side = flow.own_upstream().filter(|name| clients.contains(*name));
             if let Some(name) = other_side {
-                let lost = losses.entry(name.to_owned()).or_default();
-                *lost = loss::add(*lost, flow.lost);
+                *losses.entry(name.to_owned()).or_default() += flow.lost;
             }
             !flow.events.is_empty() && other_side.is_none()
         });
         for flow in &mut self.flows {
             if let Some(lost) = flow.own_client().and_then(|name| losses.remove(name)) {
-                flow.lost = loss::add(flow.lost, lost);
+                flow.lost += lost;
             }
         }
         self.flows
