@@ -103,6 +103,10 @@ pub struct Opened {
     /// The upstream, as a URL without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
+    /// Whether the client of a WebSocket connected by TLS (`wss`), which the kind does not say. A
+    /// client's own recording has it in the target, a URL.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub client_has_tls: bool,
     /// Whether there are frames of the WebSocket protocol on the client's side.
     #[serde(default, skip_serializing_if = "is_false")]
     pub client_has_frames: bool,

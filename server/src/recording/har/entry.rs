@@ -204,7 +204,8 @@ fn url(opened: &Opened, side: Side, request: &Head<'_>) -> String {
     let host = request.host.or(opened.local.as_deref()).unwrap_or("localhost");
     let path = request.target.unwrap_or(&opened.target);
     let slash = if path.starts_with('/') { "" } else { "/" };
-    format!("ws://{host}{slash}{path}")
+    let scheme = if opened.client_has_tls { "wss" } else { "ws" };
+    format!("{scheme}://{host}{slash}{path}")
 }
 
 fn server_ip(opened: &Opened, side: Side) -> Option<String> {

@@ -324,6 +324,22 @@ fn of_a_file_that_is_cut_anywhere_everything_before_is_read_with_a_warning() {
 }
 
 #[test]
+fn an_entry_of_har_with_an_impossible_start_begins_with_its_first_message() {
+    let message = r#"{"type":"send","time":1790000000,"opcode":1,"data":"a"}"#;
+    for (started, expected) in [
+        ("2026-09-21T14:13:19Z", 1_789_999_999),
+        ("0001-01-01T00:00:00Z", 1_790_000_000),
+        ("yesterday", 1_790_000_000),
+    ] {
+        let entry = format!(
+            r#"{{"startedDateTime":"{started}","request":{{"url":"ws://a/"}},"_webSocketMessages":[{message}]}}"#
+        );
+        let file = format!(r#"{{"log":{{"entries":[{entry}]}}}}"#);
+        assert_eq!(connections(file.as_bytes())[0].start, expected * 1_000_000_000, "{started}");
+    }
+}
+
+#[test]
 fn damage_is_named_with_its_offset() {
     let pcapng = file(FileFormat::Pcapng, &[(1, tcp()), (1, data(UP, "hello"))]);
     let block = u32::from_le_bytes(pcapng[4..8].try_into().unwrap()) as usize;
