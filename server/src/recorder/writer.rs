@@ -3,7 +3,7 @@
 use std::{
     fmt::{self, Display},
     fs::OpenOptions,
-    io,
+    io, mem,
     path::PathBuf,
     sync::{
         Arc,
@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::directory::{Recordings, file_name};
 use crate::{
     recording::{
-        file::{Format, RecordingFile},
+        file::{Format, OpenConnections, RecordingFile},
         position::Positions,
         wire::WireRecord,
     },
@@ -71,6 +71,8 @@ pub(super) struct Writer {
     settings: RecorderSettings,
     positions: Positions,
     current: Option<Current>,
+    /// The connections that were open at the end of the file before.
+    open: OpenConnections,
     /// The number of the last file.
     number: u32,
     /// The bytes of all files.
@@ -91,7 +93,8 @@ struct Current {
 impl Writer {
     /// A writer that counts the bytes of its files in `recorded`.
     pub(super) fn new(settings: RecorderSettings, recorded: Arc<AtomicU64>) -> Writer {
-        Writer { settings, positions: Positions::default(), current: None, number: 0, recorded }
+        let (positions, open) = (Positions::default(), OpenConnections::default());
+        Writer { settings, positions, current: None, open, number: 0, recorded }
     }
 
     /// Whether nothing is pending.
@@ -134,7 +137,8 @@ impl Writer {
         let current = match &mut self.current {
             Some(current) => current,
             None => {
-                let next = self.next_file()?;
+                let mut next = self.next_file()?;
+                next.file.follow(mem::take(&mut self.open));
                 self.current.insert(next)
             }
         };
@@ -164,7 +168,7 @@ impl Writer {
         current.before.limit(left)?;
         if current.file.is_removed() {
             // The next event begins another file.
-            self.current = None;
+            self.close_file();
         }
         Ok(())
     }
@@ -172,8 +176,14 @@ impl Writer {
     /// Ends the present file.
     pub(super) fn end_file(&mut self) -> Result<(), String> {
         self.flush()?;
-        self.current = None;
+        self.close_file();
         Ok(())
+    }
+
+    fn close_file(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.open = current.file.close();
+        }
     }
 
     fn next_file(&mut self) -> Result<Current, String> {

@@ -14,6 +14,8 @@ use super::{
     har::HarEncoder, jsonl::JsonlEncoder, model::Traffic, pcapng::PcapngEncoder, wire::WireRecord,
 };
 
+pub(crate) use super::pcapng::OpenConnections;
+
 /// A format of recordings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -136,6 +138,21 @@ impl RecordingFile {
         let file = RecordingFile::open(path, format, options.create(true).truncate(false))?;
         let keeps_earlier = file.file.metadata()?.len() > 0;
         Ok(RecordingFile { keeps_earlier, ..file })
+    }
+
+    /// Continues the connections that were open at the end of another file.
+    pub(crate) fn follow(&mut self, earlier: OpenConnections) {
+        if let Encoder::Pcapng(encoder) = &mut self.encoder {
+            encoder.follow(earlier);
+        }
+    }
+
+    /// Closes the file. What is pending is not written.
+    pub(crate) fn close(self) -> OpenConnections {
+        match self.encoder {
+            Encoder::Pcapng(encoder) => encoder.into_open_connections(),
+            Encoder::Jsonl(_) | Encoder::Har(_) => OpenConnections::default(),
+        }
     }
 
     /// Encodes an event, to be written by a flush.

@@ -2,6 +2,10 @@
 
 use echogate_proto::recording::Lost;
 
+/// The comment of a packet behind lost events that begins with a frame, or with the rest of one as a
+/// frame of its own.
+pub(in crate::recording) const FRAMES_CONTINUE: &str = "frames continue here";
+
 /// The comment of the packet behind lost events.
 pub(super) fn comment(lost: Lost) -> String {
     format!("{} events ({} bytes) were lost here", lost.events, lost.bytes)
