@@ -185,10 +185,12 @@ impl RecordingFile {
         match &self.encoder {
             Encoder::Pcapng(encoder) => encoder.tail(&mut self.pending),
             Encoder::Jsonl(_) => {}
-            Encoder::Har(encoder) => encoder.tail(&mut self.pending),
+            Encoder::Har(encoder) => {
+                encoder.tail(&mut self.pending);
+                // The file never shrinks: a shorter tail is followed by spaces.
+                self.pending.resize(self.pending.len().max(self.tail.len()), b' ');
+            }
         }
-        // The file never shrinks: a shorter tail, which only HAR has, is followed by spaces.
-        self.pending.resize(self.pending.len().max(self.tail.len()), b' ');
         let result = self.write();
         if result.is_ok() {
             self.written += complete as u64;
@@ -199,7 +201,7 @@ impl RecordingFile {
         }
         self.pending.clear();
         self.pending.shrink_to(1 << 20);
-        result.map(|()| self.written + self.tail.len() as u64 - before)
+        result.map(|()| (self.written + self.tail.len() as u64).saturating_sub(before))
     }
 
     /// Whether the file has been removed from its directory.
@@ -215,14 +217,18 @@ impl RecordingFile {
         if !self.tail.is_empty() {
             self.file.seek(SeekFrom::Start(self.written))?;
         }
-        self.file.write_all(&self.pending)
+        self.file.write_all(&self.pending)?;
+        if self.pending.len() < self.tail.len() {
+            self.file.set_len(self.written + self.pending.len() as u64)?;
+        }
+        Ok(())
     }
 
     /// Ends the file as it was before a write that failed. What a device or a pipe has received
     /// cannot be taken back.
     fn restore(&mut self) {
         // The tail has space, since it was there before.
-        if !self.tail.is_empty() && self.file.seek(SeekFrom::Start(self.written)).is_ok() {
+        if self.file.seek(SeekFrom::Start(self.written)).is_ok() {
             self.file.write_all(&self.tail).ok();
         }
         self.file.set_len(self.written + self.tail.len() as u64).ok();
@@ -307,6 +313,13 @@ mod tests {
             file.file.write_all(b"garbage").unwrap();
             file.restore();
             assert!(fs::read(&path).unwrap() == before, "{format}");
+            // The next flush is behind it, or over its end.
+            file.add(missing());
+            file.flush().unwrap();
+            let after = fs::read(&path).unwrap();
+            let kept = file.written.min(before.len() as u64) as usize;
+            assert!(!after.contains(&0) || format == Format::Pcapng, "{format}: no hole");
+            assert!(after[..kept].starts_with(&before[..before.len() / 2]), "{format}");
         }
     }
 }

@@ -28,8 +28,9 @@ pub(super) struct Conversation {
     sides: [PacketSide; 2],
     /// The comment of the next packet.
     comment: String,
-    /// The events that are lost since the packet before.
+    /// The events that are lost since the packet before, and the time at which it was known.
     lost: Lost,
+    lost_at: u64,
 }
 
 /// The packets of a side.
@@ -62,7 +63,7 @@ impl Conversation {
     /// A connection without packets.
     pub(super) fn new(connection: u64, opened: Arc<Opened>) -> Conversation {
         let (sides, comment) = (Default::default(), String::new());
-        Conversation { connection, opened, sides, comment, lost: Lost::default() }
+        Conversation { connection, opened, sides, comment, lost: Lost::default(), lost_at: 0 }
     }
 
     /// The same connection in a further file, which `opened` describes.
@@ -130,11 +131,26 @@ impl Conversation {
     }
 
     /// Lost events of any side and direction.
-    pub(super) fn lose(&mut self, lost: Lost) {
+    pub(super) fn lose(&mut self, lost: Lost, time: u64) {
         self.lost += lost;
+        self.lost_at = time;
         for of_direction in self.sides.iter_mut().flat_map(|side| &mut side.lost) {
             *of_direction = of_direction.saturating_add(lost.bytes);
         }
+    }
+
+    /// Appends a packet without payload that names the losses since the packet before, if there are any.
+    pub(super) fn note_losses(&self, out: &mut Vec<u8>) {
+        if let (Some(flow), true) = (&self.sides[0].flow, self.lost.events > 0) {
+            let mut comment =
+                format!("connection {}; {}", self.connection, loss::comment(self.lost));
+            flow.note(&mut Packets { time: self.lost_at, comment: &mut comment, out });
+        }
+    }
+
+    /// Forgets the losses since the packet before, which the end of a file names.
+    pub(super) fn forget_losses(&mut self) {
+        self.lost = Lost::default();
     }
 
     /// The end of the connection, which a comment names.

@@ -52,7 +52,8 @@ impl PcapngEncoder {
 
     /// Ends the file.
     pub(crate) fn into_open_connections(self) -> OpenConnections {
-        let PcapngEncoder { connections, mut earlier, .. } = self;
+        let PcapngEncoder { mut connections, mut earlier, .. } = self;
+        connections.values_mut().for_each(Conversation::forget_losses);
         earlier.0.extend(connections);
         earlier
     }
@@ -83,7 +84,7 @@ impl PcapngEncoder {
             WireEvent::Position(place, scanner) => conversation.position(*place, scanner),
             WireEvent::EndOfInput(place) => conversation.fin(*place, time, out),
             WireEvent::Reset(place) => conversation.reset(*place, time, out),
-            WireEvent::Lost(lost) => conversation.lose(*lost),
+            WireEvent::Lost(lost) => conversation.lose(*lost, time),
             WireEvent::Closed(reason) => {
                 if let Some(conversation) = self.connections.remove(&connection) {
                     conversation.end(reason, time, out);
@@ -93,8 +94,10 @@ impl PcapngEncoder {
         }
     }
 
-    /// Appends the end of the file to `out`: the connections that are missing so far.
+    /// Appends the end of the file to `out`: the losses of connections behind their last packets, and
+    /// the connections that are missing so far.
     pub(crate) fn tail(&self, out: &mut Vec<u8>) {
+        self.connections.values().for_each(|conversation| conversation.note_losses(out));
         let (missing, time) = self.missing;
         if missing > 0 {
             block::dropped(time, missing, &missing_connections(missing), out);
