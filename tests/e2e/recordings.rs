@@ -19,8 +19,9 @@ use std::{
 use echogate_proto::recording::Record;
 use echogate_tests::{
     http::connect,
-    server::{Server, WAIT_TIMEOUT},
+    server::{Server, WAIT_TIMEOUT, wait_until},
     tcp::{read_exactly, read_to_end, reset},
+    tls::Authority,
     upstream::Upstream,
     ws::{self, RawWs, RawWsServer, first},
 };
@@ -202,6 +203,21 @@ fn the_option_record_selects_connections_and_both_sides() {
     ] {
         assert!(events.iter().any(|event| event == expected), "no {expected} in {events:#?}");
     }
+}
+
+#[test]
+fn the_url_of_a_websocket_over_tls_is_wss_in_har() {
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
+    let flags = authority.flags();
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let recorded = Recorded::with_format("har", &flags);
+    let host = recorded.server.address("http");
+    let mut ws = RawWs::over(authority.connect(host), &recorded.server, "/ws/echo", &[]);
+    assert_eq!(ws.end(1000, "").0, Some(1000));
+    wait_until("the connection is in the file", || {
+        let text = recorded.files().first().map(|file| fs::read_to_string(file).unwrap());
+        text.is_some_and(|text| text.contains(&format!("\"wss://{host}/ws/echo\"")))
+    });
 }
 
 #[test]

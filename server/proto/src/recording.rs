@@ -11,6 +11,8 @@
 //! assert_eq!((data.kind, data.payload), (DataKind::Bytes, Payload::Text("hello\n".into())));
 //! ```
 
+use std::ops::AddAssign;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{api::Kind, hex};
@@ -101,6 +103,10 @@ pub struct Opened {
     /// The upstream, as a URL without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
+    /// Whether the client of a WebSocket connected by TLS (`wss`), which the kind does not say. A
+    /// client's own recording has it in the target, a URL.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub client_has_tls: bool,
     /// Whether there are frames of the WebSocket protocol on the client's side.
     #[serde(default, skip_serializing_if = "is_false")]
     pub client_has_frames: bool,
@@ -206,6 +212,13 @@ pub struct Lost {
     pub events: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+impl AddAssign for Lost {
+    fn add_assign(&mut self, other: Lost) {
+        self.events = self.events.saturating_add(other.events);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
 }
 
 /// Payload as the member `text`, if it is UTF-8 and has no control characters other than tab, CR

@@ -118,8 +118,8 @@ impl Cluster {
     /// before, if the settings have changed or the task has ended by a panic.
     pub(crate) fn apply(&self, settings: Option<&ClusterSettings>) {
         let mut running = self.running.lock();
-        let connected = running.as_ref().filter(|running| !running.task.is_finished());
-        if connected.map(|running| &running.settings) == settings {
+        let alive = running.as_ref().filter(|running| !running.task.is_finished());
+        if alive.map(|running| &running.settings) == settings {
             return;
         }
         *running = settings.cloned().map(|settings| {

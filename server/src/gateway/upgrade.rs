@@ -240,7 +240,8 @@ fn bridge_upgraded(
         context.observe(&entry, route.target.record, false, |opened| {
             let opened = heads.into_iter().fold(opened, |opened, heads| heads.describe(opened));
             let local = client.local.map(|at| at.to_string());
-            Opened { local, upstream: Some(route.target.upstream.to_string()), ..opened }
+            let upstream = Some(route.target.upstream.to_string());
+            Opened { local, upstream, client_has_tls: client.is_tls, ..opened }
         });
         let stream = TappedClient::new(stream, &entry, &early);
         let has_datagrams = route.target.upstream.kind() == SideKind::Datagrams;

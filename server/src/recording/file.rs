@@ -5,7 +5,6 @@ use std::{
     fmt::{self, Display},
     fs::{File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
-    num::NonZeroU64,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
     str::FromStr,
@@ -14,6 +13,8 @@ use std::{
 use super::{
     har::HarEncoder, jsonl::JsonlEncoder, model::Traffic, pcapng::PcapngEncoder, wire::WireRecord,
 };
+
+pub(crate) use super::pcapng::OpenConnections;
 
 /// A format of recordings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,12 +110,10 @@ pub(crate) struct RecordingFile {
     written: u64,
     /// The number of bytes written at the latest advice to the kernel.
     advised: u64,
-    /// The number of bytes that are written again.
-    tail: u64,
+    /// The bytes at the end of the file that the next flush overwrites.
+    tail: Vec<u8>,
     /// The file has an earlier recording, which stays until there is an event.
     keeps_earlier: bool,
-    /// The bytes of the last flush of HAR, of which the last `tail` are written again.
-    last: Vec<u8>,
 }
 
 impl RecordingFile {
@@ -137,9 +136,8 @@ impl RecordingFile {
             pending,
             written: 0,
             advised: 0,
-            tail: 0,
+            tail: Vec::new(),
             keeps_earlier: false,
-            last: Vec::new(),
         })
     }
 
@@ -150,6 +148,21 @@ impl RecordingFile {
         let file = RecordingFile::open(path, format, options.create(true).truncate(false))?;
         let keeps_earlier = file.file.metadata()?.len() > 0;
         Ok(RecordingFile { keeps_earlier, ..file })
+    }
+
+    /// Continues the connections that were open at the end of another file.
+    pub(crate) fn follow(&mut self, earlier: OpenConnections) {
+        if let Encoder::Pcapng(encoder) = &mut self.encoder {
+            encoder.follow(earlier);
+        }
+    }
+
+    /// Closes the file. What is pending is not written.
+    pub(crate) fn close(self) -> OpenConnections {
+        match self.encoder {
+            Encoder::Pcapng(encoder) => encoder.into_open_connections(),
+            Encoder::Jsonl(_) | Encoder::Har(_) => OpenConnections::default(),
+        }
     }
 
     /// Encodes an event, to be written by a flush.
@@ -169,7 +182,7 @@ impl RecordingFile {
 
     /// The size of the file, with what is pending.
     pub(crate) fn size(&self) -> u64 {
-        self.written + self.pending.len() as u64 + self.tail
+        self.written + (self.pending.len() + self.tail.len()) as u64
     }
 
     /// Writes what is pending, and returns the number of bytes by which the file has grown.
@@ -177,31 +190,29 @@ impl RecordingFile {
         if self.keeps_earlier {
             return Ok(0);
         }
-        let before = self.written + self.tail;
-        let complete = self.pending.len() as u64;
-        let mut tail = 0;
-        if let Encoder::Har(encoder) = &self.encoder {
-            encoder.tail(&mut self.pending);
-            // The file never shrinks: a shorter tail is followed by spaces.
-            let length = self.tail.max(self.pending.len() as u64);
-            self.pending.resize(length as usize, b' ');
-            tail = length - complete;
+        let before = self.written + self.tail.len() as u64;
+        let complete = self.pending.len();
+        match &self.encoder {
+            Encoder::Pcapng(encoder) => encoder.tail(&mut self.pending),
+            Encoder::Jsonl(_) => {}
+            Encoder::Har(encoder) => {
+                encoder.tail(&mut self.pending);
+                // The file never shrinks: a shorter tail is followed by spaces.
+                self.pending.resize(self.pending.len().max(self.tail.len()), b' ');
+            }
         }
         let result = self.write();
-        if let Err(e) = result {
-            self.pending.clear();
+        if result.is_ok() {
+            self.written += complete as u64;
+            self.tail.clear();
+            self.tail.extend_from_slice(&self.pending[complete..]);
+        } else {
             self.restore();
-            return Err(e);
-        }
-        if tail > 0 {
-            std::mem::swap(&mut self.pending, &mut self.last);
         }
         self.pending.clear();
         self.pending.shrink_to(1 << 20);
-        self.written += complete;
-        self.tail = tail;
         self.free_page_cache();
-        Ok(self.written + self.tail - before)
+        result.map(|()| (self.written + self.tail.len() as u64).saturating_sub(before))
     }
 
     /// Whether the file has been removed from its directory.
@@ -210,14 +221,18 @@ impl RecordingFile {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        let is_first = self.written + self.tail == 0;
+        let is_first = self.written == 0 && self.tail.is_empty();
         if is_first && self.file.metadata()?.len() > 0 {
             self.file.set_len(0)?;
         }
-        if self.tail > 0 {
+        if !self.tail.is_empty() {
             self.file.seek(SeekFrom::Start(self.written))?;
         }
-        self.file.write_all(&self.pending)
+        self.file.write_all(&self.pending)?;
+        if self.pending.len() < self.tail.len() {
+            self.file.set_len(self.written + self.pending.len() as u64)?;
+        }
+        Ok(())
     }
 
     /// Advises the kernel to write to the disk what it has of the file, and to drop what is written:
@@ -230,7 +245,10 @@ impl RecordingFile {
         self.advised = self.written;
         #[cfg(target_os = "linux")]
         {
+            use std::num::NonZeroU64;
+
             use rustix::fs::{Advice, fadvise};
+
             let start = self.written.saturating_sub(ADVICE_LENGTH);
             // Not for pipes and devices. Without it the file is the same.
             fadvise(&self.file, start, NonZeroU64::new(ADVICE_LENGTH), Advice::DontNeed).ok();
@@ -241,11 +259,10 @@ impl RecordingFile {
     /// cannot be taken back.
     fn restore(&mut self) {
         // The tail has space, since it was there before.
-        if self.tail > 0 && self.file.seek(SeekFrom::Start(self.written)).is_ok() {
-            let start = self.last.len() - self.tail as usize;
-            self.file.write_all(&self.last[start..]).ok();
+        if self.file.seek(SeekFrom::Start(self.written)).is_ok() {
+            self.file.write_all(&self.tail).ok();
         }
-        self.file.set_len(self.written + self.tail).ok();
+        self.file.set_len(self.written + self.tail.len() as u64).ok();
     }
 }
 
@@ -255,7 +272,7 @@ mod tests {
 
     use bytes::Bytes;
     use echogate_proto::{
-        recording::{Direction, Opened, Place, Side},
+        recording::{Direction, Lost, Opened, Place, Side},
         ws::{OpCode, frame::control_frame},
     };
 
@@ -266,6 +283,12 @@ mod tests {
 
     fn record(event: WireEvent) -> WireRecord {
         WireRecord { time: 0, connection: 1, event }
+    }
+
+    /// A connection that is missing altogether.
+    fn missing() -> WireRecord {
+        let event = WireEvent::Lost(Lost { events: 1, bytes: 0 });
+        WireRecord { time: 0, connection: 0, event }
     }
 
     #[test]
@@ -281,11 +304,15 @@ mod tests {
             for n in 0..3 {
                 let frame = control_frame(OpCode::Text, format!("message {n}").as_bytes());
                 file.add(record(WireEvent::Bytes(DOWN, Bytes::from(frame))));
+                file.add(missing());
                 file.flush().unwrap();
                 let bytes = fs::read(&path).unwrap();
                 assert_eq!(file.size(), bytes.len() as u64);
                 let text = String::from_utf8_lossy(&bytes);
                 assert!(text.contains(&format!("message {n}")), "{text}");
+                // One statement for all connections that are missing so far.
+                let statements = text.matches("recorder was too slow").count();
+                assert_eq!(statements, usize::from(format != Format::Jsonl), "{format}");
                 match format {
                     Format::Pcapng => assert_eq!(bytes.len() % 4, 0),
                     Format::Jsonl => assert!(text.ends_with("}\n")),
@@ -308,6 +335,7 @@ mod tests {
             for text in ["first", "second"] {
                 let frame = control_frame(OpCode::Text, text.as_bytes());
                 file.add(record(WireEvent::Bytes(DOWN, Bytes::from(frame))));
+                file.add(missing());
                 file.flush().unwrap();
             }
             let before = fs::read(&path).unwrap();
@@ -316,6 +344,13 @@ mod tests {
             file.file.write_all(b"garbage").unwrap();
             file.restore();
             assert!(fs::read(&path).unwrap() == before, "{format}");
+            // The next flush goes on there.
+            let written = file.written as usize;
+            file.add(missing());
+            file.flush().unwrap();
+            let after = fs::read(&path).unwrap();
+            assert!(after.starts_with(&before[..written]), "{format}");
+            assert_eq!(after.len() as u64, file.size(), "{format}");
         }
     }
 }

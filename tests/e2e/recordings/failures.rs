@@ -71,6 +71,42 @@ fn start_with_full_disk(format: &str, dir: &Path, arguments: &[&str]) -> Server 
 }
 
 #[test]
+fn what_a_full_disk_does_not_take_is_counted_in_the_metrics_and_in_the_file() {
+    for format in ["jsonl", "pcapng"] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = start_with_full_disk(format, dir.path(), &[]);
+        let mut client = connect(server.address("upper"));
+        client.write_all(b"first\n").unwrap();
+        assert_eq!(read_exactly(&mut client, 6), b"FIRST\n");
+        let read = || {
+            let file = fs::read_dir(dir.path()).unwrap().next();
+            let bytes = file.map(|file| fs::read(file.unwrap().path()).unwrap());
+            String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+        };
+        echogate_tests::server::wait_until("the answer is in the file", || {
+            read().contains("FIRST")
+        });
+        for _ in 0..20 {
+            client.write_all(&noise(50_000)).unwrap();
+            read_exactly(&mut client, 50_000);
+        }
+        server.wait_for_metric("echogate_recording", |recording| recording == 0);
+        server.wait_for_log(&["WARN", "recording stopped: "]);
+        let counted = server.metric("echogate_record_lost_events_total");
+        assert!(counted > 0, "{format}");
+        let text = read();
+        let named: u64 = if format == "jsonl" {
+            let lost = events(&text).into_iter().filter(|event| event["event"] == "lost");
+            lost.map(|event| event["events"].as_u64().unwrap()).sum()
+        } else {
+            let (before, _) = text.split_once(" events (").expect("a comment");
+            before.rsplit(' ').next().unwrap().parse().unwrap()
+        };
+        assert_eq!(named, counted, "{format}");
+    }
+}
+
+#[test]
 fn a_full_disk_ends_the_recording_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let server = start_with_full_disk("jsonl", dir.path(), &[]);

@@ -1,4 +1,4 @@
-//! tshark, capinfos and editcap read recordings.
+//! tshark, capinfos, editcap and mergecap read recordings.
 
 use std::{
     fs,
@@ -22,12 +22,14 @@ struct Wireshark {
     tshark: PathBuf,
     capinfos: PathBuf,
     editcap: PathBuf,
+    mergecap: PathBuf,
 }
 
 impl Wireshark {
     fn find() -> Option<Wireshark> {
-        let [tshark, capinfos, editcap] = programs(["tshark", "capinfos", "editcap"])?;
-        Some(Wireshark { tshark, capinfos, editcap })
+        let names = ["tshark", "capinfos", "editcap", "mergecap"];
+        let [tshark, capinfos, editcap, mergecap] = programs(names)?;
+        Some(Wireshark { tshark, capinfos, editcap, mergecap })
     }
 
     /// The output of tshark for a file, without the warning that it gives root.
@@ -147,4 +149,28 @@ fn tshark_dissects_both_sides_of_a_server_in_each_of_several_files() {
     let comments = wireshark.read(files.last().unwrap(), &["-T", "fields", "-e", "frame.comment"]);
     assert!(comments.contains(" bytes before are not in this file"), "{comments}");
     assert!(comments.contains("upstream side: "), "{comments}");
+
+    // Together the files have one connection, without a gap, whose frames are whole.
+    let merged = dir.path().join("merged.pcapng");
+    let mut mergecap = Command::new(&wireshark.mergecap);
+    mergecap.arg("-w").arg(&merged).args(&files);
+    run(mergecap);
+    assert_eq!(wireshark.read(&merged, &["-Y", "tcp.analysis.lost_segment"]), "");
+    let lengths = ["-T", "fields", "-e", "websocket.payload_length_ext_16"];
+    let sent = wireshark.read(&merged, &[&["-Y", "websocket.mask == 1"][..], &lengths].concat());
+    assert_eq!(sent.lines().collect::<Vec<_>>(), ["50000", ""], "the frame, and the Close");
+    let follow = wireshark.read(&merged, &["-q", "-z", "follow,tcp,raw,0"]);
+    let bytes = |indented: bool| {
+        let lines = follow.lines().filter(|line| line.starts_with('\t') == indented);
+        let lines = lines.map(str::trim).filter(|line| !line.contains(['=', ':', ' ']));
+        lines.map(|line| line.len() / 2).sum::<usize>()
+    };
+    let heads = wireshark.read(&merged, &["-q", "-z", "follow,tcp,ascii,0"]);
+    assert_eq!(heads.matches("GET /db HTTP/1.1").count(), 1, "the head is there once");
+    // Behind the heads: a header of 8 bytes, the payload, and a Close of 11 bytes.
+    assert!((50_019..51_000).contains(&bytes(false)), "{} bytes", bytes(false));
+    let mut compare = Command::new(ECHOGATE);
+    compare.arg("compare").args([&merged, &merged]);
+    let same = run(compare);
+    assert!(same.ends_with("the same: 1 connection\n"), "{same}");
 }

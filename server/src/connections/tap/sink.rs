@@ -139,11 +139,16 @@ impl Sink {
         !is_empty
     }
 
-    /// Ends the observation: nothing is queued any more.
-    pub(crate) fn close(&self) {
+    /// Ends the observation: nothing is queued any more. Returns the events that were.
+    pub(crate) fn close(&self) -> Vec<WireRecord> {
         let mut queue = self.0.queue.lock();
         self.0.is_closed.store(true, Ordering::Relaxed);
-        while self.next(&mut queue).is_some() {}
+        std::iter::from_fn(|| self.next(&mut queue)).collect()
+    }
+
+    /// Counts events that were taken, and lost then.
+    pub(crate) fn count_lost(&self, events: u64) {
+        self.0.budget.lost_events.fetch_add(events, Ordering::Relaxed);
     }
 
     /// Whether the observation has ended.

@@ -72,10 +72,9 @@ impl Entry {
     }
 
     /// Notes that events are missing.
-    pub(super) fn lose(&mut self, lost: &Lost) {
+    pub(super) fn lose(&mut self, lost: Lost) {
         self.comment(&format!("{} events ({} bytes) are lost", lost.events, lost.bytes));
-        self.lost.events = self.lost.events.saturating_add(lost.events);
-        self.lost.bytes = self.lost.bytes.saturating_add(lost.bytes);
+        self.lost += lost;
     }
 
     pub(super) fn comment(&mut self, text: &str) {
@@ -205,7 +204,8 @@ fn url(opened: &Opened, side: Side, request: &Head<'_>) -> String {
     let host = request.host.or(opened.local.as_deref()).unwrap_or("localhost");
     let path = request.target.unwrap_or(&opened.target);
     let slash = if path.starts_with('/') { "" } else { "/" };
-    format!("ws://{host}{slash}{path}")
+    let scheme = if opened.client_has_tls { "wss" } else { "ws" };
+    format!("{scheme}://{host}{slash}{path}")
 }
 
 fn server_ip(opened: &Opened, side: Side) -> Option<String> {

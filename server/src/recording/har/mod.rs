@@ -99,14 +99,11 @@ impl HarEncoder {
                     entry.comment(&format!("reset by the {sender}"));
                 }
             }
-            WireEvent::Lost(lost) if connection == 0 => {
-                self.missing.events += lost.events;
-                self.missing.bytes += lost.bytes;
-            }
+            WireEvent::Lost(lost) if connection == 0 => self.missing += lost,
             WireEvent::Lost(lost) => {
                 for side in [Side::Client, Side::Upstream] {
                     if let Some(entry) = self.described(time, (connection, side)) {
-                        entry.lose(&lost);
+                        entry.lose(lost);
                     }
                 }
             }

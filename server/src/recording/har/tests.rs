@@ -97,10 +97,11 @@ fn an_entry_has_the_messages_of_a_connection_whether_or_not_it_has_ended() {
 #[test]
 fn the_url_of_a_websocket_over_http_2_has_its_query() {
     let request = Some("CONNECT /ws?x=1 HTTP/2\r\nhost: a.example\r\n\r\n".to_owned());
+    let opened = Opened { request, client_has_tls: true, ..opened() };
     let mut file = File::new();
-    file.add(1, WireEvent::Opened(Opened { request, ..opened() }.into()));
+    file.add(1, WireEvent::Opened(opened.into()));
     file.add(1, bytes(DOWN, &control_frame(OpCode::Text, b"a")));
-    assert_eq!(file.log()["entries"][0]["request"]["url"], "ws://a.example/ws?x=1");
+    assert_eq!(file.log()["entries"][0]["request"]["url"], "wss://a.example/ws?x=1");
 }
 
 #[test]

@@ -51,10 +51,11 @@ pub(super) fn start(out: &mut Vec<u8>) {
     });
 }
 
-/// Appends the statistics of the interface: the number of connections of which it has no packet.
+/// Appends the statistics of the interface: the number of connections of which the file has no packet.
 pub(super) fn dropped(time: u64, count: u64, comment: &str, out: &mut Vec<u8>) {
     block(out, INTERFACE_STATISTICS, |out| {
-        out.extend_from_slice([[0; 4], halves(time)[0], halves(time)[1]].as_flattened());
+        let [high, low] = halves(time);
+        out.extend_from_slice([[0; 4], high, low].as_flattened());
         option(out, OPT_COMMENT, comment.as_bytes());
         option(out, ISB_IFDROP, &count.to_le_bytes());
         end_of_options(out);

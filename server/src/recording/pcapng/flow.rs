@@ -122,6 +122,28 @@ impl Flow {
         }
     }
 
+    /// Goes back by `length` bytes, which are sent again. True if the direction had ended: then its end
+    /// is sent again, too.
+    pub(super) fn rewind(&mut self, direction: Direction, length: usize) -> bool {
+        let sender = &mut self.senders[direction as usize];
+        let had_ended = std::mem::take(&mut sender.has_ended);
+        sender.next = sender.next.wrapping_sub(length as u32 + u32::from(had_ended));
+        sender.acknowledged = sender.next;
+        had_ended
+    }
+
+    /// Leaves out so many sequence numbers.
+    pub(super) fn skip(&mut self, direction: Direction, length: u32) {
+        let sender = &mut self.senders[direction as usize];
+        sender.next = sender.next.wrapping_add(length);
+        sender.acknowledged = sender.next;
+    }
+
+    /// A packet that has nothing but the comment.
+    pub(super) fn note(&self, to: &mut Packets<'_>) {
+        to.add(|out| packet::empty(out, self.ends));
+    }
+
     /// The end of a direction.
     pub(super) fn fin(&mut self, direction: Direction, to: &mut Packets<'_>) {
         let from = direction as usize;

@@ -2,6 +2,10 @@
 
 use echogate_proto::recording::Lost;
 
+/// The comment of a packet behind lost events that begins with a frame, or with the rest of one as a
+/// frame of its own.
+pub(in crate::recording) const FRAMES_CONTINUE: &str = "frames continue here";
+
 /// The comment of the packet behind lost events.
 pub(super) fn comment(lost: Lost) -> String {
     format!("{} events ({} bytes) were lost here", lost.events, lost.bytes)
@@ -9,15 +13,13 @@ pub(super) fn comment(lost: Lost) -> String {
 
 /// The sum of the losses that a comment of a packet names.
 pub(in crate::recording) fn parse(comment: &str) -> Lost {
-    let losses = comment.split("; ").filter_map(|part| {
-        let (events, bytes) =
-            part.strip_suffix(" bytes) were lost here")?.split_once(" events (")?;
-        Some(Lost { events: events.parse().ok()?, bytes: bytes.parse().ok()? })
-    });
-    losses.fold(Lost::default(), add)
-}
-
-/// The sum of losses.
-pub(in crate::recording) fn add(a: Lost, b: Lost) -> Lost {
-    Lost { events: a.events.saturating_add(b.events), bytes: a.bytes.saturating_add(b.bytes) }
+    let mut lost = Lost::default();
+    for part in comment.split("; ").filter_map(|part| part.strip_suffix(" bytes) were lost here")) {
+        if let Some((events, bytes)) = part.split_once(" events (")
+            && let (Ok(events), Ok(bytes)) = (events.parse(), bytes.parse())
+        {
+            lost += Lost { events, bytes };
+        }
+    }
+    lost
 }

@@ -25,6 +25,8 @@ const WINDOW: u16 = u16::MAX;
 /// Protocol numbers.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+/// Nothing follows (RFC 8200 section 4.7).
+const NO_NEXT_HEADER: u8 = 59;
 
 /// A TCP segment without its addresses.
 #[derive(Debug)]
@@ -54,6 +56,11 @@ pub(super) fn udp(out: &mut Vec<u8>, ends: [SocketAddr; 2], payload: &[u8]) {
     ip(out, ends, UDP, header.as_flattened_mut(), 6, payload);
 }
 
+/// Appends a packet without a header of a transport protocol and without payload.
+pub(super) fn empty(out: &mut Vec<u8>, ends: [SocketAddr; 2]) {
+    ip(out, ends, NO_NEXT_HEADER, &mut [], 0, &[]);
+}
+
 /// The ports of a header of TCP or UDP.
 fn ports(ends: [SocketAddr; 2]) -> [u8; 4] {
     let [[a, b], [c, d]] = ends.map(|end| end.port().to_be_bytes());
@@ -61,7 +68,7 @@ fn ports(ends: [SocketAddr; 2]) -> [u8; 4] {
 }
 
 /// Appends an IP header, the `header` of `protocol`, of an even length, with its checksum at
-/// `checksum_at`, and `payload`.
+/// `checksum_at` unless it is empty, and `payload`.
 fn ip(
     out: &mut Vec<u8>,
     [from, to]: [SocketAddr; 2],
@@ -103,7 +110,9 @@ fn ip(
         // A checksum of zero would mean that there is none.
         sum = [0xff; 2];
     }
-    [header[checksum_at], header[checksum_at + 1]] = sum;
+    if let Some(field) = header.get_mut(checksum_at..checksum_at + 2) {
+        field.copy_from_slice(&sum);
+    }
     out.extend_from_slice(header);
     out.extend_from_slice(payload);
 }

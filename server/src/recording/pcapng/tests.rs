@@ -1,7 +1,15 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use echogate_proto::recording::{Lost, Place};
+use echogate_proto::{
+    api::Kind,
+    recording::{Direction, Lost, Opened, Place, Side},
+    ws::{
+        OpCode,
+        frame::{FrameHeader, masked_frame},
+        scanner::FrameScanner,
+    },
+};
 use etherparse::{SlicedPacket, TransportSlice};
 use pcap_parser::{
     PcapError, PcapNGReader,
@@ -10,7 +18,7 @@ use pcap_parser::{
 };
 use proptest::prelude::*;
 
-use super::*;
+use super::{flow::Flow, *};
 
 /// A packet as an independent parser reads it.
 #[derive(Clone, Debug)]
@@ -71,8 +79,9 @@ fn packet(time: u64, comment: String, data: &[u8]) -> Packet {
         }
         other => panic!("{other:?}"),
     };
-    let (from_port, to_port, segment, payload) = match sliced.transport.unwrap() {
-        TransportSlice::Tcp(tcp) => {
+    let (from_port, to_port, segment, payload) = match sliced.transport {
+        None => (0, 0, None, &[][..]),
+        Some(TransportSlice::Tcp(tcp)) => {
             let sum = match (from_ip, to_ip) {
                 (std::net::IpAddr::V4(from), std::net::IpAddr::V4(to)) => {
                     tcp.calc_checksum_ipv4(from.octets(), to.octets())
@@ -92,7 +101,7 @@ fn packet(time: u64, comment: String, data: &[u8]) -> Packet {
             };
             (tcp.source_port(), tcp.destination_port(), Some(segment), tcp.payload())
         }
-        TransportSlice::Udp(udp) => {
+        Some(TransportSlice::Udp(udp)) => {
             (udp.source_port(), udp.destination_port(), None, udp.payload())
         }
         other => panic!("{other:?}"),
@@ -163,9 +172,83 @@ fn a_connection_in_its_middle_has_no_syn_and_a_reset_ends_it() {
     let (a, b) = (bytes(UP, b"a"), bytes(DOWN, b"b"));
     let events = vec![a, lost.clone(), lost, b, WireEvent::Reset(DOWN), closed()];
     let packets = packets(&file(opened, events));
-    assert_eq!(flags(&packets), [">A", "<A", "<RA"]);
+    assert_eq!(flags(&packets), [">A", "<A", "<RA", ">-"]);
     assert!(packets[0].comment.ends_with("; 12 bytes before are not in this file"));
     assert_eq!(packets[1].comment, "4 events (18 bytes) were lost here");
+    assert_eq!(packets[3].comment, "connection 7 closed by the client");
+}
+
+#[test]
+fn the_end_of_datagrams_is_a_packet_of_its_own() {
+    let opened = Opened { kind: Some(Kind::Udp), target: "upper".to_owned(), ..Opened::default() };
+    let datagram = WireEvent::Datagram(UP, Bytes::from_static(b"abc"));
+    let lost = WireEvent::Lost(Lost { events: 1, bytes: 3 });
+    let packets = packets(&file(opened, vec![datagram, lost, closed()]));
+    assert_eq!(packets.len(), 2);
+    let expected = "1 events (3 bytes) were lost here; connection 7 closed by the client";
+    assert_eq!((&*packets[1].comment, &packets[1].payload[..]), (expected, &[][..]));
+}
+
+#[test]
+fn frames_behind_lost_bytes_are_behind_the_end_of_the_frame_before() {
+    let opened = tcp(Opened { client_has_frames: true, ..Opened::default() });
+    let frame = masked_frame(OpCode::Binary, &[7; 100], [1, 2, 3, 4]);
+    let mut scanner = FrameScanner::default();
+    scanner.skip(&frame[..60]);
+    let events = vec![
+        bytes(UP, &frame[..20]),
+        WireEvent::Lost(Lost { events: 1, bytes: 40 }),
+        WireEvent::Position(UP, scanner.into()),
+        bytes(UP, &frame[60..]),
+        closed(),
+    ];
+    let packets = packets(&file(opened, events));
+    let [before, behind] = [&packets[5], &packets[6]];
+    assert_eq!(before.payload, frame[..20]);
+    let sequence = |packet: &Packet| packet.segment.as_ref().unwrap().sequence;
+    let distance = sequence(behind).wrapping_sub(sequence(before));
+    assert_eq!(distance as usize, frame.len(), "the frame before has no more bytes");
+    let header = FrameHeader::new(OpCode::Continuation, true, 46);
+    assert_eq!(behind.payload[..2], header.masked([0; 4]).as_bytes()[..2]);
+    assert_eq!(behind.comment, "1 events (40 bytes) were lost here; frames continue here");
+}
+
+#[test]
+fn a_connection_goes_on_in_another_file_with_its_next_sequence_numbers() {
+    let opened = tcp(Opened { client_has_frames: true, ..Opened::default() });
+    let record = |event| WireRecord { time: 1, connection: 7, event };
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let mut encoder = PcapngEncoder::new(&mut first);
+    for event in [
+        WireEvent::Opened(opened.clone().into()),
+        bytes(UP, b"\x81\x80abcd"),
+        bytes(DOWN, b"\x81\x01a"),
+        WireEvent::EndOfInput(DOWN),
+    ] {
+        encoder.encode(&record(event), &mut first);
+    }
+    let open = encoder.into_open_connections();
+    let mut encoder = PcapngEncoder::new(&mut second);
+    encoder.follow(open);
+    let opened = Opened { bytes_before: 9, ..opened };
+    for event in [WireEvent::Opened(opened.into()), bytes(UP, b"\x81\x80efgh"), closed()] {
+        encoder.encode(&record(event), &mut second);
+    }
+    let (first, second) = (packets(&first), packets(&second));
+    assert_eq!(flags(&second), [">A", "<A", "<FA", ">A", ">FA", "<A"]);
+    assert!(
+        second[0].payload.starts_with(b"GET ") && second[1].payload.starts_with(b"HTTP/1.1 101")
+    );
+    // Behind the last packet with bytes of a direction.
+    let next = |packets: &[Packet], from: &SocketAddr| {
+        let mut packets = packets.iter().filter(|packet| packet.from == *from);
+        let last = packets.rfind(|packet| !packet.payload.is_empty()).unwrap();
+        last.segment.as_ref().unwrap().sequence.wrapping_add(last.payload.len() as u32)
+    };
+    let sequence = |packet: &Packet| packet.segment.as_ref().unwrap().sequence;
+    assert_eq!(next(&first, &second[3].from), sequence(&second[3]), "the next frame");
+    assert_eq!(next(&first, &second[2].from), sequence(&second[2]), "the end, once more");
+    assert_eq!(second[2].segment.as_ref().unwrap().flags, "FA");
 }
 
 #[test]
@@ -245,13 +328,9 @@ proptest! {
         let record = |event| WireRecord { time: 1, connection: 7, event };
         // The first numbers are chosen so that they wrap.
         let ends = addresses::ends(7, &opened, Side::Client);
-        let mut conversation = Conversation {
-            opened: opened.into(), flows: [None, None], comment: String::new(), lost: Lost::default(),
-        };
         let mut flow = Flow::with_sequences(ends, sequence.map(|n| 0_u32.wrapping_sub(n % 300_000)));
         flow.open(&mut block::Packets { time: 1, comment: &mut String::new(), out: &mut out });
-        conversation.flows[0] = Some(flow);
-        encoder.connections.insert(7, conversation);
+        encoder.connections.insert(7, Conversation::with_flow(7, opened, flow));
         for (is_up, length) in &chunks {
             let chunk: Vec<u8> = (0..*length).map(|n| n as u8).collect();
             sent[usize::from(!is_up)].extend(&chunk);

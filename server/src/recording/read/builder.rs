@@ -56,7 +56,8 @@ impl Builder {
         let Record { time, connection, event } = record;
         let time = (time.max(0.0) * 1e9) as u64;
         if let (0, Event::Lost(lost)) = (connection, &event) {
-            return add_lost(&mut self.missing, lost);
+            self.missing += *lost;
+            return;
         }
         let pending = self.connection(connection);
         // A defect can be noted before the first record.
@@ -75,7 +76,7 @@ impl Builder {
             }
             Event::EndOfInput(place) => pending.push(time, place, Action::End),
             Event::Reset(place) => pending.push(time, place, Action::Reset),
-            Event::Lost(lost) => add_lost(&mut pending.lost, &lost),
+            Event::Lost(lost) => pending.lost += lost,
             Event::Closed { .. } => {}
         }
     }
@@ -226,11 +227,6 @@ impl Pending {
             _ => Traffic::Bytes,
         })
     }
-}
-
-fn add_lost(sum: &mut Lost, lost: &Lost) {
-    sum.events = sum.events.saturating_add(lost.events);
-    sum.bytes = sum.bytes.saturating_add(lost.bytes);
 }
 
 fn bytes(payload: Payload) -> Bytes {

@@ -34,11 +34,11 @@ impl ReadError {
         ReadError { is_end: true, ..ReadError::new(offset, text) }
     }
 
-    /// The warning about an early end, behind which nothing is missing in what was read before.
+    /// The warning about a file that ends too early: everything before its end is used.
     ///
     /// # Errors
     ///
-    /// Any other damage.
+    /// Any other damage, unchanged.
     pub(super) fn into_warning(self) -> Result<String, ReadError> {
         if self.is_end { Ok(format!("{self}; everything before is used")) } else { Err(self) }
     }

@@ -1,4 +1,7 @@
-use std::{fs, fs::OpenOptions};
+use std::{
+    collections::BTreeSet,
+    fs::{self, OpenOptions},
+};
 
 use bytes::Bytes;
 use echogate_proto::{
@@ -8,14 +11,16 @@ use echogate_proto::{
     ws::{
         OpCode,
         frame::{FrameHeader, close_frame, control_frame, masked_frame},
+        scanner::FrameScanner,
     },
 };
 use proptest::prelude::*;
 
 use super::*;
 use crate::recording::{
-    file::{Format as FileFormat, RecordingFile},
+    file::{Format as FileFormat, OpenConnections, RecordingFile},
     model::{Action, RecordedConnection, Traffic},
+    position::Positions,
     wire::{WireEvent, WireRecord},
 };
 
@@ -60,6 +65,11 @@ fn websocket() -> WireEvent {
         ..Opened::default()
     };
     WireEvent::Opened(opened.into())
+}
+
+fn described(event: &WireEvent) -> Opened {
+    let WireEvent::Opened(opened) = event else { panic!("{event:?}") };
+    (**opened).clone()
 }
 
 fn data(place: Place, bytes: impl AsRef<[u8]>) -> WireEvent {
@@ -216,9 +226,9 @@ fn of_two_recorded_sides_the_clients_is_read() {
 
 #[test]
 fn connections_that_are_missing_altogether_are_a_warning_in_all_formats() {
-    let lost = WireEvent::Lost(Lost { events: 3, bytes: 100 });
+    let lost = |events| (0, WireEvent::Lost(Lost { events, bytes: 100 }));
     let frame = control_frame(OpCode::Text, b"hello");
-    let events = [(1, websocket()), (1, data(DOWN, frame)), (0, lost)];
+    let events = [lost(1), (1, websocket()), (1, data(DOWN, frame)), lost(2)];
     for format in [FileFormat::Pcapng, FileFormat::Jsonl, FileFormat::Har] {
         let file = file(format, &events);
         let recording = read(&file[..]).unwrap();
@@ -247,17 +257,119 @@ fn what_is_missing_is_reported() {
             assert_eq!(connection.defects, [text], "{format}");
         }
     }
+}
+
+#[test]
+fn frames_behind_lost_bytes_read_the_same_from_packets_and_lines() {
+    let lost = |bytes| WireEvent::Lost(Lost { events: 2, bytes });
+    let frame = |text: &str| control_frame(OpCode::Text, text.as_bytes());
+    let long = masked_frame(OpCode::Binary, &[7; 100], [1, 2, 3, 4]);
+    let at = |bytes: &[u8]| {
+        let mut scanner = FrameScanner::default();
+        scanner.skip(bytes);
+        Box::new(scanner)
+    };
+    let mut events = vec![(1, websocket()), (1, data(DOWN, frame("a")))];
+    // Bytes within a frame are lost, and in the other direction whole frames.
+    events.extend([(1, data(UP, &long[..20])), (1, lost(40)), (1, lost(3))]);
+    events.extend([(1, WireEvent::Position(DOWN, at(b""))), (1, data(DOWN, frame("b")))]);
+    events.extend([(1, WireEvent::Position(UP, at(&long[..60]))), (1, data(UP, &long[60..]))]);
+    // The end of a frame is lost, and only one direction has lost anything.
+    let text = masked_frame(OpCode::Text, b"text", [1, 2, 3, 4]);
+    events.extend([(1, data(UP, &long[..20])), (1, lost(86)), (1, data(DOWN, frame("c")))]);
+    events.extend([(1, WireEvent::Position(UP, at(b""))), (1, data(UP, text))]);
+    events.extend([(1, data(DOWN, frame("d"))), (1, WireEvent::Closed("closed".into()))]);
+    let [packets, lines] = [FileFormat::Pcapng, FileFormat::Jsonl].map(|format| {
+        let [connection] = &connections(&file(format, &events))[..] else { panic!("{format}") };
+        connection.clone()
+    });
+    assert_eq!(packets.refusal, None);
+    let messages = |connection: &RecordedConnection, of: Direction| {
+        let events = connection.of(of).map(|event| event.action.clone());
+        events.filter(|action| *action != Action::End).collect::<Vec<_>>()
+    };
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        assert_eq!(messages(&packets, direction), messages(&lines, direction));
+    }
+    assert_eq!(messages(&packets, Direction::ToServer).len(), 2);
+    let missing = "129 bytes are missing (in 6 events)";
+    assert!(packets.defects.iter().any(|defect| defect == missing), "{:?}", packets.defects);
+    assert_eq!(packets.defects.iter().collect::<BTreeSet<_>>(), lines.defects.iter().collect());
+}
+
+#[test]
+fn a_gap_among_frames_that_no_comment_explains_is_refused_in_words() {
     let frame = || data(DOWN, control_frame(OpCode::Text, b"a"));
-    let events = [(1, websocket()), (1, frame()), (1, lost), (1, frame())];
-    let [connection] = &connections(&file(FileFormat::Pcapng, &events))[..] else { panic!() };
-    let refusal = connection.refusal.as_deref();
-    assert_eq!(refusal, Some("10 bytes are missing among its frames"));
+    let events = [(1, websocket()), (1, frame()), (1, frame()), (1, frame())];
+    let whole = file(FileFormat::Pcapng, &events);
+    // Without the last packet but one.
+    let mut blocks = Vec::new();
+    let mut rest = &whole[..];
+    while let [_, _, _, _, a, b, c, d, ..] = rest {
+        let (block, behind) = rest.split_at(u32::from_le_bytes([*a, *b, *c, *d]) as usize);
+        blocks.push(block);
+        rest = behind;
+    }
+    blocks.remove(blocks.len() - 2);
+    let [connection] = &connections(&blocks.concat())[..] else { panic!() };
+    let expected = "3 bytes are missing among its frames, and the capture does not say where the next \
+                    one begins";
+    assert_eq!(connection.refusal.as_deref(), Some(expected));
+}
+
+#[test]
+fn the_files_of_a_connection_read_together_as_one() {
+    let text = |payload: &str| masked_frame(OpCode::Text, payload.as_bytes(), [1, 2, 3, 4]);
+    let frames = [text("hello"), text(&"long ".repeat(30)), text("bye")].concat();
+    // Of its servers, one has a higher port than the client.
+    let Opened { kind, peer, .. } = described(&tcp());
+    let local = Some("192.0.2.2:60000".to_owned());
+    let high = Opened { kind, peer, local, ..Opened::default() };
+    for opened in [tcp(), websocket(), WireEvent::Opened(high.into())] {
+        for cut in 0..frames.len() {
+            let events = [
+                opened.clone(),
+                data(DOWN, control_frame(OpCode::Text, b"first")),
+                WireEvent::EndOfInput(DOWN),
+                data(UP, &frames[..cut]),
+                data(UP, &frames[cut..]),
+                WireEvent::EndOfInput(UP),
+                WireEvent::Closed("closed".into()),
+            ];
+            let directory = tempfile::tempdir().unwrap();
+            let (mut positions, mut open) = (Positions::default(), OpenConnections::default());
+            let files = [0..4, 4..7].map(|events_of_file| {
+                let path = directory.path().join(format!("{}.pcapng", events_of_file.start));
+                let options = &mut OpenOptions::new();
+                let options = options.create_new(true);
+                let mut file = RecordingFile::open(&path, FileFormat::Pcapng, options).unwrap();
+                file.follow(std::mem::take(&mut open));
+                for at in events_of_file.clone() {
+                    let record =
+                        WireRecord { time: at as u64, connection: 1, event: events[at].clone() };
+                    positions.pass(events_of_file.start as u64, record, |record| file.add(record));
+                }
+                file.flush().unwrap();
+                open = file.close();
+                fs::read(path).unwrap()
+            });
+            // A file with several sections.
+            let [together] = &connections(&files.concat())[..] else { panic!("{cut}") };
+            let whole = events.iter().map(|event| (1, event.clone())).collect::<Vec<_>>();
+            let [whole] = &connections(&file(FileFormat::Pcapng, &whole))[..] else { panic!() };
+            assert_eq!(actions(together), actions(whole), "{cut}");
+            assert_eq!((&together.defects[..], &together.refusal), (&[][..], &None), "{cut}");
+            let [second] = &connections(&files[1])[..] else { panic!("{cut}") };
+            assert_eq!(second.traffic, whole.traffic, "{cut}");
+            assert_eq!(second.opened.request, whole.opened.request, "{cut}");
+            assert_eq!(second.opened.peer, whole.opened.peer, "{cut}");
+        }
+    }
 }
 
 #[test]
 fn a_capture_that_begins_within_a_connection_has_its_start_and_its_opening() {
-    let WireEvent::Opened(opened) = websocket() else { panic!() };
-    let opened = Opened { bytes_before: 100, ..(*opened).clone() };
+    let opened = Opened { bytes_before: 100, ..described(&websocket()) };
     let message = masked_frame(OpCode::Text, b"hello", [1, 2, 3, 4]);
     let events = [(1, WireEvent::Opened(opened.into())), (1, data(UP, message))];
     let [connection] = &connections(&file(FileFormat::Pcapng, &events))[..] else { panic!() };
@@ -320,6 +432,22 @@ fn of_a_file_that_is_cut_anywhere_everything_before_is_read_with_a_warning() {
         let between = whole.len() - warned - refused;
         assert!(between <= 12, "{format}: {between} of {}", whole.len());
         assert_eq!(warned > 0, format != FileFormat::Har, "{format}");
+    }
+}
+
+#[test]
+fn an_entry_of_har_with_an_impossible_start_begins_with_its_first_message() {
+    let message = r#"{"type":"send","time":1790000000,"opcode":1,"data":"a"}"#;
+    for (started, expected) in [
+        ("2026-09-21T14:13:19Z", 1_789_999_999),
+        ("0001-01-01T00:00:00Z", 1_790_000_000),
+        ("yesterday", 1_790_000_000),
+    ] {
+        let entry = format!(
+            r#"{{"startedDateTime":"{started}","request":{{"url":"ws://a/"}},"_webSocketMessages":[{message}]}}"#
+        );
+        let file = format!(r#"{{"log":{{"entries":[{entry}]}}}}"#);
+        assert_eq!(connections(file.as_bytes())[0].start, expected * 1_000_000_000, "{started}");
     }
 }
 

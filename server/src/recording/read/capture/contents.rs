@@ -30,6 +30,17 @@ pub(super) fn add(number: u64, flow: &Flow, builder: &mut Builder) {
         builder.add_defect(number, (*defect).to_owned());
     }
     let has_frames = opened.client_has_frames;
+    let gap = flow.events.iter().find_map(|(_, event)| match event {
+        WireEvent::Lost(lost) => Some(lost.bytes),
+        _ => None,
+    });
+    if let Some(bytes) = gap.filter(|_| has_frames) {
+        let text = format!(
+            "{bytes} bytes are missing among its frames, and the capture does not say where the next \
+             one begins"
+        );
+        builder.refuse(number, text);
+    }
     let mut decoder = RecordDecoder::default();
     let time = flow.events.first().map_or(0, |(time, _)| *time);
     let opened = (time, WireEvent::Opened(opened.into()));
@@ -43,11 +54,7 @@ pub(super) fn add(number: u64, flow: &Flow, builder: &mut Builder) {
                 }
                 WireEvent::Bytes(*place, bytes)
             }
-            WireEvent::Lost(lost) if has_frames => {
-                let text = format!("{} bytes are missing among its frames", lost.bytes);
-                builder.refuse(number, text);
-                event.clone()
-            }
+            WireEvent::Position(..) if !has_frames => continue,
             event => event.clone(),
         };
         let record = WireRecord { time: *time, connection: number, event };

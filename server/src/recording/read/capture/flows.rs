@@ -13,7 +13,7 @@ use echogate_proto::{
 
 use super::{
     Packet,
-    packet::{Segment, TcpHeader, is_fragment, layers, segment},
+    packet::{LINK_TYPES, Segment, TcpHeader, is_fragment, layers, segment},
     reassembly::{Next, Reassembly},
 };
 use crate::recording::{pcapng::loss, wire::WireEvent};
@@ -33,6 +33,9 @@ pub(super) struct Flows {
     unsupported: u64,
     /// The number of packets, or of connections of this program, that were not captured.
     dropped: u64,
+    /// The losses of this program's connections, by their names, that packets of the upstream's side
+    /// name, and those without a segment.
+    losses: HashMap<String, Lost>,
 }
 
 /// A TCP connection, or the datagrams between two ends.
@@ -62,30 +65,16 @@ impl Flows {
 
     /// Descriptions of the packets that are missing.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let text = |count: u64, one: &str, reason: &str| match count {
-            0 => None,
-            1 => Some(format!("1 {one} was {reason}")),
-            many => Some(format!("{many} {one}s were {reason}")),
-        };
+        let fragments = "IP fragments that were skipped, whose datagrams are missing".to_owned();
+        let unsupported = format!("packets that were skipped, which are not of {LINK_TYPES}");
+        let dropped = "packets or connections that were not captured, according to the file";
         let warnings = [
-            text(
-                self.fragments,
-                "IP fragment",
-                "skipped: the datagrams that they belong to are missing",
-            ),
-            text(
-                self.unsupported,
-                "packet",
-                "skipped: expected packets of Ethernet, IP, loopback or Linux (-i any)",
-            ),
+            (self.fragments, fragments),
+            (self.unsupported, unsupported),
+            (self.dropped, dropped.to_owned()),
         ];
-        let dropped = (self.dropped > 0).then(|| {
-            let dropped = self.dropped;
-            format!(
-                "packets or connections that were not captured, according to the file: {dropped}"
-            )
-        });
-        warnings.into_iter().flatten().chain(dropped).collect()
+        let warnings = warnings.into_iter().filter(|(count, _)| *count > 0);
+        warnings.map(|(count, text)| format!("{text}: {count}")).collect()
     }
 
     /// Notes that packets were not captured.
@@ -100,13 +89,17 @@ impl Flows {
         };
         let Some(layers) = layers(link, packet.bytes) else { return };
         self.fragments += u64::from(is_fragment(&layers));
-        let Some(segment) = segment(&layers) else { return };
+        let comment = packet.comment.unwrap_or_default();
+        let Some(segment) = segment(&layers) else {
+            self.note(comment);
+            return;
+        };
         let (a, b) = (segment.source, segment.destination);
         let key = (segment.tcp.is_some(), a.min(b), a.max(b));
         let known = self.latest.get(&key).map(|index| &self.flows[*index]);
         let index = match known {
             Some(flow) if !flow.is_replaced_by(&segment) => self.latest[&key],
-            _ if !segment.may_begin() => return,
+            _ if !segment.may_begin() && !comment.starts_with("connection ") => return,
             _ => {
                 self.flows.push(Flow::new(&segment, packet.comment));
                 self.latest.insert(key, self.flows.len() - 1);
@@ -114,9 +107,21 @@ impl Flows {
             }
         };
         let flow = &mut self.flows[index];
-        flow.add(packet.time, &segment);
-        if let Some(comment) = packet.comment.filter(|_| flow.own_name().is_some()) {
-            flow.lost = loss::add(flow.lost, loss::parse(comment));
+        let is_own = flow.own_name().is_some();
+        let frames_continue =
+            is_own && comment.split("; ").any(|part| part == loss::FRAMES_CONTINUE);
+        flow.add(packet.time, &segment, frames_continue);
+        if is_own {
+            flow.lost += loss::parse(comment);
+        }
+    }
+
+    /// Takes the comment of a packet without a segment, as this program ends connections with whose
+    /// last segment is written.
+    fn note(&mut self, comment: &str) {
+        let name = comment.split("; ").find_map(|part| part.strip_prefix("connection "));
+        if let Some(name) = name.and_then(|name| name.split([' ', ':']).next()) {
+            *self.losses.entry(name.to_owned()).or_default() += loss::parse(comment);
         }
     }
 
@@ -127,19 +132,17 @@ impl Flows {
         }
         let clients = self.flows.iter().filter_map(|flow| flow.own_client().map(str::to_owned));
         let clients: HashSet<String> = clients.collect();
-        // The losses of a connection are named by packets of either side.
-        let mut losses: HashMap<String, Lost> = HashMap::new();
+        let losses = &mut self.losses;
         self.flows.retain(|flow| {
             let other_side = flow.own_upstream().filter(|name| clients.contains(*name));
             if let Some(name) = other_side {
-                let lost = losses.entry(name.to_owned()).or_default();
-                *lost = loss::add(*lost, flow.lost);
+                *losses.entry(name.to_owned()).or_default() += flow.lost;
             }
             !flow.events.is_empty() && other_side.is_none()
         });
         for flow in &mut self.flows {
             if let Some(lost) = flow.own_client().and_then(|name| losses.remove(name)) {
-                flow.lost = loss::add(flow.lost, lost);
+                flow.lost += lost;
             }
         }
         self.flows
@@ -156,9 +159,13 @@ impl Segment<'_> {
 
 impl Flow {
     fn new(segment: &Segment<'_>, comment: Option<&str>) -> Flow {
-        // The source of a SYN is the client. Otherwise servers have lower ports.
+        // The source of a SYN is the client. Without one this program names it, and otherwise servers
+        // have lower ports.
+        let client = comment.and_then(own_client_address);
         let is_server = match segment.tcp {
             Some(tcp) if tcp.syn => tcp.ack,
+            Some(_) if client == Some(segment.source) => false,
+            Some(_) if client == Some(segment.destination) => true,
             Some(_) => segment.source.port() < segment.destination.port(),
             None => false,
         };
@@ -195,7 +202,8 @@ impl Flow {
         if segment.source == self.client { Direction::ToServer } else { Direction::ToClient }
     }
 
-    fn add(&mut self, time: u64, segment: &Segment<'_>) {
+    /// Adds a segment. It may be one with which frames continue behind a loss.
+    fn add(&mut self, time: u64, segment: &Segment<'_>, frames_continue: bool) {
         let direction = self.direction(segment);
         let place = Place { side: Side::Client, direction };
         if segment.is_cut {
@@ -216,6 +224,10 @@ impl Flow {
         }
         let Flow { directions, events, .. } = self;
         if let Some(reassembly) = &mut directions[direction as usize] {
+            let mut emit = |next| events.push((time, event(place, next)));
+            if frames_continue && reassembly.go_on_at(sequence, &mut emit) {
+                events.push((time, WireEvent::Position(place, Box::default())));
+            }
             let emit = &mut |next| events.push((time, event(place, next)));
             reassembly.add(sequence, segment.payload, tcp.fin, emit);
         } else if tcp.fin {
@@ -271,6 +283,13 @@ impl Flow {
     fn own_name(&self) -> Option<&str> {
         self.comment.as_deref()?.strip_prefix("connection ")?.split(':').next()
     }
+}
+
+/// The address of the client that the comment of a first packet of this program names.
+fn own_client_address(comment: &str) -> Option<SocketAddr> {
+    let (_, client) = comment.strip_prefix("connection ")?.split_once(", client ")?;
+    let client: SocketAddr = client.split([',', ';']).next()?.parse().ok()?;
+    Some(SocketAddr::new(client.ip().to_canonical(), client.port()))
 }
 
 fn event(place: Place, next: Next) -> WireEvent {

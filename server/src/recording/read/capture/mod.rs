@@ -103,10 +103,10 @@ mod tests {
         let (whole, first, last) = (0x4000, 0x2000, 0x0002);
         let recording = pcap(&[whole, first, last, whole]).unwrap();
         assert_eq!(recording.connections[0].events.len(), 2);
-        let expected = "2 IP fragments were skipped: the datagrams that they belong to are missing";
+        let expected = "IP fragments that were skipped, whose datagrams are missing: 2";
         assert_eq!(recording.warnings, [expected]);
         assert!(pcap(&[whole]).unwrap().warnings.is_empty());
         let error = pcap(&[last]).unwrap_err().to_string();
-        assert!(error.contains("no UDP datagram; 1 IP fragment was skipped: "), "{error}");
+        assert!(error.contains("no UDP datagram; IP fragments that were skipped"), "{error}");
     }
 }

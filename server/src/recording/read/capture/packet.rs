@@ -25,6 +25,9 @@ const COOKED: usize = 16;
 /// The length of the header of [`Link::LinuxCooked2`], with the protocol at its start.
 const COOKED_2: usize = 20;
 
+/// The names of the link types.
+pub(super) const LINK_TYPES: &str = "Ethernet, IP, loopback or Linux (-i any)";
+
 impl Link {
     /// The link type with this number, which stands at `offset`.
     pub(super) fn new(number: u32, offset: u64) -> Result<Link, ReadError> {
@@ -35,10 +38,7 @@ impl Link {
             113 => Link::LinuxCooked,
             276 => Link::LinuxCooked2,
             other => {
-                let text = format!(
-                    "expected packets of Ethernet, IP, loopback or Linux (-i any), found link \
-                     type {other}"
-                );
+                let text = format!("expected packets of {LINK_TYPES}, found link type {other}");
                 return Err(ReadError::new(offset, text));
             }
         })

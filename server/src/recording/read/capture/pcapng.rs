@@ -28,6 +28,8 @@ struct Interface {
     per_second: u64,
     /// Seconds that are added to all times.
     offset: i64,
+    /// The number of packets that were dropped so far.
+    dropped: u64,
 }
 
 /// The byte order of a section.
@@ -135,7 +137,7 @@ pub(super) fn read<R: BufRead>(input: &mut Input<R>, flows: &mut Flows) -> Resul
             INTERFACE_DESCRIPTION => interfaces.push(interface(body)?),
             ENHANCED_PACKET => flows.add(&enhanced_packet(body, &interfaces)?),
             SIMPLE_PACKET => flows.add(&simple_packet(body, &interfaces)?),
-            INTERFACE_STATISTICS => flows.add_dropped(dropped(body)?),
+            INTERFACE_STATISTICS => flows.add_dropped(dropped(body, &mut interfaces)?),
             _ => {}
         }
     }
@@ -161,20 +163,31 @@ fn interface(mut body: Body<'_>) -> Result<Interface, ReadError> {
     let Some(per_second) = per_second else {
         return Err(ReadError::new(start, "the resolution of its times is finer than supported"));
     };
-    Ok(Interface { link, per_second, offset })
+    Ok(Interface { link, per_second, offset, dropped: 0 })
 }
 
-/// The number of packets that an interface has dropped since the capture began.
-fn dropped(mut body: Body<'_>) -> Result<u64, ReadError> {
-    body.take(12, "the statistics of an interface")?;
+/// The number of packets that an interface has dropped since its statistics before: the number in a
+/// block is that since the capture began.
+fn dropped(mut body: Body<'_>, interfaces: &mut [Interface]) -> Result<u64, ReadError> {
+    let start = body.offset;
+    let number = body.u32("an interface")?;
+    body.take(8, "a time")?;
+    let interface = interfaces.get_mut(number as usize);
+    let interface = interface.ok_or_else(|| unknown_interface(start, number))?;
     let (order, mut dropped) = (body.order, 0);
     body.options(|code, value| {
         if let (ISB_IFDROP, Ok(value)) = (code, value.try_into()) {
-            dropped =
+            let total =
                 if order.little { u64::from_le_bytes(value) } else { u64::from_be_bytes(value) };
+            dropped = total.saturating_sub(interface.dropped);
+            interface.dropped = interface.dropped.max(total);
         }
     })?;
     Ok(dropped)
+}
+
+fn unknown_interface(offset: u64, number: u32) -> ReadError {
+    ReadError::new(offset, format!("expected a known interface, found {number}"))
 }
 
 fn enhanced_packet<'a>(
@@ -183,9 +196,8 @@ fn enhanced_packet<'a>(
 ) -> Result<Packet<'a>, ReadError> {
     let start = body.offset;
     let number = body.u32("an interface")?;
-    let Some(interface) = interfaces.get(number as usize) else {
-        return Err(ReadError::new(start, format!("expected a known interface, found {number}")));
-    };
+    let interface = interfaces.get(number as usize);
+    let interface = interface.ok_or_else(|| unknown_interface(start, number))?;
     let ticks = u64::from(body.u32("a time")?) << 32 | u64::from(body.u32("a time")?);
     let length = body.u32("a length")? as usize;
     body.take(4, "a length")?;
@@ -197,7 +209,7 @@ fn enhanced_packet<'a>(
             comment = str::from_utf8(value).ok();
         }
     })?;
-    let Interface { link, per_second, offset } = *interface;
+    let Interface { link, per_second, offset, .. } = *interface;
     let nanos = u128::from(ticks) * 1_000_000_000 / u128::from(per_second);
     let nanos = (nanos as i128 + i128::from(offset) * 1_000_000_000).max(0);
     Ok(Packet { time: u64::try_from(nanos).unwrap_or(u64::MAX), link, bytes, comment })

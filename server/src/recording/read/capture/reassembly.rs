@@ -82,6 +82,20 @@ impl Reassembly {
         self.pass_end(emit);
     }
 
+    /// Goes on with this sequence number, unless bytes behind it have been passed on: those before it
+    /// do not exist, or are reported otherwise.
+    pub(super) fn go_on_at(&mut self, sequence: u32, emit: &mut dyn FnMut(Next)) -> bool {
+        while !self.pending.is_empty() {
+            self.pass_gap(emit);
+        }
+        let at = self.position(sequence);
+        let goes_on = at >= self.next;
+        if goes_on {
+            self.next = at;
+        }
+        goes_on
+    }
+
     /// Passes on everything that is left, and reports what is missing before it.
     pub(super) fn finish(&mut self, emit: &mut dyn FnMut(Next)) {
         while !self.pending.is_empty() {

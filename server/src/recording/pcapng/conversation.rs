@@ -1,0 +1,280 @@
+//! A connection of one or two sides, which may continue from another file.
+
+use std::{mem, sync::Arc};
+
+use echogate_proto::{
+    api::Kind,
+    recording::{Direction, Lost, Opened, Place, Side},
+    ws::scanner::{FrameScanner, RawHeader},
+};
+
+use super::{
+    addresses,
+    block::Packets,
+    flow::{Flow, Transport},
+    handshake, loss,
+};
+
+const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
+
+/// The longest gap of sequence numbers, in bytes: they are compared modulo 2^32.
+const MAX_GAP: u64 = 1 << 30;
+
+/// A connection of one or two sides.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    connection: u64,
+    opened: Arc<Opened>,
+    sides: [PacketSide; 2],
+    /// The comment of the next packet.
+    comment: String,
+    /// The events that are lost since the packet before, and the time at which it was known.
+    lost: Lost,
+    lost_at: u64,
+}
+
+/// The packets of a side.
+#[derive(Debug, Default)]
+struct PacketSide {
+    /// The state behind the last packet, in this file or in one before.
+    flow: Option<Flow>,
+    /// Whether this file has a packet of the side.
+    has_begun: bool,
+    /// What this file has of each direction between the opening handshake and the first bytes: the
+    /// beginning of the frame that they continue.
+    prefixes: [Vec<u8>; 2],
+    /// Where frames continue behind lost ones, by direction.
+    gaps: [Option<Gap>; 2],
+    /// The most bytes that each direction has lost since its last ones.
+    lost: [u64; 2],
+}
+
+/// Lost bytes in a direction, behind which the position within the frames is known again.
+#[derive(Debug)]
+struct Gap {
+    /// The number of sequence numbers without bytes: at least that of the bytes up to the end of the
+    /// frame, so that none is taken for the rest of a frame before.
+    length: u64,
+    /// The beginning of the frame that continues behind the gap.
+    prefix: Vec<u8>,
+}
+
+impl Conversation {
+    /// A connection without packets.
+    pub(super) fn new(connection: u64, opened: Arc<Opened>) -> Conversation {
+        let (sides, comment) = (Default::default(), String::new());
+        Conversation { connection, opened, sides, comment, lost: Lost::default(), lost_at: 0 }
+    }
+
+    /// The same connection in a further file, which `opened` describes.
+    pub(super) fn continued(self, opened: Arc<Opened>) -> Conversation {
+        let sides = self.sides.map(|side| PacketSide { has_begun: false, ..side });
+        Conversation { opened, sides, ..self }
+    }
+
+    /// A connection whose client's side has begun with `flow`.
+    #[cfg(test)]
+    pub(super) fn with_flow(connection: u64, opened: Opened, flow: Flow) -> Conversation {
+        let mut conversation = Conversation::new(connection, opened.into());
+        conversation.sides[0] =
+            PacketSide { flow: Some(flow), has_begun: true, ..PacketSide::default() };
+        conversation
+    }
+
+    /// The beginning of the connection, as far as it has packets before its first event: those of
+    /// the handshake of TCP.
+    pub(super) fn open(&mut self, time: u64, out: &mut Vec<u8>) {
+        let is_tcp = transport(&self.opened, Side::Client) == Transport::Tcp;
+        if is_tcp && self.opened.bytes_before == 0 {
+            self.side(Side::Client, time, out);
+        }
+    }
+
+    /// Bytes or a datagram.
+    pub(super) fn data(&mut self, place: Place, bytes: &[u8], time: u64, out: &mut Vec<u8>) {
+        let Place { side, direction } = place;
+        let gap = self.sides[side as usize].gaps[direction as usize].take();
+        self.sides[side as usize].lost[direction as usize] = 0;
+        let Some(Gap { length, prefix }) = gap else {
+            let (flow, mut to) = self.side(side, time, out);
+            return flow.data(direction, bytes, &mut to);
+        };
+        let (flow, mut to) = self.side(side, time, out);
+        flow.skip(direction, length as u32);
+        super::add_comment(to.comment, loss::FRAMES_CONTINUE);
+        flow.data(direction, &[&prefix, bytes].concat(), &mut to);
+    }
+
+    /// The position within the frames of a direction, of which bytes before are not observed.
+    pub(super) fn position(&mut self, place: Place, scanner: &FrameScanner) {
+        let (side, direction) = (&mut self.sides[place.side as usize], place.direction as usize);
+        let (prefix, lost) = (scanner.prefix(), side.lost[direction]);
+        if !side.has_begun && lost == 0 {
+            side.prefixes[direction] = prefix;
+            return;
+        }
+        let rest = RawHeader::parse(&prefix).map_or(0, |(header, _)| header.len);
+        let length = lost.saturating_add(rest).clamp(1, MAX_GAP);
+        side.gaps[direction] = Some(Gap { length, prefix });
+    }
+
+    /// The end of a direction.
+    pub(super) fn fin(&mut self, place: Place, time: u64, out: &mut Vec<u8>) {
+        let (flow, mut to) = self.side(place.side, time, out);
+        flow.fin(place.direction, &mut to);
+    }
+
+    /// A reset.
+    pub(super) fn reset(&mut self, place: Place, time: u64, out: &mut Vec<u8>) {
+        let (flow, mut to) = self.side(place.side, time, out);
+        flow.reset(place.direction, &mut to);
+    }
+
+    /// Lost events of any side and direction.
+    pub(super) fn lose(&mut self, lost: Lost, time: u64) {
+        self.lost += lost;
+        self.lost_at = time;
+        for of_direction in self.sides.iter_mut().flat_map(|side| &mut side.lost) {
+            *of_direction = of_direction.saturating_add(lost.bytes);
+        }
+    }
+
+    /// Appends a packet without payload that names the losses since the packet before, if there are any.
+    pub(super) fn note_losses(&self, out: &mut Vec<u8>) {
+        if let (Some(flow), true) = (&self.sides[0].flow, self.lost.events > 0) {
+            let mut comment =
+                format!("connection {}; {}", self.connection, loss::comment(self.lost));
+            flow.note(&mut Packets { time: self.lost_at, comment: &mut comment, out });
+        }
+    }
+
+    /// Forgets the losses since the packet before, which the end of a file names.
+    pub(super) fn forget_losses(&mut self) {
+        self.lost = Lost::default();
+    }
+
+    /// The end of the connection, which a comment names.
+    pub(super) fn end(mut self, reason: &str, time: u64, out: &mut Vec<u8>) {
+        for side in [Side::Client, Side::Upstream] {
+            if side == Side::Client || self.sides[side as usize].flow.is_some() {
+                self.side(side, time, out);
+            }
+        }
+        self.comment_losses();
+        let text = format!("connection {} {reason}", self.connection);
+        super::add_comment(&mut self.comment, &text);
+        let Conversation { sides, comment, .. } = &mut self;
+        let mut to = Packets { time, comment, out };
+        let flows = sides.iter_mut().filter_map(|side| side.flow.as_mut());
+        flows.for_each(|flow| flow.end(&mut to));
+        // No packet follows a reset or datagrams.
+        if let (false, Some(flow)) = (to.comment.is_empty(), &sides[0].flow) {
+            flow.note(&mut to);
+        }
+    }
+
+    /// The flow of a side, which begins in this file now if this is its first event there.
+    fn side<'a>(
+        &'a mut self,
+        side: Side,
+        time: u64,
+        out: &'a mut Vec<u8>,
+    ) -> (&'a mut Flow, Packets<'a>) {
+        let begins = !mem::replace(&mut self.sides[side as usize].has_begun, true);
+        if begins {
+            let text = description(self.connection, &self.opened, side);
+            super::add_comment(&mut self.comment, &text);
+        }
+        self.comment_losses();
+        let Conversation { connection, opened, sides, comment, .. } = self;
+        let mut to = Packets { time, comment, out };
+        let state = &mut sides[side as usize];
+        if begins {
+            state.begin(*connection, opened, side, &mut to);
+        }
+        (state.flow.as_mut().expect("a side that has begun has a flow"), to)
+    }
+
+    /// Adds the losses so far to the comment of the next packet.
+    fn comment_losses(&mut self) {
+        if self.lost.events > 0 {
+            super::add_comment(&mut self.comment, &loss::comment(mem::take(&mut self.lost)));
+        }
+    }
+}
+
+impl PacketSide {
+    /// Begins the packets of this file: with the handshake of TCP and the opening handshake or, where
+    /// the side continues from another file, with the opening handshake in front of the next byte. It
+    /// has the sequence numbers of bytes in the other file, so that together it counts as a
+    /// retransmission, and the next byte follows the last one there.
+    fn begin(&mut self, connection: u64, opened: &Opened, side: Side, to: &mut Packets<'_>) {
+        let ends = addresses::ends(connection, opened, side);
+        let has_frames = match side {
+            Side::Client => opened.client_has_frames,
+            Side::Upstream => opened.upstream_has_frames,
+        };
+        let heads =
+            if has_frames { handshake::heads(opened, side, ends[1]) } else { <_>::default() };
+        let prefixes = mem::take(&mut self.prefixes);
+        let mut ended = [false; 2];
+        let flow = match &mut self.flow {
+            Some(flow) => {
+                for direction in DIRECTIONS {
+                    let at = direction as usize;
+                    ended[at] = flow.rewind(direction, heads[at].len() + prefixes[at].len());
+                }
+                flow
+            }
+            none => {
+                let flow = none.insert(Flow::new(transport(opened, side), ends, connection));
+                if opened.bytes_before == 0 {
+                    flow.open(to);
+                }
+                flow
+            }
+        };
+        let heads = heads.map(String::into_bytes);
+        for (direction, bytes) in heads.iter().chain(&prefixes).enumerate() {
+            if !bytes.is_empty() {
+                flow.data(DIRECTIONS[direction % 2], bytes, to);
+            }
+        }
+        for direction in DIRECTIONS.into_iter().filter(|direction| ended[*direction as usize]) {
+            flow.fin(direction, to);
+        }
+    }
+}
+
+/// The protocol of the packets of a side.
+fn transport(opened: &Opened, side: Side) -> Transport {
+    let is_datagrams = match side {
+        Side::Client => matches!(opened.kind, Some(Kind::Udp | Kind::UnixGram)),
+        Side::Upstream => opened
+            .upstream
+            .as_ref()
+            .is_some_and(|url| ["udp:", "unixgram:"].iter().any(|scheme| url.starts_with(scheme))),
+    };
+    if is_datagrams { Transport::Udp } else { Transport::Tcp }
+}
+
+/// The comment of a side's first packet.
+fn description(connection: u64, opened: &Opened, side: Side) -> String {
+    let mut text = format!("connection {connection}");
+    if side == Side::Upstream {
+        text.push_str(", upstream side");
+    }
+    if let Some(kind) = opened.kind {
+        text += &format!(": {kind}");
+    }
+    text += &format!(" {}", opened.target);
+    for (name, value) in [("client", &opened.peer), ("upstream", &opened.upstream)] {
+        if let Some(value) = value {
+            text += &format!(", {name} {value}");
+        }
+    }
+    if opened.bytes_before > 0 {
+        text += &format!("; {} bytes before are not in this file", opened.bytes_before);
+    }
+    text
+}
