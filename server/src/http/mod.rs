@@ -186,7 +186,7 @@ pub(crate) async fn serve(
     let activity = Activity::new(permit, counted_by, is_http2, since);
     let stream = HttpStream::new(stream, activity.clone());
     let switching = SwitchingHead::default();
-    let (head, began) = (switching.clone(), switching.clone());
+    let head = switching.clone();
     let (requests, connected) = (activity.clone(), peer.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let is_handshake = handshake::wants_upgrade(&request);
@@ -254,13 +254,6 @@ pub(crate) async fn serve(
         let close = http1::UpgradeableConnection::graceful_shutdown;
         drive(connection, &activity, timeouts, drain, close).await
     };
-    if began.began_with_tls() {
-        // hyper's 400 in plain HTTP tells a TLS client more than an alert: curl, Go and urllib3
-        // recognise it and say so.
-        const HINT: &str =
-            "use http:// or ws:// there, or give the server a certificate (--tls-cert)";
-        return tracing::info!(%peer, "a TLS client on the plain HTTP port: {HINT}");
-    }
     match ended {
         Ended::Done(Ok(())) => {}
         Ended::Done(Err(e)) => tracing::debug!(%peer, "http connection: {e}"),

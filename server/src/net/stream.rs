@@ -256,15 +256,13 @@ impl Stream {
         [stream.local_addr().ok(), stream.peer_addr().ok()]
     }
 
-    /// Waits for the first byte of a TCP connection; false if it ends or fails without one. True
-    /// at once for other streams.
-    pub(crate) async fn has_begun(&mut self) -> bool {
-        match self {
-            Stream::Plain(StreamSocket::Tcp(stream)) => {
-                stream.peek(&mut [0]).await.is_ok_and(|peeked| peeked > 0)
-            }
-            _ => true,
-        }
+    /// Waits for the first byte of a TCP connection, which stays in the stream; none if the
+    /// connection ends or fails without one. None at once for other streams.
+    pub(crate) async fn first_byte(&self) -> Option<u8> {
+        let Stream::Plain(StreamSocket::Tcp(stream)) = self else { return None };
+        let mut first = [0];
+        let peeked = stream.peek(&mut first).await.ok()?;
+        (peeked > 0).then_some(first[0])
     }
 
     /// Bounds the bytes that the kernel accepts without being able to send them, so that

@@ -248,7 +248,7 @@ async fn read_proxy_header(
 ) {
     let shutting_down = admitted.context().shutting_down.clone();
     let header = async {
-        if !stream.has_begun().await {
+        if stream.first_byte().await.is_none() {
             return None;
         }
         admitted.begin();
