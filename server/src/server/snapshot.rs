@@ -27,7 +27,7 @@ use crate::{
         target::{TargetLabel, TargetMetrics},
     },
     context::{ListenerService, ServerContext},
-    gateway::{Forward, Target, upstream::Upstream},
+    gateway::{Forward, Target, upstream::UpstreamEndpoint},
     http::Site,
     net::own_sockets::OwnSockets,
     service::chat::Hub,
@@ -96,7 +96,8 @@ impl Snapshot {
             .collect::<io::Result<HashMap<_, _>>>()?;
         let routes = settings.routes.iter().map(|route| targets.route(route));
         let routes: Vec<_> = routes.collect::<io::Result<_>>()?;
-        let is_hairpin = |target: &Target| matches!(target.upstream, Upstream::Listener(..));
+        let is_hairpin =
+            |target: &Target| matches!(target.upstream.to, UpstreamEndpoint::Listener(..));
         let has_hairpins = routes.iter().any(|route| is_hairpin(&route.target))
             || served
                 .values()

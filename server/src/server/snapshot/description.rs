@@ -19,8 +19,8 @@ pub(super) fn endpoints(
     let routes = routes.iter().map(|route| (&route.path, &route.target));
     let routes = routes.map(|(path, target)| RouteInfo {
         path: path.to_string(),
-        upstream: target.upstream.to_string(),
-        framing: match target.upstream.kind() {
+        upstream: target.upstream.url.to_string(),
+        framing: match target.upstream.kind {
             SideKind::WebSocket => "messages".to_owned(),
             SideKind::Stream | SideKind::Datagrams => target.config.framing.to_string(),
         },

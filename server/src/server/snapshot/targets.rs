@@ -14,7 +14,11 @@ use crate::{
     config::{ForwardSpec, RouteSpec, Settings, TargetSpec, UpstreamSpec},
     connections::target::{ConnectionTarget, TargetLabel, TargetMetrics},
     context::{ListenerService, ServerContext},
-    gateway::{Forward, Route, Target, bridge::BridgeConfig, upstream::Upstream},
+    gateway::{
+        Forward, Route, Target,
+        bridge::BridgeConfig,
+        upstream::{Upstream, UpstreamEndpoint},
+    },
     net::proxy::{Destination, selection::Scheme},
     server::sockets::{BoundSocket, BoundSockets, Purpose},
     service::{Service, backend::ServiceInstance, chat::Hub},
@@ -69,7 +73,7 @@ impl Targets<'_> {
         let metrics = self.metrics[label].clone();
         let name = match label {
             TargetLabel::Route(path) => path.as_str().into(),
-            TargetLabel::Forward(_) => upstream.to_string().into(),
+            TargetLabel::Forward(_) => upstream.url.clone(),
         };
         let config = BridgeConfig {
             framing: spec.framing,
@@ -96,26 +100,32 @@ impl Targets<'_> {
     }
 
     fn upstream(&self, spec: &UpstreamSpec) -> io::Result<Upstream> {
-        let here = |at| Upstream::Listener(at, self.before.hairpins.clone());
-        Ok(match spec {
+        let here = |at| UpstreamEndpoint::Listener(at, self.before.hairpins.clone());
+        let to = match spec {
             UpstreamSpec::Tcp(at) => match own_address(self.sockets, at) {
                 Some(at) => here(at),
-                None => Upstream::Tcp(self.destination(Scheme::Tcp, at)?),
+                None => UpstreamEndpoint::Tcp(self.destination(Scheme::Tcp, at)?),
             },
             UpstreamSpec::Tls(at, trust) => {
-                Upstream::Tls(self.destination(Scheme::Tls, at)?, trust.clone())
+                UpstreamEndpoint::Tls(self.destination(Scheme::Tls, at)?, trust.clone())
             }
-            UpstreamSpec::Unix(path) => Upstream::Unix(path.clone()),
+            UpstreamSpec::Unix(path) => UpstreamEndpoint::Unix(path.clone()),
             UpstreamSpec::WebSocket(spec) => {
                 let to = self.destination(spec.proxy_scheme(), &spec.at)?;
-                Upstream::WebSocket(spec.clone(), to)
+                UpstreamEndpoint::WebSocket(spec.clone(), to)
             }
-            UpstreamSpec::Udp(at) => Upstream::Udp(at.clone()),
-            UpstreamSpec::UnixGram(path) => Upstream::UnixGram(path.clone()),
-            UpstreamSpec::Service(service) => Upstream::Service(self.instance(*service)),
+            UpstreamSpec::Udp(at) => UpstreamEndpoint::Udp(at.clone()),
+            UpstreamSpec::UnixGram(path) => UpstreamEndpoint::UnixGram(path.clone()),
+            UpstreamSpec::Service(service) => UpstreamEndpoint::Service(self.instance(*service)),
             UpstreamSpec::Listener(service) => reachable(self.sockets, *service)
-                .map_or_else(|| Upstream::Service(self.instance(*service)), here),
-        })
+                .map_or_else(|| UpstreamEndpoint::Service(self.instance(*service)), here),
+        };
+        let url = match (&to, spec) {
+            (UpstreamEndpoint::Listener(at, _), _) => format!("tcp://{at}"),
+            (_, UpstreamSpec::Listener(service)) => format!("service:{service}"),
+            _ => spec.to_string(),
+        };
+        Ok(Upstream { kind: spec.kind(), url: url.into(), to })
     }
 
     /// The host `at`, with the proxy through which it is reached.
