@@ -159,14 +159,8 @@ impl Limit {
         let resolved = timeout_at(self.deadline, resolve::addresses(at)).await;
         let addresses = resolved.map_err(|_| self.timed_out())?;
         let addresses = addresses.map_err(|error| DialError::unresolved(&error))?;
-        let mut last = io::Error::other("the host name has no address");
-        for address in &addresses {
-            match Udp::connect(*address, None).await {
-                Ok(socket) => return Ok(socket),
-                Err(error) => last = error,
-            }
-        }
-        Err(self.error(&last, addresses.len()))
+        let connected = Udp::connect_any(&addresses, None).await;
+        connected.map_err(|error| self.error(&error, addresses.len()))
     }
 
     /// Connects to a WebSocket server. The header fields `more` are sent beside those of its URL,
