@@ -1,10 +1,14 @@
 //! Upstreams of routes and forwards: the URL and its options.
+//!
+//! - `websocket`: WebSocket servers; `client_tls`: the options of TLS
+
+mod client_tls;
+mod websocket;
 
 use std::{
     borrow::Cow,
     fmt::{self, Display},
     net::{IpAddr, Ipv4Addr},
-    path::Path,
     sync::Arc,
 };
 
@@ -12,21 +16,19 @@ use echogate_proto::{
     endpoint::{Address, Endpoint, HostPort, UnixPath},
     framing::{Framing, FramingOptions},
 };
-use http::{HeaderMap, HeaderName};
 
+use self::client_tls::client_tls;
+pub(crate) use self::websocket::WebSocketSpec;
 use super::{
     framing::parse_framing,
-    headers::{parse_headers, parse_names},
-    secrets::warn_of_access,
     side::SideKind,
     values::{UPSTREAM_HOST, check_host, known_options, parse_count, parse_record, tcp_url},
 };
 use crate::{
     connections::tap::Sides,
     net::{
-        proxy::selection::Scheme,
         proxy_protocol,
-        tls::{AppProtocol, client::ClientTls, identity::Identity},
+        tls::{AppProtocol, client::ClientTls},
     },
     service::Service,
     text::{credentials::without_secrets, escape::escape},
@@ -78,34 +80,6 @@ pub(crate) enum UpstreamSpec {
     Listener(Service),
 }
 
-/// A WebSocket server, and the request that is sent to it.
-#[derive(Debug)]
-pub(crate) struct WebSocketSpec {
-    /// The address of the server.
-    pub(crate) at: HostPort,
-    /// The path and the query of the request.
-    pub(crate) path: String,
-    /// The verification of the server, for `wss://`.
-    pub(crate) tls: Option<Arc<ClientTls>>,
-    /// Header fields that are added to the request.
-    pub(crate) headers: HeaderMap,
-    /// The names of the header fields that are passed on from the client's request.
-    pub(crate) pass: Vec<HeaderName>,
-}
-
-impl WebSocketSpec {
-    /// The scheme, which determines the proxy.
-    pub(crate) fn proxy_scheme(&self) -> Scheme {
-        if self.tls.is_some() { Scheme::Wss } else { Scheme::Ws }
-    }
-
-    /// The URL without its query, which may have a secret.
-    pub(crate) fn without_query(&self) -> String {
-        let url = self.to_string();
-        url.split('?').next().unwrap_or(&url).to_owned()
-    }
-}
-
 impl UpstreamSpec {
     /// The kind of data that the upstream carries.
     pub(crate) fn kind(&self) -> SideKind {
@@ -138,15 +112,7 @@ impl UpstreamSpec {
             }
             Address::Unix(path) => UpstreamSpec::Unix(path.clone()),
             Address::Ws(at, path) | Address::Wss(at, path) => {
-                let is_tls = matches!(endpoint.address, Address::Wss(..));
-                let tls = is_tls.then(|| client_tls(endpoint, at, AppProtocol::WebSocket));
-                UpstreamSpec::WebSocket(Arc::new(WebSocketSpec {
-                    at: at.clone(),
-                    path: path.clone(),
-                    tls: tls.transpose()?,
-                    headers: parse_headers(endpoint)?,
-                    pass: parse_names(endpoint)?,
-                }))
+                UpstreamSpec::WebSocket(Arc::new(WebSocketSpec::new(endpoint, at, path)?))
             }
             Address::Udp(at) => UpstreamSpec::Udp(at.clone()),
             Address::UnixGram(path) => UpstreamSpec::UnixGram(path.clone()),
@@ -173,13 +139,6 @@ impl Display for UpstreamSpec {
             UpstreamSpec::Service(service) => write!(f, "service:{service}"),
             UpstreamSpec::Listener(service) => write!(f, "the first listener of {service}"),
         }
-    }
-}
-
-impl Display for WebSocketSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
-        write!(f, "{scheme}://{}{}", self.at, self.path)
     }
 }
 
@@ -296,32 +255,6 @@ fn options(address: &Address, client: SideKind, upstream: SideKind) -> Vec<&'sta
         _ => {}
     }
     known
-}
-
-/// The verification of a TLS upstream, and the certificate for it.
-fn client_tls(
-    endpoint: &Endpoint,
-    at: &HostPort,
-    protocol: AppProtocol,
-) -> Result<Arc<ClientTls>, String> {
-    let given = |key| match endpoint.option(key) {
-        Some("") => Err(format!("{}: {key} has no value", endpoint.address)),
-        value => Ok(value),
-    };
-    let (ca, name) = (given("ca")?.map(Path::new), given("server-name")?);
-    let identity = match (given("cert")?, given("key")?.map(Path::new)) {
-        (Some(cert), key) => {
-            let cert = Path::new(cert);
-            warn_of_access(key.unwrap_or(cert));
-            Some(Identity::read(cert, key).map_err(|e| e.to_string())?)
-        }
-        (None, Some(_)) => {
-            return Err(format!("{}: key needs cert, its certificate", endpoint.address));
-        }
-        (None, None) => None,
-    };
-    let tls = ClientTls::new(name.unwrap_or(at.without_zone()), ca, identity, protocol)?;
-    Ok(tls.into())
 }
 
 /// Checks that `at` can be connected to.

@@ -248,9 +248,7 @@ async fn read_proxy_header(
 ) {
     let shutting_down = admitted.context().shutting_down.clone();
     let header = async {
-        if stream.first_byte().await.is_none() {
-            return None;
-        }
+        stream.first_byte().await?;
         admitted.begin();
         Some(proxy_protocol::read_header(&mut stream).await)
     };
