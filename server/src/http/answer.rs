@@ -20,8 +20,9 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit},
     time::{Instant, sleep_until},
 };
+use tokio_util::task::TaskTracker;
 
-use super::connection::{Activity, Timeouts};
+use super::connection::Activity;
 use crate::connections::limits::http::Timestamp;
 
 /// The largest part of an answer that is handed over to HTTP/2 at once, in bytes. A client that
@@ -85,19 +86,15 @@ impl AnswerProgress {
 /// take within `--write-timeout` is dropped, which resets the stream and leaves the others alone.
 #[derive(Clone, Debug)]
 pub(super) struct StreamExecutor {
-    write: Duration,
-}
-
-impl From<Timeouts> for StreamExecutor {
-    fn from(timeouts: Timeouts) -> StreamExecutor {
-        StreamExecutor { write: timeouts.write }
-    }
+    pub(super) write_timeout: Duration,
+    /// The tasks of HTTP connections.
+    pub(super) tasks: TaskTracker,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
-        let (within, progress) = (self.write, Arc::new(AnswerProgress::new()));
-        tokio::spawn(PROGRESS.scope(progress.clone(), async move {
+        let (within, progress) = (self.write_timeout, Arc::new(AnswerProgress::new()));
+        self.tasks.spawn(PROGRESS.scope(progress.clone(), async move {
             tokio::select! {
                 biased;
                 () = stream => {}
@@ -218,9 +215,23 @@ impl HttpBody for Answer {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+    use tokio::sync::oneshot;
+
     use super::*;
 
     const WITHIN: Duration = Duration::from_secs(2);
+
+    #[tokio::test]
+    async fn the_task_of_an_http2_stream_is_tracked() {
+        let (tasks, (end, ended)) = (TaskTracker::new(), oneshot::channel::<()>());
+        let executor = StreamExecutor { write_timeout: WITHIN, tasks: tasks.clone() };
+        executor.execute(ended.map(drop));
+        assert_eq!(tasks.len(), 1);
+        drop(end);
+        tasks.close();
+        tasks.wait().await;
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_stalls_only_while_a_part_of_it_waits_for_the_client() {

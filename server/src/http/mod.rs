@@ -197,7 +197,8 @@ pub(crate) async fn serve(
     let ended = if is_http2 {
         // No PINGs: a connection without streams is closed when it is idle, and WebSockets
         // have their own.
-        let connection = http2::Builder::new(StreamExecutor::from(timeouts))
+        let (write_timeout, tasks) = (timeouts.write, context.http.tracker.clone());
+        let connection = http2::Builder::new(StreamExecutor { write_timeout, tasks })
             .timer(TokioTimer::new())
             .max_header_list_size(MAX_HEAD as u32)
             .max_concurrent_streams(STREAMS)
