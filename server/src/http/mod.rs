@@ -4,12 +4,11 @@
 //! - `events`: `/api/events`; `replicas`: the connections of all replicas; `tap`:
 //!   `/api/connections/ID/tap`; `metrics`: `/metrics`; `query`: the parameters of a query; `limits`: the
 //!   limits on clients of the API
-//! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`answer`]: what
+//! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`response`]: what
 //!   reports it; `requests`: its requests
 //! - [`assets`]: the files of the page; [`base_path`]: requests below `--base-path`
 
 mod access;
-mod answer;
 mod api;
 mod assets;
 mod base_path;
@@ -21,6 +20,7 @@ mod metrics;
 mod query;
 mod replicas;
 mod requests;
+mod response;
 mod stream;
 mod tap;
 
@@ -44,9 +44,9 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use self::{
-    answer::StreamExecutor,
     connection::{Activity, Ended, Timeouts, drive},
     requests::RequestHandler,
+    response::StreamExecutor,
     stream::HttpStream,
 };
 use crate::{
@@ -78,7 +78,7 @@ const CONNECTION_WINDOW: u32 = (STREAMS + 1) * STREAM_WINDOW;
 /// Bytes of one HTTP/2 stream that wait to be sent.
 const STREAM_BUFFER: usize = 64 * 1024;
 
-/// The answers to HTTP requests under one configuration.
+/// The responses to HTTP requests under one configuration.
 #[derive(Debug)]
 pub(crate) struct Site {
     context: Arc<ServerContext>,
@@ -91,7 +91,7 @@ impl Site {
         Site { context: context.clone(), router: router(context, routes) }
     }
 
-    async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
+    async fn respond(&self, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
         let base = &self.context.settings.base_path;
         if base.is_empty() {
             return self.router.clone().oneshot(request).await;

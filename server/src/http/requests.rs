@@ -10,9 +10,9 @@ use hyper::{Request, body::Incoming};
 
 use super::{
     Site,
-    answer::{Answer, Answering},
     connection::Activity,
     reclaim,
+    response::{PendingResponse, ResponseBody},
 };
 use crate::{
     connections::registry::Peer,
@@ -20,7 +20,7 @@ use crate::{
     net::forwarded,
 };
 
-/// The media type of the answers that end with their clients: server-sent events.
+/// The media type of the responses that end with their clients: server-sent events.
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// Handles the requests of one connection. `S` returns the site in force.
@@ -39,7 +39,7 @@ impl<S: Fn() -> Arc<Site>> RequestHandler<S> {
     pub(super) fn handle(
         &self,
         mut request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<S> {
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<S> {
         let is_handshake = handshake::wants_upgrade(&request);
         self.activity.request_received(!is_handshake);
         let site = (self.site)();
@@ -57,24 +57,24 @@ impl<S: Fn() -> Arc<Site>> RequestHandler<S> {
             normalize_host(&mut request);
             let checked = checked.and_then(|()| origin::check_host(request.headers(), false));
             // A WebSocket is counted by its own limits.
-            let mut answering = match is_handshake {
+            let mut pending = match is_handshake {
                 true => None,
-                false => Some(Answering::begin(activity).await),
+                false => Some(PendingResponse::begin(activity).await),
             };
             let response = match checked {
-                Ok(()) => site.answer(request).await?,
+                Ok(()) => site.respond(request).await?,
                 Err(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
             };
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 head.set(response.headers());
             }
             if response.headers().get(header::CONTENT_TYPE).is_some_and(|of| of == EVENT_STREAM)
-                && let Some(answering) = &mut answering
+                && let Some(pending) = &mut pending
             {
-                answering.stop_counting();
+                pending.stop_counting();
             }
-            Ok(response.map(|body| match answering {
-                Some(answering) => answering.with(body),
+            Ok(response.map(|body| match pending {
+                Some(pending) => pending.with(body),
                 None => body.into(),
             }))
         }

@@ -51,7 +51,7 @@ pub(crate) enum Served {
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) context: Arc<ServerContext>,
-    /// The answers to HTTP requests.
+    /// The responses to HTTP requests.
     pub(crate) site: Arc<Site>,
     /// The recipients of the connections, by the identifiers of their sockets.
     served: HashMap<u64, Served>,
