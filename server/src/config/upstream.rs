@@ -21,7 +21,6 @@ use self::client_tls::client_tls;
 pub(crate) use self::websocket::WebSocketSpec;
 use super::{
     framing::parse_framing,
-    side::SideKind,
     values::{UPSTREAM_HOST, check_host, known_options, parse_count, parse_record, tcp_url},
 };
 use crate::{
@@ -30,6 +29,7 @@ use crate::{
         proxy_protocol,
         tls::{AppProtocol, client::ClientTls},
     },
+    recording::model::Traffic,
     service::Service,
     text::{credentials::without_secrets, escape::escape},
 };
@@ -82,15 +82,15 @@ pub(crate) enum UpstreamSpec {
 
 impl UpstreamSpec {
     /// The kind of data that the upstream carries.
-    pub(crate) fn kind(&self) -> SideKind {
+    pub(crate) fn traffic(&self) -> Traffic {
         match self {
             UpstreamSpec::Tcp(_)
             | UpstreamSpec::Tls(..)
             | UpstreamSpec::Unix(_)
             | UpstreamSpec::Service(_)
-            | UpstreamSpec::Listener(_) => SideKind::Stream,
-            UpstreamSpec::WebSocket(_) => SideKind::WebSocket,
-            UpstreamSpec::Udp(_) | UpstreamSpec::UnixGram(_) => SideKind::Datagrams,
+            | UpstreamSpec::Listener(_) => Traffic::Bytes,
+            UpstreamSpec::WebSocket(_) => Traffic::Messages,
+            UpstreamSpec::Udp(_) | UpstreamSpec::UnixGram(_) => Traffic::Datagrams,
         }
     }
 
@@ -158,8 +158,8 @@ impl TargetSpec {
         }
     }
 
-    /// Parses the URL of an upstream for clients of the kind `client`.
-    pub(super) fn parse(url: &str, client: SideKind) -> Result<TargetSpec, String> {
+    /// Parses the URL of an upstream for clients that send `client`.
+    pub(super) fn parse(url: &str, client: Traffic) -> Result<TargetSpec, String> {
         let url = &*tcp_url(url, UPSTREAM_HOST).map_or(Cow::Borrowed(url), Cow::Owned);
         let endpoint = Endpoint::with_options(url);
         let endpoint = endpoint.map_err(|e| format!("{}: {e}", without_secrets(url)))?;
@@ -174,15 +174,15 @@ impl TargetSpec {
             check_remote(at).map_err(in_url)?;
         }
         let upstream = UpstreamSpec::new(&endpoint)?;
-        let kind = upstream.kind();
-        let known = options(&endpoint.address, client, kind);
+        let traffic = upstream.traffic();
+        let known = options(&endpoint.address, client, traffic);
         known_options(&endpoint, &known)?;
         let default = match &upstream {
             UpstreamSpec::Service(service) => service.framing(),
             _ => Framing::Bytes,
         };
         let (framing, framing_options) =
-            parse_framing(&endpoint, client, kind, default).map_err(in_url)?;
+            parse_framing(&endpoint, client, traffic, default).map_err(in_url)?;
         let protocol = endpoint.option("protocol").map(parse_protocol).transpose()?;
         if let Some(protocol) = protocol.as_ref().filter(|protocol| !framing.fits(protocol)) {
             let why = format!("protocol={protocol} does not fit framing={framing}");
@@ -232,21 +232,21 @@ const SHOWN: [&str; 12] = [
 ];
 
 /// The options that a URL may have.
-fn options(address: &Address, client: SideKind, upstream: SideKind) -> Vec<&'static str> {
-    use SideKind::{Datagrams, Stream, WebSocket};
+fn options(address: &Address, client: Traffic, upstream: Traffic) -> Vec<&'static str> {
+    use Traffic::{Bytes, Datagrams, Messages};
 
     let mut known: Vec<_> = match (client, upstream) {
-        (WebSocket, Stream) => {
+        (Messages, Bytes) => {
             vec!["framing", "chunk", "invalid", "newline", "prefix", "max", "protocol", "proxy"]
         }
-        (Stream, WebSocket) => {
+        (Bytes, Messages) => {
             vec!["framing", "chunk", "invalid", "newline", "prefix", "max", "protocol", "header"]
         }
-        (WebSocket, WebSocket) => vec!["max", "header", "pass"],
-        (Datagrams, WebSocket) => vec!["max", "protocol", "header"],
-        (Stream, Stream) => vec!["max", "proxy"],
-        (Stream, Datagrams) | (Datagrams, Stream) => vec!["framing", "prefix", "max"],
-        (WebSocket | Datagrams, Datagrams) => vec!["max"],
+        (Messages, Messages) => vec!["max", "header", "pass"],
+        (Datagrams, Messages) => vec!["max", "protocol", "header"],
+        (Bytes, Bytes) => vec!["max", "proxy"],
+        (Bytes, Datagrams) | (Datagrams, Bytes) => vec!["framing", "prefix", "max"],
+        (Messages | Datagrams, Datagrams) => vec!["max"],
     };
     known.push("record");
     match address {

@@ -33,7 +33,6 @@ use super::{
     upstream::{Connected, UpstreamEndpoint, WebSocketStream},
 };
 use crate::{
-    config::SideKind,
     connections::{
         counters::Refusal,
         limits::{
@@ -45,6 +44,7 @@ use crate::{
     context::ServerContext,
     gateway::bridge,
     net::tapped::{TappedClient, TappedUpstream},
+    recording::model::Traffic,
     trace::{Trace, context::TraceContext},
 };
 
@@ -58,9 +58,9 @@ pub(crate) async fn upgrade(
 ) -> Response {
     let (mut request, _) = request.into_parts();
     let target = &route.target;
-    let choice = match target.upstream.kind {
-        SideKind::WebSocket => ProtocolChoice::Upstream,
-        SideKind::Stream | SideKind::Datagrams => {
+    let choice = match target.upstream.traffic {
+        Traffic::Messages => ProtocolChoice::Upstream,
+        Traffic::Bytes | Traffic::Datagrams => {
             ProtocolChoice::Framing(target.protocol.as_deref(), target.config.framing)
         }
     };
@@ -243,7 +243,7 @@ fn bridge_upgraded(
             Opened { local, upstream: Some(route.target.upstream.url.to_string()), ..opened }
         });
         let stream = TappedClient::new(stream, &entry, &early);
-        let has_datagrams = route.target.upstream.kind == SideKind::Datagrams;
+        let has_datagrams = route.target.upstream.traffic == Traffic::Datagrams;
         let in_runtime = is_http2 || has_datagrams;
         let (config, drain) = (route.target.config.clone(), &context.bridges.drain);
         // Each kind of relay is a task of its own type, and as small as it can be: it exists for as

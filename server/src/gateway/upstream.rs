@@ -6,16 +6,17 @@ use echogate_proto::endpoint::{HostPort, UnixPath};
 
 use super::streams::UpstreamStream;
 use crate::{
-    config::{SideKind, WebSocketSpec},
+    config::WebSocketSpec,
     net::{hairpin::Hairpins, proxy::Destination, stream::Stream, tls::client::ClientTls},
+    recording::model::Traffic,
     service::backend::ServiceInstance,
 };
 
 /// The upstream of a route or a forward, resolved after the listeners are bound.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
-    /// The kind of data that the upstream carries.
-    pub(crate) kind: SideKind,
+    /// The kind of what the upstream carries.
+    pub(crate) traffic: Traffic,
     /// The URL, as the API and the log show it.
     pub(crate) url: Arc<str>,
     pub(crate) to: UpstreamEndpoint,

@@ -125,7 +125,7 @@ impl Targets<'_> {
             (_, UpstreamSpec::Listener(service)) => format!("service:{service}"),
             _ => spec.to_string(),
         };
-        Ok(Upstream { kind: spec.kind(), url: url.into(), to })
+        Ok(Upstream { traffic: spec.traffic(), url: url.into(), to })
     }
 
     /// The host `at`, with the proxy through which it is reached.
