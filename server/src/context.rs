@@ -31,7 +31,7 @@ use crate::{
 /// Subscribers of `/api/events` at once: in all, and of one address.
 const MAX_SUBSCRIBERS: (usize, usize) = (64, 16);
 
-/// Answers to `/api/connections` under way at once: in all, and to one address.
+/// Responses to `/api/connections` under way at once: in all, and to one address.
 const MAX_LISTINGS: (usize, usize) = (64, 16);
 
 /// Observers of connections by `/api/connections/ID/tap` at once: in all, and of one address.
@@ -74,7 +74,7 @@ pub(crate) struct ServerContext {
     pub(crate) http: ConnectionGroup,
     /// Permits of the subscribers of `/api/events`.
     pub(crate) subscribers: Arc<Shares>,
-    /// Permits of answers to `/api/connections`.
+    /// Permits of responses to `/api/connections`.
     pub(crate) listings: Arc<Shares>,
     /// Permits of the observers of connections.
     pub(crate) taps: Arc<Shares>,

@@ -12,8 +12,8 @@ use echogate_tests::{
     program::signal,
     server::Server,
     tcp::{
-        connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, round_trip,
-        write_until_blocked,
+        connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, read_to_end,
+        round_trip, write_until_blocked,
     },
     upstream::{Unresponsive, Upstream},
     ws::{self, BROWSER, RawWs, first},
@@ -228,6 +228,19 @@ fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
     let warnings = server.log().iter().filter(|line| line.contains("cannot accept")).count();
     assert!(warnings < 10, "{warnings} warnings: it is logged when it begins, not at each try");
     assert_eq!(http::get(server.address("http"), "/healthz").status, 200);
+}
+
+#[test]
+fn clients_that_wait_for_a_descriptor_at_the_shutdown_are_served_as_others_end() {
+    let mut server = with_files(64, &[]);
+    let crowd: Vec<_> = (0..100).map(|_| connect(server.address("upper"))).collect();
+    server.wait_for_log(&["cannot accept connections"]);
+    let mut last = connect(server.address("upper"));
+    last.write_all(b"at last").unwrap();
+    server.signal("TERM");
+    assert_eq!(read_to_end(&mut last), b"AT LAST");
+    drop(crowd);
+    assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]

@@ -9,11 +9,10 @@ use echogate_proto::endpoint::{Address, Endpoint, HostPort};
 
 use super::{Error, logging, printed, serve::ServeArgs};
 use crate::{
-    config::{
-        ANY_PATH, ActivatedNames, Bind, ListenAddr, RouteSpec, Settings, SideKind, is_reserved,
-    },
+    config::{ANY_PATH, ActivatedNames, Bind, ListenAddr, RouteSpec, Settings, is_reserved},
     gateway::origin,
     net::authority::host_header,
+    recording::model::Traffic,
     terminal::print_to_reader,
 };
 
@@ -110,9 +109,9 @@ fn describe_route(settings: &Settings, route: &RouteSpec) -> String {
     let upstream = settings.listener_of(&target.upstream).map(ToString::to_string);
     let upstream = upstream.unwrap_or_else(|| target.upstream.to_string());
     let options = &target.shown_options;
-    match target.upstream.kind() {
-        SideKind::Stream => format!("{path} -> {upstream} ({}){options}", target.framing),
-        SideKind::WebSocket | SideKind::Datagrams => format!("{path} -> {upstream}{options}"),
+    match target.upstream.traffic() {
+        Traffic::Bytes => format!("{path} -> {upstream} ({}){options}", target.framing),
+        Traffic::Messages | Traffic::Datagrams => format!("{path} -> {upstream}{options}"),
     }
 }
 

@@ -86,8 +86,7 @@ pub(super) async fn unix(path: &UnixPath) -> io::Result<UnixStream> {
     in_time(UnixStream::connect(path)).await
 }
 
-/// Opens a UDP socket for the first address of a host that this machine has a route to. Connecting
-/// a UDP socket sends nothing, so it does not show whether a server listens there. Where all
+/// Opens a UDP socket for the first address of a host that this machine has a route to. Where all
 /// addresses are loopback ones, as for `localhost`, IPv4 is preferred: most servers that listen on
 /// one loopback address listen on 127.0.0.1.
 async fn udp(at: &HostPort, options: ConnectOptions) -> io::Result<Udp> {
@@ -98,18 +97,7 @@ async fn udp(at: &HostPort, options: ConnectOptions) -> io::Result<Udp> {
     if addresses.iter().all(|address| address.ip().is_loopback()) {
         addresses.sort_by_key(SocketAddr::is_ipv6);
     }
-    let mut result = Err(io::Error::other("the host name has no address"));
-    for address in addresses {
-        result = Udp::connect(address, options.source).await;
-        match &result {
-            Ok(_) => tracing::debug!("datagrams go to {address}"),
-            Err(error) => tracing::debug!("{address}: {}", describe(error)),
-        }
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
+    Udp::connect_any(&addresses, options.source).await
 }
 
 async fn in_time<T>(dialling: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -23,9 +23,10 @@ use tracing_subscriber::{
 use crate::terminal::Screen;
 
 /// The modules whose debug events are shown.
-const MODULES: [&str; 5] = [
+const MODULES: [&str; 6] = [
     "echogate::net::resolve",
     "echogate::net::happy_eyeballs",
+    "echogate::net::connected_datagrams",
     "echogate::net::proxy",
     "echogate::net::tls",
     "echogate::client",

@@ -8,11 +8,12 @@ use std::{
 use echogate_proto::endpoint::Address;
 
 use super::{
-    ListenAddr, SideKind,
+    ListenAddr,
     listener::parse_address,
     upstream::TargetSpec,
     values::{SpecError, UPSTREAM_HOST, known_options, parse_bind, parse_endpoint, tcp_url},
 };
+use crate::recording::model::Traffic;
 
 /// `LISTEN=URL`: a socket and the upstream of its connections.
 #[derive(Clone, Debug)]
@@ -28,16 +29,16 @@ impl ForwardSpec {
     /// port alone is one of this machine only.
     pub(crate) fn new(listen: &str, url: &str) -> Result<ForwardSpec, SpecError> {
         let at = parse_listen(listen).map_err(SpecError::Name)?;
-        let target = TargetSpec::parse(url, kind(&at)).map_err(SpecError::Url)?;
+        let target = TargetSpec::parse(url, traffic(&at)).map_err(SpecError::Url)?;
         Ok(ForwardSpec { at, target })
     }
 }
 
 /// The kind of data that the clients of a socket send.
-fn kind(at: &ListenAddr) -> SideKind {
+fn traffic(at: &ListenAddr) -> Traffic {
     match at {
-        ListenAddr::Tcp(_) | ListenAddr::Tls(_) | ListenAddr::Unix(_) => SideKind::Stream,
-        ListenAddr::Udp(_) | ListenAddr::UnixGram(_) => SideKind::Datagrams,
+        ListenAddr::Tcp(_) | ListenAddr::Tls(_) | ListenAddr::Unix(_) => Traffic::Bytes,
+        ListenAddr::Udp(_) | ListenAddr::UnixGram(_) => Traffic::Datagrams,
     }
 }
 

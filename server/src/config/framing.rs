@@ -5,32 +5,32 @@ use echogate_proto::{
     framing::{Framing, FramingOptions, MAX_CHUNK, MIN_CHUNK},
 };
 
-use super::side::SideKind;
+use crate::recording::model::Traffic;
 
-/// Parses the framing between sides of these kinds; without an option, `default`.
+/// Parses the framing between sides with this traffic; without an option, `default`.
 ///
 /// # Errors
 ///
 /// Half a sentence: an option that is invalid, missing or without effect.
 pub(super) fn parse_framing(
     endpoint: &Endpoint,
-    client: SideKind,
-    upstream: SideKind,
+    client: Traffic,
+    upstream: Traffic,
     default: Framing,
 ) -> Result<(Framing, FramingOptions), String> {
-    use SideKind::{Datagrams, Stream, WebSocket};
+    use Traffic::{Bytes, Datagrams, Messages};
 
     let given: Option<Framing> = endpoint.option("framing").map(str::parse).transpose()?;
     let framing = match (client, upstream, given) {
-        (Stream, WebSocket, Some(Framing::Message)) => {
+        (Bytes, Messages, Some(Framing::Message)) => {
             return Err("framing=message needs a WebSocket client: expected bytes, text, line or \
                         length"
                 .to_owned());
         }
-        (Stream, Datagrams, _) | (Datagrams, Stream, _) if given != Some(Framing::Length) => {
+        (Bytes, Datagrams, _) | (Datagrams, Bytes, _) if given != Some(Framing::Length) => {
             return Err("datagrams in a byte stream need framing=length".to_owned());
         }
-        (WebSocket, Datagrams, _) | (Datagrams, WebSocket, _) => Framing::Datagrams,
+        (Messages, Datagrams, _) | (Datagrams, Messages, _) => Framing::Datagrams,
         (_, _, given) => given.unwrap_or(default),
     };
     Ok((framing, parse_options(endpoint, framing)?))

@@ -38,7 +38,6 @@ mod record;
 mod route;
 mod secrets;
 mod settings;
-mod side;
 mod sources;
 mod tls;
 mod upstream;
@@ -61,7 +60,6 @@ pub(crate) use self::{
     origin::{AllowedOrigin, Origin, default_port},
     route::{ANY_PATH, PAGE_PATHS, RouteSpec, is_reserved},
     settings::{Bind, Settings},
-    side::SideKind,
     sources::Sources,
     upstream::{TargetSpec, UpstreamSpec, WebSocketSpec},
     values::parse_duration,

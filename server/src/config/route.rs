@@ -3,11 +3,10 @@
 use std::str::FromStr;
 
 use super::{
-    SideKind,
     upstream::{TargetSpec, UpstreamSpec},
     values::SpecError,
 };
-use crate::{service::Service, text::escape::escape};
+use crate::{recording::model::Traffic, service::Service, text::escape::escape};
 
 /// Paths of the page's files. A route may use only `/` of these: there the server answers an
 /// opening handshake by the route and any other request by the page.
@@ -72,7 +71,7 @@ impl RouteSpec {
     /// Parses the two parts of a route.
     pub(super) fn new(path: &str, url: &str) -> Result<RouteSpec, SpecError> {
         check_path(path).map_err(SpecError::Name)?;
-        let target = TargetSpec::parse(url, SideKind::WebSocket).map_err(SpecError::Url)?;
+        let target = TargetSpec::parse(url, Traffic::Messages).map_err(SpecError::Url)?;
         Ok(RouteSpec { path: path.to_owned(), target })
     }
 }

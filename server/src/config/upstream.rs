@@ -1,10 +1,14 @@
 //! Upstreams of routes and forwards: the URL and its options.
+//!
+//! - `websocket`: WebSocket servers; `client_tls`: the options of TLS
+
+mod client_tls;
+mod websocket;
 
 use std::{
     borrow::Cow,
     fmt::{self, Display},
     net::{IpAddr, Ipv4Addr},
-    path::Path,
     sync::Arc,
 };
 
@@ -12,22 +16,20 @@ use echogate_proto::{
     endpoint::{Address, Endpoint, HostPort, UnixPath},
     framing::{Framing, FramingOptions},
 };
-use http::{HeaderMap, HeaderName};
 
+use self::client_tls::client_tls;
+pub(crate) use self::websocket::WebSocketSpec;
 use super::{
     framing::parse_framing,
-    headers::{parse_headers, parse_names},
-    secrets::warn_of_access,
-    side::SideKind,
     values::{UPSTREAM_HOST, check_host, known_options, parse_count, parse_record, tcp_url},
 };
 use crate::{
     connections::tap::Sides,
     net::{
-        proxy::selection::Scheme,
         proxy_protocol,
-        tls::{AppProtocol, client::ClientTls, identity::Identity},
+        tls::{AppProtocol, client::ClientTls},
     },
+    recording::model::Traffic,
     service::Service,
     text::{credentials::without_secrets, escape::escape},
 };
@@ -78,45 +80,17 @@ pub(crate) enum UpstreamSpec {
     Listener(Service),
 }
 
-/// A WebSocket server, and the request that is sent to it.
-#[derive(Debug)]
-pub(crate) struct WebSocketSpec {
-    /// The address of the server.
-    pub(crate) at: HostPort,
-    /// The path and the query of the request.
-    pub(crate) path: String,
-    /// The verification of the server, for `wss://`.
-    pub(crate) tls: Option<Arc<ClientTls>>,
-    /// Header fields that are added to the request.
-    pub(crate) headers: HeaderMap,
-    /// The names of the header fields that are passed on from the client's request.
-    pub(crate) pass: Vec<HeaderName>,
-}
-
-impl WebSocketSpec {
-    /// The scheme, which determines the proxy.
-    pub(crate) fn proxy_scheme(&self) -> Scheme {
-        if self.tls.is_some() { Scheme::Wss } else { Scheme::Ws }
-    }
-
-    /// The URL without its query, which may have a secret.
-    pub(crate) fn without_query(&self) -> String {
-        let url = self.to_string();
-        url.split('?').next().unwrap_or(&url).to_owned()
-    }
-}
-
 impl UpstreamSpec {
     /// The kind of data that the upstream carries.
-    pub(crate) fn kind(&self) -> SideKind {
+    pub(crate) fn traffic(&self) -> Traffic {
         match self {
             UpstreamSpec::Tcp(_)
             | UpstreamSpec::Tls(..)
             | UpstreamSpec::Unix(_)
             | UpstreamSpec::Service(_)
-            | UpstreamSpec::Listener(_) => SideKind::Stream,
-            UpstreamSpec::WebSocket(_) => SideKind::WebSocket,
-            UpstreamSpec::Udp(_) | UpstreamSpec::UnixGram(_) => SideKind::Datagrams,
+            | UpstreamSpec::Listener(_) => Traffic::Bytes,
+            UpstreamSpec::WebSocket(_) => Traffic::Messages,
+            UpstreamSpec::Udp(_) | UpstreamSpec::UnixGram(_) => Traffic::Datagrams,
         }
     }
 
@@ -138,15 +112,7 @@ impl UpstreamSpec {
             }
             Address::Unix(path) => UpstreamSpec::Unix(path.clone()),
             Address::Ws(at, path) | Address::Wss(at, path) => {
-                let is_tls = matches!(endpoint.address, Address::Wss(..));
-                let tls = is_tls.then(|| client_tls(endpoint, at, AppProtocol::WebSocket));
-                UpstreamSpec::WebSocket(Arc::new(WebSocketSpec {
-                    at: at.clone(),
-                    path: path.clone(),
-                    tls: tls.transpose()?,
-                    headers: parse_headers(endpoint)?,
-                    pass: parse_names(endpoint)?,
-                }))
+                UpstreamSpec::WebSocket(Arc::new(WebSocketSpec::new(endpoint, at, path)?))
             }
             Address::Udp(at) => UpstreamSpec::Udp(at.clone()),
             Address::UnixGram(path) => UpstreamSpec::UnixGram(path.clone()),
@@ -176,13 +142,6 @@ impl Display for UpstreamSpec {
     }
 }
 
-impl Display for WebSocketSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
-        write!(f, "{scheme}://{}{}", self.at, self.path)
-    }
-}
-
 impl TargetSpec {
     /// A target without options.
     pub(super) fn plain(upstream: UpstreamSpec, framing: Framing) -> TargetSpec {
@@ -199,8 +158,8 @@ impl TargetSpec {
         }
     }
 
-    /// Parses the URL of an upstream for clients of the kind `client`.
-    pub(super) fn parse(url: &str, client: SideKind) -> Result<TargetSpec, String> {
+    /// Parses the URL of an upstream for clients that send `client`.
+    pub(super) fn parse(url: &str, client: Traffic) -> Result<TargetSpec, String> {
         let url = &*tcp_url(url, UPSTREAM_HOST).map_or(Cow::Borrowed(url), Cow::Owned);
         let endpoint = Endpoint::with_options(url);
         let endpoint = endpoint.map_err(|e| format!("{}: {e}", without_secrets(url)))?;
@@ -215,15 +174,15 @@ impl TargetSpec {
             check_remote(at).map_err(in_url)?;
         }
         let upstream = UpstreamSpec::new(&endpoint)?;
-        let kind = upstream.kind();
-        let known = options(&endpoint.address, client, kind);
+        let traffic = upstream.traffic();
+        let known = options(&endpoint.address, client, traffic);
         known_options(&endpoint, &known)?;
         let default = match &upstream {
             UpstreamSpec::Service(service) => service.framing(),
             _ => Framing::Bytes,
         };
         let (framing, framing_options) =
-            parse_framing(&endpoint, client, kind, default).map_err(in_url)?;
+            parse_framing(&endpoint, client, traffic, default).map_err(in_url)?;
         let protocol = endpoint.option("protocol").map(parse_protocol).transpose()?;
         if let Some(protocol) = protocol.as_ref().filter(|protocol| !framing.fits(protocol)) {
             let why = format!("protocol={protocol} does not fit framing={framing}");
@@ -276,21 +235,21 @@ const SHOWN: [&str; 12] = [
 ];
 
 /// The options that a URL may have.
-fn options(address: &Address, client: SideKind, upstream: SideKind) -> Vec<&'static str> {
-    use SideKind::{Datagrams, Stream, WebSocket};
+fn options(address: &Address, client: Traffic, upstream: Traffic) -> Vec<&'static str> {
+    use Traffic::{Bytes, Datagrams, Messages};
 
     let mut known: Vec<_> = match (client, upstream) {
-        (WebSocket, Stream) => {
+        (Messages, Bytes) => {
             vec!["framing", "chunk", "invalid", "newline", "prefix", "max", "protocol", "proxy"]
         }
-        (Stream, WebSocket) => {
+        (Bytes, Messages) => {
             vec!["framing", "chunk", "invalid", "newline", "prefix", "max", "protocol", "header"]
         }
-        (WebSocket, WebSocket) => vec!["max", "header", "pass"],
-        (Datagrams, WebSocket) => vec!["max", "protocol", "header"],
-        (Stream, Stream) => vec!["max", "proxy"],
-        (Stream, Datagrams) | (Datagrams, Stream) => vec!["framing", "prefix", "max"],
-        (WebSocket | Datagrams, Datagrams) => vec!["max"],
+        (Messages, Messages) => vec!["max", "header", "pass"],
+        (Datagrams, Messages) => vec!["max", "protocol", "header"],
+        (Bytes, Bytes) => vec!["max", "proxy"],
+        (Bytes, Datagrams) | (Datagrams, Bytes) => vec!["framing", "prefix", "max"],
+        (Messages | Datagrams, Datagrams) => vec!["max"],
     };
     known.push("record");
     match address {
@@ -299,32 +258,6 @@ fn options(address: &Address, client: SideKind, upstream: SideKind) -> Vec<&'sta
         _ => {}
     }
     known
-}
-
-/// The verification of a TLS upstream, and the certificate for it.
-fn client_tls(
-    endpoint: &Endpoint,
-    at: &HostPort,
-    protocol: AppProtocol,
-) -> Result<Arc<ClientTls>, String> {
-    let given = |key| match endpoint.option(key) {
-        Some("") => Err(format!("{}: {key} has no value", endpoint.address)),
-        value => Ok(value),
-    };
-    let (ca, name) = (given("ca")?.map(Path::new), given("server-name")?);
-    let identity = match (given("cert")?, given("key")?.map(Path::new)) {
-        (Some(cert), key) => {
-            let cert = Path::new(cert);
-            warn_of_access(key.unwrap_or(cert));
-            Some(Identity::read(cert, key).map_err(|e| e.to_string())?)
-        }
-        (None, Some(_)) => {
-            return Err(format!("{}: key needs cert, its certificate", endpoint.address));
-        }
-        (None, None) => None,
-    };
-    let tls = ClientTls::new(name.unwrap_or(at.without_zone()), ca, identity, protocol)?;
-    Ok(tls.into())
 }
 
 /// Checks that `at` can be connected to.

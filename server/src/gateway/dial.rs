@@ -17,7 +17,7 @@ pub(crate) use self::error::DialError;
 use super::{
     Target,
     streams::UpstreamStream,
-    upstream::{Connected, Upstream, WebSocketStream},
+    upstream::{Connected, UpstreamEndpoint, WebSocketStream},
 };
 use crate::{
     config::WebSocketSpec,
@@ -53,26 +53,26 @@ pub(crate) struct DialRequest<'a> {
 }
 
 impl Target {
-    /// Connects to the upstream for a client ([`Upstream::dial`]), and counts the outcome.
+    /// Connects to the upstream for a client ([`UpstreamEndpoint::dial`]), and counts the outcome.
     pub(crate) async fn dial(
         &self,
         mut request: DialRequest<'_>,
         context: &ServerContext,
     ) -> Result<Connected, DialError> {
         let dial = self.metrics.dial();
-        let span = request.trace.dial(&self.upstream);
-        if let Upstream::WebSocket(..) = self.upstream {
+        let span = request.trace.dial(&self.upstream.url);
+        if let UpstreamEndpoint::WebSocket(..) = self.upstream.to {
             request.trace.pass(&span, &mut request.headers);
         }
         let within = context.settings.dial_timeout;
-        let dialled = self.upstream.dial(request, within, &context.counters).await;
+        let dialled = self.upstream.to.dial(request, within, &context.counters).await;
         dial.ended(dialled.as_ref().map_or_else(|e| e.outcome, |_| DialOutcome::Connected));
         span.end(dialled.as_ref().map(drop).map_err(|e| &*e.reason));
         dialled
     }
 }
 
-impl Upstream {
+impl UpstreamEndpoint {
     /// Connects to the upstream for a client. Name resolution, connection, TLS and WebSocket
     /// handshake together may take the time `within`.
     ///
@@ -89,15 +89,15 @@ impl Upstream {
         let limit = Limit { within, deadline: Instant::now() + within };
         let DialRequest { client, prelude, headers, .. } = request;
         let stream: Stream = match self {
-            Upstream::Tcp(to) => limit.tcp(to, &prelude).await?.into(),
-            Upstream::Listener(at, hairpins) => {
+            UpstreamEndpoint::Tcp(to) => limit.tcp(to, &prelude).await?.into(),
+            UpstreamEndpoint::Listener(at, hairpins) => {
                 let hairpin = Hairpin { has_proxy_header: !prelude.is_empty() };
                 let dialling =
                     async { prepared(hairpins.connect(*at, hairpin).await?, &prelude).await };
                 limit.apply(dialling).await?.into()
             }
-            Upstream::Tls(to, trust) => limit.tls(to, trust, &prelude).await?,
-            Upstream::Unix(path) => {
+            UpstreamEndpoint::Tls(to, trust) => limit.tls(to, trust, &prelude).await?,
+            UpstreamEndpoint::Unix(path) => {
                 let dialling = async {
                     let socket = outside_reserve(UnixSocket::new_stream()?)?;
                     let mut stream = socket.connect(path).await?;
@@ -106,17 +106,17 @@ impl Upstream {
                 };
                 limit.apply(dialling).await?.into()
             }
-            Upstream::WebSocket(spec, to) => {
+            UpstreamEndpoint::WebSocket(spec, to) => {
                 return limit.websocket(spec, to, headers).await.map(Connected::WebSocket);
             }
-            Upstream::Udp(at) => {
+            UpstreamEndpoint::Udp(at) => {
                 return Ok(datagrams(ConnectedSocket::Udp(limit.udp(at).await?), counters));
             }
-            Upstream::UnixGram(path) => {
+            UpstreamEndpoint::UnixGram(path) => {
                 let socket = limit.apply(async { ConnectedSocket::unix(path) }).await?;
                 return Ok(datagrams(socket, counters));
             }
-            Upstream::Service(backend) => {
+            UpstreamEndpoint::Service(backend) => {
                 let stream = InMemoryStream::new(backend.open(client, false));
                 return Ok(Connected::Stream(UpstreamStream::InMemory(stream)));
             }
@@ -159,14 +159,8 @@ impl Limit {
         let resolved = timeout_at(self.deadline, resolve::addresses(at)).await;
         let addresses = resolved.map_err(|_| self.timed_out())?;
         let addresses = addresses.map_err(|error| DialError::unresolved(&error))?;
-        let mut last = io::Error::other("the host name has no address");
-        for address in &addresses {
-            match Udp::connect(*address, None).await {
-                Ok(socket) => return Ok(socket),
-                Err(error) => last = error,
-            }
-        }
-        Err(self.error(&last, addresses.len()))
+        let connected = Udp::connect_any(&addresses, None).await;
+        connected.map_err(|error| self.error(&error, addresses.len()))
     }
 
     /// Connects to a WebSocket server. The header fields `more` are sent beside those of its URL,

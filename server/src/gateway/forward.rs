@@ -16,7 +16,7 @@ use super::{
     dial::{DialError, DialRequest},
     relay::streams,
     streams::UpstreamStream,
-    upstream::{Connected, Upstream, WebSocketStream},
+    upstream::{Connected, UpstreamEndpoint, WebSocketStream},
 };
 use crate::{
     connections::{
@@ -78,7 +78,7 @@ pub(crate) async fn forward(
     }
     context.observe(&entry, forward.target.record, false, |opened| Opened {
         local: destination.map(|at| at.to_string()),
-        upstream: Some(forward.target.upstream.to_string()),
+        upstream: Some(forward.target.upstream.url.to_string()),
         protocol,
         ..opened
     });
@@ -170,7 +170,7 @@ async fn dial(
     };
     let prelude = target.proxy.map(|version| version.header(addresses));
     let mut headers = HeaderMap::new();
-    if let Upstream::WebSocket(..) = target.upstream {
+    if let UpstreamEndpoint::WebSocket(..) = target.upstream.to {
         let protocol = target.protocol.as_deref().map(HeaderValue::from_str);
         headers
             .extend(protocol.and_then(Result::ok).map(|it| (header::SEC_WEBSOCKET_PROTOCOL, it)));

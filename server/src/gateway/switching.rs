@@ -9,10 +9,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
 };
 
@@ -22,16 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The first bytes of the head that hyper writes.
 const STATUS_LINE: &[u8] = b"HTTP/1.1 101 ";
 
-/// The first byte of a TLS handshake: the content type of the record (RFC 8446 section 5.1).
-const TLS_HANDSHAKE: u8 = 22;
-
-/// The head to write in place of hyper's next 101, once it is set, and whether the client began
-/// with TLS. Clones share one state.
+/// The head to write in place of hyper's next 101, once it is set. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SwitchingHead {
-    head: Arc<OnceLock<Vec<u8>>>,
-    began_with_tls: Arc<AtomicBool>,
-}
+pub(crate) struct SwitchingHead(Arc<OnceLock<Vec<u8>>>);
 
 impl SwitchingHead {
     /// Sets the head, from the headers of the 101 response that hyper is about to write as the last
@@ -50,12 +40,7 @@ impl SwitchingHead {
             head.extend([name.as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
         head.extend(b"\r\n");
-        self.head.set(head).ok();
-    }
-
-    /// Whether the client's first byte was that of a TLS handshake.
-    pub(crate) fn began_with_tls(&self) -> bool {
-        self.began_with_tls.load(Ordering::Relaxed)
+        self.0.set(head).ok();
     }
 }
 
@@ -67,13 +52,11 @@ pub(crate) struct Switching<S> {
     head: SwitchingHead,
     /// The number of bytes of the head that are written.
     written: usize,
-    /// Whether the client's first byte has been examined.
-    has_begun: bool,
 }
 
 impl<S> Switching<S> {
     pub(crate) fn new(stream: S, head: SwitchingHead) -> Switching<S> {
-        Switching { stream, head, written: 0, has_begun: false }
+        Switching { stream, head, written: 0 }
     }
 
     /// The inner stream, after the upgrade.
@@ -88,15 +71,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Switching<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let start = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if !self.has_begun
-            && let Some(&first) = buf.filled().get(start)
-        {
-            self.has_begun = true;
-            self.head.began_with_tls.store(first == TLS_HANDSHAKE, Ordering::Relaxed);
-        }
-        read
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
@@ -106,7 +81,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Switching<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Switching { stream, head: SwitchingHead { head, .. }, written, .. } = &mut *self;
+        let Switching { stream, head: SwitchingHead(head), written } = &mut *self;
         let Some(head) = head.get() else { return Pin::new(stream).poll_write(cx, buf) };
         // hyper's head is the last thing that it writes, and is complete in its buffer; the rest of
         // the previous response may precede it.
@@ -130,7 +105,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Switching<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.head.head.get().is_some() {
+        if self.head.0.get().is_some() {
             let first = bufs.iter().find(|buf| !buf.is_empty());
             return self.poll_write(cx, first.map_or(&[], |buf| buf));
         }

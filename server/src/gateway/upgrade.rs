@@ -30,10 +30,9 @@ use super::{
     heads::Heads,
     relay::messages::{self, ReadAhead},
     streams::ClientStream,
-    upstream::{Connected, Upstream, WebSocketStream},
+    upstream::{Connected, UpstreamEndpoint, WebSocketStream},
 };
 use crate::{
-    config::SideKind,
     connections::{
         counters::Refusal,
         limits::{
@@ -45,6 +44,7 @@ use crate::{
     context::ServerContext,
     gateway::bridge,
     net::tapped::{TappedClient, TappedUpstream},
+    recording::model::Traffic,
     trace::{Trace, context::TraceContext},
 };
 
@@ -58,9 +58,9 @@ pub(crate) async fn upgrade(
 ) -> Response {
     let (mut request, _) = request.into_parts();
     let target = &route.target;
-    let choice = match target.upstream.kind() {
-        SideKind::WebSocket => ProtocolChoice::Upstream,
-        SideKind::Stream | SideKind::Datagrams => {
+    let choice = match target.upstream.traffic {
+        Traffic::Messages => ProtocolChoice::Upstream,
+        Traffic::Bytes | Traffic::Datagrams => {
             ProtocolChoice::Framing(target.protocol.as_deref(), target.config.framing)
         }
     };
@@ -142,8 +142,8 @@ async fn admit(
     let connection_permit = context.limits.enter(client.peer.ip(), Some(&target.limit))?;
     let exemption = permit.exempt()?;
     let prelude = target.proxy.map(|version| version.header(client.proxied_addresses()));
-    let headers = match &target.upstream {
-        Upstream::WebSocket(spec, _) => passed_headers(context, path, &spec.pass, headers),
+    let headers = match &target.upstream.to {
+        UpstreamEndpoint::WebSocket(spec, _) => passed_headers(context, path, &spec.pass, headers),
         _ => HeaderMap::new(),
     };
     let (client, prelude) = (client.peer.clone(), prelude.unwrap_or_default());
@@ -240,11 +240,11 @@ fn bridge_upgraded(
         context.observe(&entry, route.target.record, false, |opened| {
             let opened = heads.into_iter().fold(opened, |opened, heads| heads.describe(opened));
             let local = client.local.map(|at| at.to_string());
-            let upstream = Some(route.target.upstream.to_string());
+            let upstream = Some(route.target.upstream.url.to_string());
             Opened { local, upstream, client_has_tls: client.is_tls, ..opened }
         });
         let stream = TappedClient::new(stream, &entry, &early);
-        let has_datagrams = route.target.upstream.kind() == SideKind::Datagrams;
+        let has_datagrams = route.target.upstream.traffic == Traffic::Datagrams;
         let in_runtime = is_http2 || has_datagrams;
         let (config, drain) = (route.target.config.clone(), &context.bridges.drain);
         // Each kind of relay is a task of its own type, and as small as it can be: it exists for as

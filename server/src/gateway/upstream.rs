@@ -1,19 +1,30 @@
 //! Upstreams, as they are dialled.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use echogate_proto::endpoint::{HostPort, UnixPath};
 
 use super::streams::UpstreamStream;
 use crate::{
-    config::{SideKind, WebSocketSpec},
+    config::WebSocketSpec,
     net::{hairpin::Hairpins, proxy::Destination, stream::Stream, tls::client::ClientTls},
+    recording::model::Traffic,
     service::backend::ServiceInstance,
 };
 
 /// The upstream of a route or a forward, resolved after the listeners are bound.
 #[derive(Clone, Debug)]
-pub(crate) enum Upstream {
+pub(crate) struct Upstream {
+    /// The kind of what the upstream carries.
+    pub(crate) traffic: Traffic,
+    /// The URL, as the API and the log show it.
+    pub(crate) url: Arc<str>,
+    pub(crate) to: UpstreamEndpoint,
+}
+
+/// The endpoint of an upstream, as it is dialled.
+#[derive(Clone, Debug)]
+pub(crate) enum UpstreamEndpoint {
     Tcp(Destination),
     /// A TCP listener of this process.
     Listener(SocketAddr, Hairpins),
@@ -24,36 +35,6 @@ pub(crate) enum Upstream {
     UnixGram(UnixPath),
     /// A built-in service, in memory.
     Service(ServiceInstance),
-}
-
-impl Upstream {
-    /// The kind of data that the upstream carries.
-    pub(crate) fn kind(&self) -> SideKind {
-        match self {
-            Upstream::Tcp(_)
-            | Upstream::Listener(..)
-            | Upstream::Tls(..)
-            | Upstream::Unix(_)
-            | Upstream::Service(_) => SideKind::Stream,
-            Upstream::WebSocket(..) => SideKind::WebSocket,
-            Upstream::Udp(_) | Upstream::UnixGram(_) => SideKind::Datagrams,
-        }
-    }
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Upstream::Tcp(at) => write!(f, "tcp://{at}"),
-            Upstream::Listener(at, _) => write!(f, "tcp://{at}"),
-            Upstream::Tls(at, _) => write!(f, "tls://{at}"),
-            Upstream::Unix(path) => write!(f, "unix://{path}"),
-            Upstream::WebSocket(spec, _) => write!(f, "{spec}"),
-            Upstream::Udp(at) => write!(f, "udp://{at}"),
-            Upstream::UnixGram(path) => write!(f, "unixgram://{path}"),
-            Upstream::Service(backend) => write!(f, "service:{}", backend.service()),
-        }
-    }
 }
 
 /// A connection to an upstream.

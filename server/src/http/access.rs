@@ -45,7 +45,7 @@ impl Action<'_> {
             Action::Tap(_) => "a tap",
             Action::Close => "closing a connection",
             Action::Drain => "a drain",
-            Action::Details => "a detailed answer",
+            Action::Details => "a detailed response",
         }
     }
 }

@@ -34,10 +34,10 @@ use crate::{
     gateway::{Client, origin::refused_host, upgrade::refused_by_policy},
 };
 
-/// Connections in one part of the answer to `/api/connections`, which takes some 20 KB.
+/// Connections in one part of the response to `/api/connections`, which takes some 20 KB.
 const PART: usize = 64;
 
-/// Headers of every answer: not a document, not to be embedded by other origins.
+/// Headers of every response: not a document, not to be embedded by other origins.
 const HEADERS: [(HeaderName, &str); 3] = [
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -82,7 +82,7 @@ async fn with_headers(mut response: Response) -> Response {
     response
 }
 
-/// Refuses requests of pages of other origins with 403: they cannot read an answer, but could
+/// Refuses requests of pages of other origins with 403: they cannot read a response, but could
 /// use up the limits.
 async fn guard_origin(
     State(context): State<Arc<ServerContext>>,
@@ -117,7 +117,7 @@ async fn healthy(State(context): State<Arc<ServerContext>>) -> (StatusCode, Stri
 }
 
 /// Readiness: 503 from the beginning of a shutdown, by a signal or by the API. A broker that cannot be
-/// reached does not change the status, since the replica serves its own clients; only answers to
+/// reached does not change the status, since the replica serves its own clients; only responses to
 /// clients of this machine and to operators name the broker and the reason.
 async fn ready(
     State(context): State<Arc<ServerContext>>,
@@ -155,7 +155,7 @@ async fn endpoints(State(context): State<Arc<ServerContext>>) -> impl IntoRespon
 }
 
 /// Lists the live connections, oldest first, as a JSON array. The array is generated in parts
-/// while the client reads it: it is not a snapshot, and an answer holds one part in memory.
+/// while the client reads it: it is not a snapshot, and a response holds one part in memory.
 /// `?cluster` lists the connections of all replicas.
 async fn connections(
     State(context): State<Arc<ServerContext>>,
@@ -163,7 +163,7 @@ async fn connections(
     RawQuery(query): RawQuery,
 ) -> Response {
     let Some(share) = context.listings.take(client.peer.ip()) else {
-        let reason = "too many answers to /api/connections under way (64, and 16 to one address)";
+        let reason = "too many responses to /api/connections under way (64, and 16 to one address)";
         return ApiRefusal::new(reason).response(&context);
     };
     match replicas::is_asked_for(query.as_deref()) {

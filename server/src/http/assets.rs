@@ -32,7 +32,7 @@ const ISOLATION: [(HeaderName, &str); 2] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
-/// Headers of every answer.
+/// Headers of every response.
 const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -40,7 +40,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-cache"),
 ];
 
-/// Request headers on which an answer depends: the encoding, and the isolation by [`with_policy`].
+/// Request headers on which a response depends: the encoding, and the isolation by [`with_policy`].
 const VARY: &str = "accept-encoding, sec-fetch-mode";
 
 /// Bytes that are read of a folder's file at once.
@@ -126,7 +126,7 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(web_root: Option<&Path>) 
                 router.route(
                     file.path,
                     get(move |request: Request| async move {
-                        file.answer(&tags, request.headers())
+                        file.respond(&tags, request.headers())
                     }),
                 )
             })
@@ -174,7 +174,7 @@ fn add<const N: usize>(response: &mut Response, headers: [(HeaderName, &'static 
 }
 
 impl File {
-    fn answer(&self, tags: &[HeaderValue; 3], headers: &HeaderMap) -> Response {
+    fn respond(&self, tags: &[HeaderValue; 3], headers: &HeaderMap) -> Response {
         let chosen = choose(headers, self.variants.each_ref().map(|variant| variant.encoding));
         let (variant, tag) = (&self.variants[chosen], &tags[chosen]);
         let validators =

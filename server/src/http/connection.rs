@@ -1,10 +1,10 @@
 //! The activity of one HTTP connection, and the deadlines that follow from it. Its stream
-//! (`stream`) and its answers (`answer`) report the activity.
+//! (`stream`) and its responses (`response`) report the activity.
 //!
 //! | the connection waits for | at most |
 //! | --- | --- |
 //! | its first request; the rest of a request's head | `--header-timeout` |
-//! | the client to take a part of an answer | `--write-timeout` |
+//! | the client to take a part of a response | `--write-timeout` |
 //! | the next request | `--keep-alive-timeout` |
 //! | a WebSocket, an event stream or an upstream | those have deadlines of their own |
 
@@ -34,8 +34,8 @@ use crate::{
 };
 
 /// Requests of one connection that are answered at once, without WebSocket handshakes. Further
-/// requests wait, so that stalled answers of one connection hold a bounded number of files.
-const ANSWERS: usize = 32;
+/// requests wait, so that stalled responses of one connection hold a bounded number of files.
+const RESPONSES: usize = 32;
 
 /// The time for an orderly end (GOAWAY of HTTP/2, close_notify of TLS) after a deadline.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -71,12 +71,12 @@ pub(super) struct Activity {
     /// Whether a part of a request's head has been read since the last request (HTTP/1.1).
     has_head: AtomicBool,
     head_begun: Timestamp,
-    /// Whether an answer that ends by itself is under way (HTTP/1.1).
-    owes_answer: AtomicBool,
+    /// Whether a response that ends by itself is under way (HTTP/1.1).
+    owes_response: AtomicBool,
     /// Whether a write waits for the client.
     is_writing: AtomicBool,
     written: Timestamp,
-    answers: Arc<Semaphore>,
+    responses: Arc<Semaphore>,
     /// Notified when the deadline may be earlier than before.
     changed: Notify,
 }
@@ -96,10 +96,10 @@ impl Activity {
             has_requests: AtomicBool::new(false),
             has_head: AtomicBool::new(false),
             head_begun: Timestamp::now(),
-            owes_answer: AtomicBool::new(false),
+            owes_response: AtomicBool::new(false),
             is_writing: AtomicBool::new(false),
             written: Timestamp::now(),
-            answers: Arc::new(Semaphore::new(ANSWERS)),
+            responses: Arc::new(Semaphore::new(RESPONSES)),
             changed: Notify::new(),
         })
     }
@@ -112,23 +112,23 @@ impl Activity {
         self.is_http2
     }
 
-    /// Waits until the connection may have another request answered, and counts the answer until
+    /// Waits until the connection may have another request answered, and counts the response until
     /// the permit is dropped.
-    pub(super) async fn acquire_answer(&self) -> OwnedSemaphorePermit {
-        let permit = self.answers.clone().acquire_owned().await;
+    pub(super) async fn acquire_response(&self) -> OwnedSemaphorePermit {
+        let permit = self.responses.clone().acquire_owned().await;
         permit.expect("the semaphore is never closed")
     }
 
-    /// Reports the client's end to HTTP from now on, since no answer that ends by itself is owed.
+    /// Reports the client's end to HTTP from now on, since no response that ends by itself is owed.
     pub(super) fn stops_withholding_end(&self) {
-        self.owes_answer.store(false, Ordering::Relaxed);
+        self.owes_response.store(false, Ordering::Relaxed);
         self.changed.notify_one();
     }
 
-    /// Whether the client's end is withheld from HTTP, which would drop an answer for which a client
+    /// Whether the client's end is withheld from HTTP, which would drop a response for which a client
     /// that half-closes still waits.
     pub(super) fn withholds_end(&self) -> bool {
-        !self.is_http2 && (self.owes_answer.load(Ordering::Relaxed) || self.is_writing())
+        !self.is_http2 && (self.owes_response.load(Ordering::Relaxed) || self.is_writing())
     }
 
     pub(super) fn is_writing(&self) -> bool {
@@ -140,11 +140,11 @@ impl Activity {
         self.is_writing.store(false, Ordering::Relaxed);
     }
 
-    /// Records that the head of a request is complete. `owes_answer` says that the answer ends by
+    /// Records that the head of a request is complete. `owes_response` says that the response ends by
     /// itself, as far as the request shows.
-    pub(super) fn request_received(&self, owes_answer: bool) {
+    pub(super) fn request_received(&self, owes_response: bool) {
         self.has_head.store(false, Ordering::Relaxed);
-        self.owes_answer.store(owes_answer, Ordering::Relaxed);
+        self.owes_response.store(owes_response, Ordering::Relaxed);
         self.permit.touch();
         if !self.has_requests.swap(true, Ordering::Relaxed) {
             self.permit.establish(self.counted_by);
@@ -175,7 +175,7 @@ impl Activity {
                 self.is_writing.store(false, Ordering::Relaxed);
                 if n.as_ref().is_ok_and(|&n| n > 0) {
                     self.written.touch();
-                    // Over HTTP/2 it may be the answer to a PING.
+                    // Over HTTP/2 it may be the acknowledgement of a PING.
                     if !self.is_http2 {
                         self.permit.touch();
                     }
@@ -195,8 +195,8 @@ impl Activity {
         }
         if !self.has_requests.load(Ordering::Relaxed) {
             Some(self.since + timeouts.header)
-        } else if self.answers.available_permits() < ANSWERS {
-            // Over HTTP/2 each answer has its own deadline (`answer`).
+        } else if self.responses.available_permits() < RESPONSES {
+            // Over HTTP/2 each response has its own deadline (`response`).
             (!self.is_http2).then(|| progress + timeouts.write)
         } else if self.has_head.load(Ordering::Relaxed) {
             Some(self.head_begun.get().max(progress) + timeouts.header)
@@ -210,7 +210,7 @@ impl Activity {
         self.has_requests.load(Ordering::Relaxed)
             && !self.has_head.load(Ordering::Relaxed)
             && !self.is_writing()
-            && self.answers.available_permits() == ANSWERS
+            && self.responses.available_permits() == RESPONSES
     }
 }
 

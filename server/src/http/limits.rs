@@ -1,4 +1,4 @@
-//! The limits on clients of the API, and the answer to a client that one of them refuses.
+//! The limits on clients of the API, and the response to a client that one of them refuses.
 
 use std::sync::Arc;
 

@@ -4,12 +4,11 @@
 //! - `events`: `/api/events`; `replicas`: the connections of all replicas; `tap`:
 //!   `/api/connections/ID/tap`; `metrics`: `/metrics`; `query`: the parameters of a query; `limits`: the
 //!   limits on clients of the API
-//! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`answer`]: what
-//!   reports it
+//! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`response`]: what
+//!   reports it; `requests`: its requests
 //! - [`assets`]: the files of the page; [`base_path`]: requests below `--base-path`
 
 mod access;
-mod answer;
 mod api;
 mod assets;
 mod base_path;
@@ -20,6 +19,8 @@ mod limits;
 mod metrics;
 mod query;
 mod replicas;
+mod requests;
+mod response;
 mod stream;
 mod tap;
 
@@ -28,9 +29,8 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderValue, StatusCode, Version, header},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::any,
 };
 use hyper::{
@@ -44,8 +44,9 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use self::{
-    answer::{Answer, Answering, StreamExecutor},
     connection::{Activity, Ended, Timeouts, drive},
+    requests::RequestHandler,
+    response::StreamExecutor,
     stream::HttpStream,
 };
 use crate::{
@@ -53,18 +54,15 @@ use crate::{
     connections::{limits::http::HttpPermit, registry::Peer},
     context::ServerContext,
     gateway::{
-        Client, Reclaim, Reclaimed, Route, handshake, origin,
+        Reclaimed, Route, handshake, origin,
         switching::{Switching, SwitchingHead},
         upgrade,
     },
-    net::{forwarded, stream::Stream},
+    net::stream::Stream,
 };
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
-
-/// The media type of the answers that end with their clients: server-sent events.
-const EVENT_STREAM: &str = "text/event-stream";
 
 /// Streams of an HTTP/2 connection: more than the WebSockets that a browser opens to one host,
 /// which it opens on one connection.
@@ -80,7 +78,7 @@ const CONNECTION_WINDOW: u32 = (STREAMS + 1) * STREAM_WINDOW;
 /// Bytes of one HTTP/2 stream that wait to be sent.
 const STREAM_BUFFER: usize = 64 * 1024;
 
-/// The answers to HTTP requests under one configuration.
+/// The responses to HTTP requests under one configuration.
 #[derive(Debug)]
 pub(crate) struct Site {
     context: Arc<ServerContext>,
@@ -93,7 +91,7 @@ impl Site {
         Site { context: context.clone(), router: router(context, routes) }
     }
 
-    async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
+    async fn respond(&self, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
         let base = &self.context.settings.base_path;
         if base.is_empty() {
             return self.router.clone().oneshot(request).await;
@@ -185,55 +183,22 @@ pub(crate) async fn serve(
     let counted_by = context.limits.http_counted_by(counted_by);
     let activity = Activity::new(permit, counted_by, is_http2, since);
     let stream = HttpStream::new(stream, activity.clone());
-    let switching = SwitchingHead::default();
-    let (head, began) = (switching.clone(), switching.clone());
-    let (requests, connected) = (activity.clone(), peer.clone());
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        let is_handshake = handshake::wants_upgrade(&request);
-        requests.request_received(!is_handshake);
-        let site = site();
-        let trusted = &site.context.settings.forwarded_from;
-        let forwarded = forwarded::resolve(request.headers(), &connected, trusted);
-        let client = Client { peer: forwarded.client.clone(), local, is_tls, forwarded };
-        request.extensions_mut().insert(client);
-        request.extensions_mut().insert(requests.permit().clone());
-        request.extensions_mut().insert(Reclaim(reclaim));
-        let activity = requests.clone();
-        let head = head.clone();
-        async move {
-            // A Host beside :authority or a whole URL may be any, but there is at most one.
-            let is_required = request.version() == Version::HTTP_11;
-            let checked = origin::check_host(request.headers(), is_required);
-            normalize_host(&mut request);
-            let checked = checked.and_then(|()| origin::check_host(request.headers(), false));
-            // A WebSocket is counted by its own limits.
-            let mut answering = match is_handshake {
-                true => None,
-                false => Some(Answering::begin(activity.clone()).await),
-            };
-            let response = match checked {
-                Ok(()) => site.answer(request).await?,
-                Err(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
-            };
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                head.set(response.headers());
-            }
-            if response.headers().get(header::CONTENT_TYPE).is_some_and(|of| of == EVENT_STREAM)
-                && let Some(answering) = &mut answering
-            {
-                answering.stop_counting();
-            }
-            Ok::<Response<Answer>, Infallible>(response.map(|body| match answering {
-                Some(answering) => answering.with(body),
-                None => body.into(),
-            }))
-        }
-    });
+    let head = SwitchingHead::default();
+    let requests = RequestHandler {
+        peer: peer.clone(),
+        local,
+        is_tls,
+        activity: activity.clone(),
+        head: head.clone(),
+        site,
+    };
+    let service = service_fn(move |request| requests.handle(request));
     let (drain, timeouts) = (&context.http.drain, Timeouts::from(&context.settings));
     let ended = if is_http2 {
         // No PINGs: a connection without streams is closed when it is idle, and WebSockets
         // have their own.
-        let connection = http2::Builder::new(StreamExecutor::from(timeouts))
+        let (write_timeout, tasks) = (timeouts.write, context.http.tracker.clone());
+        let connection = http2::Builder::new(StreamExecutor { write_timeout, tasks })
             .timer(TokioTimer::new())
             .max_header_list_size(MAX_HEAD as u32)
             .max_concurrent_streams(STREAMS)
@@ -249,18 +214,11 @@ pub(crate) async fn serve(
             .header_read_timeout(None)
             .max_buf_size(MAX_HEAD)
             .title_case_headers(true)
-            .serve_connection(TokioIo::new(Switching::new(stream, switching)), service)
+            .serve_connection(TokioIo::new(Switching::new(stream, head)), service)
             .with_upgrades();
         let close = http1::UpgradeableConnection::graceful_shutdown;
         drive(connection, &activity, timeouts, drain, close).await
     };
-    if began.began_with_tls() {
-        // hyper's 400 in plain HTTP tells a TLS client more than an alert: curl, Go and urllib3
-        // recognise it and say so.
-        const HINT: &str =
-            "use http:// or ws:// there, or give the server a certificate (--tls-cert)";
-        return tracing::info!(%peer, "a TLS client on the plain HTTP port: {HINT}");
-    }
     match ended {
         Ended::Done(Ok(())) => {}
         Ended::Done(Err(e)) => tracing::debug!(%peer, "http connection: {e}"),
@@ -278,15 +236,4 @@ fn reclaim(upgraded: Upgraded) -> Result<Reclaimed, Upgraded> {
     let parts = upgraded.downcast::<TokioIo<Switching<HttpStream>>>()?;
     // A copy: the buffer that it was read into is large.
     Ok((parts.io.into_inner().into_inner().into_inner(), parts.read_buf.to_vec()))
-}
-
-/// Puts the host of the request's target into `Host`: in HTTP/2 it stands in a pseudo-header (RFC
-/// 9113 section 8.3.1), and a target that is a whole URL counts whatever `Host` says (RFC 9112
-/// section 3.2.2).
-fn normalize_host(request: &mut hyper::Request<Incoming>) {
-    if let Some(authority) = request.uri().authority()
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        request.headers_mut().insert(header::HOST, host);
-    }
 }

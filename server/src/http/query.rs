@@ -32,7 +32,7 @@ pub(super) fn as_written((name, value): (&str, Option<&str>)) -> String {
     escape(&value.map_or_else(|| name.to_owned(), |value| format!("{name}={value}")))
 }
 
-/// The answer to a query with wrong parameters.
+/// The response to a query with wrong parameters.
 pub(super) fn bad_request(reason: &str) -> Response {
     (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response()
 }

@@ -15,7 +15,7 @@ use super::connection::Activity;
 use crate::net::stream::{self, Stream, Transport};
 
 /// The stream under an HTTP connection, which reports reads and writes as activity. The end of the
-/// client's side is withheld from HTTP until the answer that the client is owed is written. A
+/// client's side is withheld from HTTP until the response that the client is owed is written. A
 /// connection that is dropped while a write waits is reset, so that the kernel does not keep the
 /// bytes of a client that does not read.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{happy_eyeballs::of_source, socket_file::SocketFile};
-use crate::connections::limits::descriptors::outside_reserve;
+use crate::{connections::limits::descriptors::outside_reserve, text::io_error::describe};
 
 /// The largest payload of a UDP datagram over IPv4, in bytes: 65,535 less both headers.
 pub(crate) const MAX_UDP: usize = 65_507;
@@ -135,13 +135,32 @@ fn bind_temporary(name: &str) -> io::Result<(unix::UnixDatagram, Option<SocketFi
 }
 
 impl Udp {
-    /// Opens a socket that is connected to `peer`, from the local address `source` if one is given.
-    /// Nothing is sent, so that a success does not show whether a process listens there.
+    /// Opens a socket that is connected to the first of `addresses` that this machine has a route
+    /// to, from the local address `source` if one is given. Nothing is sent, so that a success does
+    /// not show whether a process listens there.
     ///
     /// # Errors
     ///
-    /// The errors of bind(2) and connect(2).
-    pub(crate) async fn connect(peer: SocketAddr, source: Option<SocketAddr>) -> io::Result<Udp> {
+    /// The errors of bind(2) and connect(2) for the last address; an error of its own without one.
+    pub(crate) async fn connect_any(
+        addresses: &[SocketAddr],
+        source: Option<SocketAddr>,
+    ) -> io::Result<Udp> {
+        let mut result = Err(io::Error::other("the host name has no address"));
+        for &address in addresses {
+            result = Udp::connect(address, source).await;
+            match &result {
+                Ok(_) => {
+                    tracing::debug!("datagrams go to {address}");
+                    break;
+                }
+                Err(error) => tracing::debug!("{address}: {}", describe(error)),
+            }
+        }
+        result
+    }
+
+    async fn connect(peer: SocketAddr, source: Option<SocketAddr>) -> io::Result<Udp> {
         let unspecified = match peer {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),

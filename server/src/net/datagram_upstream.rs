@@ -146,7 +146,7 @@ mod tests {
     /// A transport to a UDP socket, and that socket, connected to it.
     async fn udp() -> (ConnectedDatagrams, UdpSocket) {
         let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let socket = Udp::connect(peer.local_addr().unwrap(), None).await.unwrap();
+        let socket = Udp::connect_any(&[peer.local_addr().unwrap()], None).await.unwrap();
         let datagrams = ConnectedDatagrams::new(ConnectedSocket::Udp(socket), Arc::default());
         peer.connect(datagrams.local_addr().unwrap()).await.unwrap();
         (datagrams, peer)

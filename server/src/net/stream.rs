@@ -1,10 +1,15 @@
 //! Streams of bytes over sockets, with TLS or without.
+//!
+//! - `forward`: the traits of streams for enums of streams; `reset_guard`: a reset at the end of the
+//!   process
+
+mod forward;
+mod reset_guard;
 
 use std::{
     io,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
-    time::Duration,
 };
 
 use echogate_event_loop::{InFlight, StreamSocket};
@@ -12,14 +17,14 @@ use echogate_proto::ws::scanner::FrameScanner;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
-    time::{Instant, sleep_until},
 };
 
-use super::tls::Tls;
-use crate::{
-    connections::limits::descriptors::{self, outside_reserve},
-    runtime::delivery::{Delivery, STALL},
+pub(crate) use self::{
+    forward::{forward_io, forward_transport},
+    reset_guard::ResetGuard,
 };
+use super::tls::Tls;
+use crate::connections::limits::descriptors::{self, outside_reserve};
 
 /// Bytes that the kernel accepts for a client beyond those that it can send at once. With the
 /// default limit, 4 MiB and more, a slow reader would seem to be stalled, and a Ping would reach
@@ -95,131 +100,6 @@ pub(crate) enum Stream {
     Tls(Box<Tls>),
 }
 
-/// Forwards `AsyncRead` and `AsyncWrite` of an enum to the stream in each of its variants.
-macro_rules! forward_io {
-    ($enum:ident { $($variant:ident),+ $(,)? }) => {
-        impl tokio::io::AsyncRead for $enum {
-            fn poll_read(
-                self: std::pin::Pin<&mut Self>,
-                cx: &mut std::task::Context<'_>,
-                buf: &mut tokio::io::ReadBuf<'_>,
-            ) -> std::task::Poll<std::io::Result<()>> {
-                match self.get_mut() {
-                    $($enum::$variant(stream) => std::pin::Pin::new(stream).poll_read(cx, buf),)+
-                }
-            }
-        }
-
-        impl tokio::io::AsyncWrite for $enum {
-            fn poll_write(
-                self: std::pin::Pin<&mut Self>,
-                cx: &mut std::task::Context<'_>,
-                buf: &[u8],
-            ) -> std::task::Poll<std::io::Result<usize>> {
-                match self.get_mut() {
-                    $($enum::$variant(stream) => std::pin::Pin::new(stream).poll_write(cx, buf),)+
-                }
-            }
-
-            fn poll_write_vectored(
-                self: std::pin::Pin<&mut Self>,
-                cx: &mut std::task::Context<'_>,
-                bufs: &[std::io::IoSlice<'_>],
-            ) -> std::task::Poll<std::io::Result<usize>> {
-                match self.get_mut() {
-                    $($enum::$variant(stream) => {
-                        std::pin::Pin::new(stream).poll_write_vectored(cx, bufs)
-                    })+
-                }
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                match self {
-                    $($enum::$variant(stream) => stream.is_write_vectored(),)+
-                }
-            }
-
-            fn poll_flush(
-                self: std::pin::Pin<&mut Self>,
-                cx: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<std::io::Result<()>> {
-                match self.get_mut() {
-                    $($enum::$variant(stream) => std::pin::Pin::new(stream).poll_flush(cx),)+
-                }
-            }
-
-            fn poll_shutdown(
-                self: std::pin::Pin<&mut Self>,
-                cx: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<std::io::Result<()>> {
-                match self.get_mut() {
-                    $($enum::$variant(stream) => std::pin::Pin::new(stream).poll_shutdown(cx),)+
-                }
-            }
-        }
-    };
-}
-
-/// Forwards `Transport`, `AsyncRead` and `AsyncWrite` of an enum to the transport in each of its
-/// variants.
-macro_rules! forward_transport {
-    ($enum:ident { $($variant:ident),+ $(,)? }) => {
-        $crate::net::stream::forward_io!($enum { $($variant),+ });
-
-        impl $crate::net::stream::Transport for $enum {
-            fn has_ended(&self) -> bool {
-                match self {
-                    $($enum::$variant(stream) => stream.has_ended(),)+
-                }
-            }
-
-            fn has_failed(&self) -> bool {
-                match self {
-                    $($enum::$variant(stream) => stream.has_failed(),)+
-                }
-            }
-
-            fn wakes_on_failure(&self) -> bool {
-                match self {
-                    $($enum::$variant(stream) => stream.wakes_on_failure(),)+
-                }
-            }
-
-            fn in_flight(&self) -> Option<echogate_event_loop::InFlight> {
-                match self {
-                    $($enum::$variant(stream) => stream.in_flight(),)+
-                }
-            }
-
-            fn reset_on_drop(&mut self) {
-                match self {
-                    $($enum::$variant(stream) => stream.reset_on_drop(),)+
-                }
-            }
-
-            fn reset(&mut self) {
-                match self {
-                    $($enum::$variant(stream) => stream.reset(),)+
-                }
-            }
-
-            fn reads_messages(&self) -> bool {
-                match self {
-                    $($enum::$variant(stream) => stream.reads_messages(),)+
-                }
-            }
-
-            fn has_read_end(&self) -> bool {
-                match self {
-                    $($enum::$variant(stream) => stream.has_read_end(),)+
-                }
-            }
-        }
-    };
-}
-
-pub(crate) use {forward_io, forward_transport};
-
 forward_io!(Stream { Plain, Tls });
 
 impl From<TcpStream> for Stream {
@@ -256,15 +136,13 @@ impl Stream {
         [stream.local_addr().ok(), stream.peer_addr().ok()]
     }
 
-    /// Waits for the first byte of a TCP connection; false if it ends or fails without one. True
-    /// at once for other streams.
-    pub(crate) async fn has_begun(&mut self) -> bool {
-        match self {
-            Stream::Plain(StreamSocket::Tcp(stream)) => {
-                stream.peek(&mut [0]).await.is_ok_and(|peeked| peeked > 0)
-            }
-            _ => true,
-        }
+    /// Waits for the first byte of a TCP connection, which stays in the stream; none if the
+    /// connection ends or fails without one. None at once for other streams.
+    pub(crate) async fn first_byte(&self) -> Option<u8> {
+        let Stream::Plain(StreamSocket::Tcp(stream)) = self else { return None };
+        let mut first = [0];
+        let peeked = stream.peek(&mut first).await.ok()?;
+        (peeked > 0).then_some(first[0])
     }
 
     /// Bounds the bytes that the kernel accepts without being able to send them, so that
@@ -331,49 +209,12 @@ impl Stream {
     /// released; none where there is no reset.
     pub(crate) fn reset_guard(&self) -> Option<ResetGuard> {
         let StreamSocket::Tcp(stream) = self.socket() else { return None };
-        let socket = socket2::SockRef::from(stream).try_clone().ok()?;
-        socket.set_linger(Some(Duration::ZERO)).ok()?;
-        Some(ResetGuard(socket))
+        ResetGuard::new(stream)
     }
 
     /// Whether HTTP/2 was negotiated (ALPN).
     pub(crate) fn is_http2(&self) -> bool {
         matches!(self, Stream::Tls(stream) if stream.is_http2())
-    }
-}
-
-/// A TCP connection that is reset when its sockets are closed: at the end of the process at the
-/// latest.
-#[derive(Debug)]
-pub(crate) struct ResetGuard(socket2::Socket);
-
-impl ResetGuard {
-    /// Has the connection end regularly.
-    pub(crate) fn release(self) {
-        // An error means that the connection has ended already.
-        self.0.set_linger(None).ok();
-    }
-
-    /// Waits until the peer's system has acknowledged everything that was sent, or the kernel does not
-    /// report what is in flight: a reset discards the rest.
-    ///
-    /// # Errors
-    ///
-    /// The connection has failed, or the peer has taken nothing for [`STALL`].
-    pub(crate) async fn delivered(&self) -> io::Result<()> {
-        let mut delivery = Delivery::new(Instant::now(), STALL);
-        while let Some(in_flight) = InFlight::on(&self.0).filter(|it| !it.is_nothing()) {
-            if let Some(error) = self.0.take_error()? {
-                return Err(error);
-            }
-            let now = Instant::now();
-            delivery.update(now, 0, 0, Some(in_flight));
-            if delivery.has_stalled(now) {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            sleep_until(delivery.next_update()).await;
-        }
-        Ok(())
     }
 }
 

@@ -21,12 +21,13 @@ use crate::{
         limits::{LimitReached, descriptors},
         registry::Peer,
     },
+    context::ConnectionGroup,
     net::{
         listener::{Listener, belongs_to_connection},
         proxy_protocol,
         stream::Stream,
     },
-    runtime::reception::Reception,
+    runtime::{drain::Stage, reception::Reception},
     text::io_error::describe,
 };
 
@@ -51,7 +52,8 @@ const FINAL_HEADER_TIMEOUT: Duration = Duration::from_millis(100);
 /// has accepted by then.
 const FINAL_ACCEPTS: usize = 4096;
 
-/// The time in which those are accepted, at whatever rate further ones arrive.
+/// The time in which those are accepted, at whatever rate further ones arrive; at the shutdown
+/// without the time in which descriptors or memory are short.
 const FINAL_ACCEPTS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Final accepts before other tasks have a turn.
@@ -67,7 +69,8 @@ const FINAL_ACCEPTS_BATCH: usize = 64;
 /// descriptors or memory is logged and waited out. A connection in the reserve of descriptors that
 /// may not use it waits too, and none is accepted meanwhile. Closing a listener resets the connections in
 /// its backlog, so those that the kernel has accepted are still accepted, unless they are left to
-/// another process. In `tasks` are connections that wait for a permit or for a PROXY header.
+/// another process ([`accept_rest`]). In `tasks` are connections that wait for a permit or for a PROXY
+/// header.
 pub(super) async fn accept(
     listener: Arc<Listener>,
     at: String,
@@ -75,6 +78,7 @@ pub(super) async fn accept(
     reception: Reception,
     tasks: TaskTracker,
 ) {
+    let shutting_down = admission.shutting_down();
     let mut shortage = Shortage { at, is_reported: false, reported: None };
     let waiting = Arc::new(Semaphore::new(MAX_WAITING));
     loop {
@@ -103,7 +107,7 @@ pub(super) async fn accept(
                     is_waiting = waiting.clone().acquire_owned() => is_waiting.ok(),
                     () = reception.stopped() => None,
                 };
-                let shutting_down = admission.shutting_down();
+                let shutting_down = shutting_down.clone();
                 let served = wait_for_permit(stream, peer, admitted, shutting_down, tasks.clone());
                 tasks.spawn(async move {
                     served.await;
@@ -124,8 +128,17 @@ pub(super) async fn accept(
             }
         }
     }
-    if !reception.is_left() {
-        accept_final(&listener, &admission, &tasks).await;
+    if reception.is_left() {
+        return;
+    }
+    let Err(shortage) = accept_final(&listener, &admission, &tasks).await else { return };
+    let services = admission.snapshot().context.services.clone();
+    let tasks = services.tracker.clone();
+    let rest = accept_rest(listener, admission, services, shortage);
+    // The shutdown frees descriptors once all listeners have accepted what they can.
+    match shutting_down.is_cancelled() {
+        true => _ = tasks.spawn(rest),
+        false => rest.await,
     }
 }
 
@@ -182,7 +195,15 @@ fn describe_shortage(why: &io::Error) -> String {
 }
 
 /// Accepts the connections that the kernel has accepted, without waiting for any.
-async fn accept_final(listener: &Listener, admission: &Admission, tasks: &TaskTracker) {
+///
+/// # Errors
+///
+/// The shortage of descriptors or memory that leaves connections in the kernel.
+async fn accept_final(
+    listener: &Listener,
+    admission: &Admission,
+    tasks: &TaskTracker,
+) -> io::Result<()> {
     let start = Instant::now();
     for accepted in 1..=FINAL_ACCEPTS {
         match listener.accept_now() {
@@ -193,11 +214,7 @@ async fn accept_final(listener: &Listener, admission: &Admission, tasks: &TaskTr
             }
             Err(e) if belongs_to_connection(&e) => {}
             Ok(None) => break,
-            Err(e) => {
-                let why = describe_shortage(&e);
-                tracing::warn!("cannot accept the last connections: {why}");
-                break;
-            }
+            Err(e) => return Err(e),
         }
         if start.elapsed() > FINAL_ACCEPTS_TIMEOUT {
             break;
@@ -206,6 +223,30 @@ async fn accept_final(listener: &Listener, admission: &Admission, tasks: &TaskTr
             yield_now().await;
         }
     }
+    Ok(())
+}
+
+/// Accepts the connections that a shortage has left in the kernel, as others end: at the shutdown
+/// while connections to services end gracefully, and otherwise for [`FINAL_ACCEPTS_TIMEOUT`].
+async fn accept_rest(
+    listener: Arc<Listener>,
+    admission: Admission,
+    services: ConnectionGroup,
+    mut shortage: io::Error,
+) {
+    let (start, shutting_down) = (Instant::now(), admission.shutting_down());
+    while match shutting_down.is_cancelled() {
+        true => services.drain.watch().stage() < Stage::Immediate,
+        false => start.elapsed() < FINAL_ACCEPTS_TIMEOUT,
+    } {
+        sleep(SHORTAGE_PAUSE).await;
+        match accept_final(&listener, &admission, &services.tracker).await {
+            Ok(()) => return,
+            Err(e) => shortage = e,
+        }
+    }
+    let why = describe_shortage(&shortage);
+    tracing::warn!("cannot accept the last connections: {why}");
 }
 
 /// Dispatches a connection as soon as it has its permit; at the shutdown only if it has one at
@@ -248,9 +289,7 @@ async fn read_proxy_header(
 ) {
     let shutting_down = admitted.context().shutting_down.clone();
     let header = async {
-        if !stream.has_begun().await {
-            return None;
-        }
+        stream.first_byte().await?;
         admitted.begin();
         Some(proxy_protocol::read_header(&mut stream).await)
     };

@@ -34,11 +34,17 @@ use crate::{
     service::connection,
 };
 
+/// The first byte of a TLS handshake: the content type of the record (RFC 8446 section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// The advice for a TLS client on a port without TLS.
+const TLS_HINT: &str = "use http:// or ws:// there, or give the server a certificate (--tls-cert)";
+
 /// Serves an admitted connection in a task of its own. `destination` is the address that the
 /// client connected to, where a PROXY header named it.
 pub(super) fn serve(
     admitted: Admitted,
-    mut stream: Stream,
+    stream: Stream,
     peer: Peer,
     destination: Option<SocketAddr>,
 ) {
@@ -58,15 +64,18 @@ pub(super) fn serve(
         let since = Instant::now();
         let deadline = since + context.settings.header_timeout;
         let mut watch = context.http.drain.watch();
-        tokio::select! {
+        let first = tokio::select! {
             // Also at the end of the stream, which the first read reports.
-            _ = stream.has_begun() => permit.begin(),
+            first = stream.first_byte() => {
+                permit.begin();
+                first
+            }
             reason = permit.revoked() => return context.counters.refused.count(reason),
-            () = watch.draining() => {}
+            () = watch.draining() => None,
             () = sleep_until(deadline) => {
                 return tracing::debug!(%peer, "http connection: no byte within --header-timeout");
             }
-        }
+        };
         drop(watch);
         // In a box: the future of a silent connection stays small.
         Box::pin(async move {
@@ -75,7 +84,14 @@ pub(super) fn serve(
                     Some(stream) => (stream, Instant::now()),
                     None => return,
                 },
-                false => (stream, since),
+                false => {
+                    if first == Some(TLS_HANDSHAKE) {
+                        // hyper's 400 in plain HTTP tells a TLS client more than an alert: curl, Go
+                        // and urllib3 recognise it and say so.
+                        tracing::info!(%peer, "a TLS client on the plain HTTP port: {TLS_HINT}");
+                    }
+                    (stream, since)
+                }
             };
             let site = move || current.borrow().site.clone();
             http::serve(stream, peer, destination, permit, since, site, &context).await;

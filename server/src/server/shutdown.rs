@@ -13,6 +13,9 @@
 //! | taps | + 200 ms | observers of connections that were cut off are sent their ends |
 //! | recording | 1, and + 200 ms at least | what is queued for the recorder is written |
 //!
+//! Where descriptors are short, listeners close later: they accept what the kernel has accepted as
+//! connections end, up to the immediate phase of services (`accept`).
+//!
 //! After a handover there are no final accepts: connections continue for [`UNCHANGED`]
 //! ([`wait_for_short_connections`]), and the phases share the rest of the time in the same proportions.
 //!

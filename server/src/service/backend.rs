@@ -10,7 +10,6 @@ use jiff::tz::TimeZone;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Service,
     bytes::ByteConnection,
     chat::{Client, Hub, Operator},
     end::End,
@@ -27,23 +26,13 @@ use crate::{
 pub(crate) enum ServiceInstance {
     Upper,
     Echo,
-    /// [`Service::Time`], with the time zone of its answers.
+    /// [`Service::Time`](super::Service::Time), with the time zone of its answers.
     Time(TimeZone),
     Chat(Arc<Hub>),
     Operator(Arc<Hub>),
 }
 
 impl ServiceInstance {
-    pub(crate) fn service(&self) -> Service {
-        match self {
-            ServiceInstance::Upper => Service::Upper,
-            ServiceInstance::Echo => Service::Echo,
-            ServiceInstance::Time(_) => Service::Time,
-            ServiceInstance::Chat(_) => Service::Chat,
-            ServiceInstance::Operator(_) => Service::Operator,
-        }
-    }
-
     /// Opens a connection for a client. With `once` it ends after one answered message.
     pub(crate) fn open(&self, peer: Peer, once: bool) -> ServiceConnection {
         match self {

@@ -25,7 +25,7 @@ use crate::{
         dial::DialError,
         handshake::{Handshake, ProtocolChoice},
         origin,
-        upstream::Upstream,
+        upstream::{Upstream, UpstreamEndpoint},
     },
     text::escape::escape,
     trace::context::TraceContext,
@@ -56,9 +56,9 @@ impl Refused {
 
     /// The same, with the upstream in the log: without its query, which may have a secret.
     pub(super) fn of(self, upstream: &Upstream) -> Refused {
-        let upstream = match upstream {
-            Upstream::WebSocket(spec, _) => spec.without_query(),
-            other => other.to_string(),
+        let upstream = match &upstream.to {
+            UpstreamEndpoint::WebSocket(spec, _) => spec.without_query(),
+            _ => upstream.url.to_string(),
         };
         Refused { upstream: Some(upstream), ..self }
     }

@@ -130,7 +130,7 @@ async fn a_folder_is_served_in_place_of_what_is_built_in() {
 }
 
 #[tokio::test]
-async fn every_answer_says_what_the_page_may_do() {
+async fn every_response_says_what_the_page_may_do() {
     for path in ["/", "/echogate.js"] {
         let response = get(path, &[]).await;
         let policy = header_of(&response, "content-security-policy").unwrap();
@@ -151,6 +151,6 @@ async fn the_page_is_isolated_where_browsers_isolate_pages() {
         assert_eq!(opener == Some("same-origin"), isolated, "{opener:?}");
         assert_eq!(embedder == Some("require-corp"), isolated, "{embedder:?}");
         let vary = header_of(&response, "vary").unwrap();
-        assert!(vary.contains("sec-fetch-mode"), "caches keep both answers apart: {vary}");
+        assert!(vary.contains("sec-fetch-mode"), "caches keep both responses apart: {vary}");
     }
 }

@@ -24,9 +24,11 @@ pub(super) const HUNG: Duration = Duration::from_secs(5);
 /// The most simultaneous look-ups of one name.
 pub(super) const LOOKUPS_PER_NAME: usize = 2;
 
-/// The most simultaneous look-ups of all names. Second look-ups of a name may use half of the
-/// threads, so that hung names leave threads for others.
-pub(super) const MAX_THREADS: usize = 64;
+/// The most simultaneous look-ups of all names.
+pub(super) const MAX_THREADS: usize = 128;
+
+/// The time after which a failure shows that no name server has answered.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// The most cached names, not counting those being looked up.
 pub(super) const MAX_NAMES: usize = 256;
@@ -34,13 +36,39 @@ pub(super) const MAX_NAMES: usize = 256;
 /// The result of a look-up. The ports of the addresses are ignored.
 pub(super) type Answer = Result<Arc<[SocketAddr]>, ResolveError>;
 
-/// All names, and the queue of the look-up threads.
+/// All names, and the queues of the look-up threads.
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) names: HashMap<Arc<str>, Name>,
-    /// Names whose look-up waits for a thread, each at most once.
-    pub(super) queue: VecDeque<Arc<str>>,
+    /// Names whose look-up waits for a thread, each at most once, by their [`History`].
+    pub(super) queues: [VecDeque<Arc<str>>; History::ALL.len()],
     pub(super) threads: usize,
+}
+
+/// The look-ups of a name so far, which determine how many threads the next one leaves to names
+/// that are more likely to be answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum History {
+    /// The last look-up was answered, or failed before [`SLOW`].
+    Answered,
+    /// None has ended yet.
+    #[default]
+    New,
+    /// The last look-up failed later than that, or hangs.
+    Hung,
+}
+
+impl History {
+    const ALL: [History; 3] = [History::Answered, History::New, History::Hung];
+
+    /// The most threads that are busy while a look-up of the name runs.
+    pub(super) fn max_threads(self) -> usize {
+        match self {
+            History::Answered => MAX_THREADS,
+            History::New => MAX_THREADS / 4 * 3,
+            History::Hung => MAX_THREADS / 2,
+        }
+    }
 }
 
 /// The last answer for a name, and its look-ups under way.
@@ -54,6 +82,7 @@ pub(super) struct Name {
     /// The time at which the last look-up was queued; None unless it is queued or runs.
     pub(super) asked: Option<Instant>,
     pub(super) is_queued: bool,
+    pub(super) history: History,
 }
 
 impl Name {
@@ -66,18 +95,33 @@ impl Name {
         self.running == 0 && self.waiting.is_none() && !self.is_queued
     }
 
-    /// Whether to start another look-up for the callers that wait, while `threads` are running.
-    pub(super) fn needs_another(&self, threads: usize, now: Instant) -> bool {
-        let Some(asked) = self.asked else { return self.running < LOOKUPS_PER_NAME };
-        let is_hung = !self.is_queued && now.duration_since(asked) >= HUNG;
-        is_hung && self.running < LOOKUPS_PER_NAME && threads < MAX_THREADS / 2
+    /// Notes that another look-up is queued for the callers that wait, if one is needed: the history
+    /// by which it waits for a thread.
+    pub(super) fn queue_another(&mut self, now: Instant) -> Option<History> {
+        let is_hung = match self.asked {
+            None => false,
+            Some(asked) if !self.is_queued && now.duration_since(asked) >= HUNG => true,
+            Some(_) => return None,
+        };
+        if self.running == LOOKUPS_PER_NAME {
+            return None;
+        }
+        if is_hung {
+            self.history = History::Hung;
+        }
+        (self.asked, self.is_queued) = (Some(now), true);
+        Some(self.history)
     }
 
-    /// Stores the result of a look-up and sends it to the callers that wait.
-    pub(super) fn finish(&mut self, answer: Answer, now: Instant) {
+    /// Stores the result of a look-up that began at `begun`, and sends it to the callers that wait.
+    pub(super) fn finish(&mut self, answer: Answer, begun: Instant, now: Instant) {
         let ttl = if answer.is_ok() { ANSWER_TTL } else { FAILURE_TTL };
         // A late failure of an overtaken look-up does not replace a valid answer.
         if answer.is_ok() || self.known(now).is_none() {
+            self.history = match answer.is_ok() || now.duration_since(begun) < SLOW {
+                true => History::Answered,
+                false => History::Hung,
+            };
             self.known = Some((answer.clone(), now + ttl));
         }
         self.asked = None;
@@ -104,9 +148,15 @@ impl Table {
         }
     }
 
-    /// Takes the next name with a waiting caller from the queue.
+    /// Takes the next name with a waiting caller from the queues, for one of the threads.
     pub(super) fn next(&mut self) -> Option<Arc<str>> {
-        while let Some(host) = self.queue.pop_front() {
+        let threads = self.threads;
+        let mut next = || {
+            let queues = self.queues.iter_mut().zip(History::ALL);
+            let mut queues = queues.filter(|(_, history)| threads <= history.max_threads());
+            queues.find_map(|(queue, _)| queue.pop_front())
+        };
+        while let Some(host) = next() {
             let Some(name) = self.names.get_mut(&host) else { continue };
             name.is_queued = false;
             if name.waiting.as_ref().is_some_and(|waiting| waiting.receiver_count() > 0) {
@@ -133,15 +183,13 @@ mod tests {
     fn a_hung_look_up_gets_a_second_one_beside_it() {
         let start = Instant::now();
         let mut name = Name::default();
-        assert!(name.needs_another(0, start), "no look-up is under way");
-        (name.asked, name.is_queued) = (Some(start), true);
-        assert!(!name.needs_another(0, start + HUNG), "the look-up waits for a thread");
+        assert_eq!(name.queue_another(start), Some(History::New), "no look-up is under way");
+        assert_eq!(name.queue_another(start + HUNG), None, "the look-up waits for a thread");
         (name.running, name.is_queued) = (1, false);
-        assert!(!name.needs_another(1, start + HUNG / 2), "the look-up may still end");
-        assert!(name.needs_another(1, start + HUNG));
-        assert!(!name.needs_another(MAX_THREADS / 2, start + HUNG), "other names need the threads");
-        (name.running, name.asked) = (LOOKUPS_PER_NAME, Some(start + HUNG));
-        assert!(!name.needs_another(2, start + 9 * HUNG));
+        assert_eq!(name.queue_another(start + HUNG / 2), None, "the look-up may still end");
+        assert_eq!(name.queue_another(start + HUNG), Some(History::Hung));
+        (name.running, name.is_queued) = (LOOKUPS_PER_NAME, false);
+        assert_eq!(name.queue_another(start + 9 * HUNG), None);
     }
 
     #[test]
@@ -149,12 +197,43 @@ mod tests {
         let start = Instant::now();
         let failure = Err(ResolveError::new(&io::Error::other("temporary failure")));
         let mut name = Name::default();
-        name.finish(failure.clone(), start);
+        name.finish(failure.clone(), start, start);
         assert!(name.known(start).is_some());
         assert!(name.known(start + FAILURE_TTL).is_none());
-        name.finish(Ok([address("192.0.2.1:0")].into()), start);
-        name.finish(failure, start + FAILURE_TTL);
+        name.finish(Ok([address("192.0.2.1:0")].into()), start, start);
+        name.finish(failure, start, start + FAILURE_TTL);
         assert!(name.known(start + FAILURE_TTL).unwrap().is_ok(), "the failure came late");
         assert!(name.known(start + ANSWER_TTL).is_none());
+    }
+
+    #[test]
+    fn names_that_hang_leave_threads_to_new_ones_and_both_to_those_that_are_answered() {
+        let start = Instant::now();
+        let failure: Answer = Err(ResolveError::new(&io::Error::other("temporary failure")));
+        let (mut table, mut callers) = (Table::default(), Vec::new());
+        for (failed_after, threads) in [
+            (Some(SLOW), MAX_THREADS / 2),
+            (None, MAX_THREADS / 4 * 3),
+            (Some(SLOW / 2), MAX_THREADS),
+        ] {
+            for number in 0..MAX_THREADS {
+                let mut name = Name::default();
+                if let Some(after) = failed_after {
+                    name.finish(failure.clone(), start, start + after);
+                }
+                let waiting = name.waiting.insert(watch::channel(None).0);
+                callers.push(waiting.subscribe());
+                let history = name.queue_another(start + HUNG).unwrap();
+                let host: Arc<str> = format!("{failed_after:?} {number}").into();
+                table.queues[history as usize].push_back(host.clone());
+                table.names.insert(host, name);
+            }
+            table.threads += 1;
+            while table.next().is_some() {
+                table.threads += 1;
+            }
+            table.threads -= 1;
+            assert_eq!(table.threads, threads, "{failed_after:?}");
+        }
     }
 }

@@ -6,12 +6,15 @@
 //! - All callers that ask for a name share one look-up. It goes on when one of them gives up.
 //! - If a look-up has not ended after [`cache::HUNG`], the next caller starts a second one, up to
 //!   [`cache::LOOKUPS_PER_NAME`].
-//! - All names together have [`MAX_THREADS`] threads; further names are queued.
+//! - All names together have [`cache::MAX_THREADS`] threads; further names are queued. Names whose last
+//!   look-up hung leave half of the threads to others, and new names a quarter to those that were
+//!   answered ([`cache::History`]).
 //! - Answers are kept for [`cache::ANSWER_TTL`], failures for [`cache::FAILURE_TTL`].
 
 mod cache;
 
 use std::{
+    collections::VecDeque,
     fmt, io,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     sync::{Arc, LazyLock},
@@ -23,7 +26,7 @@ use echogate_proto::endpoint::HostPort;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use self::cache::{Answer, MAX_THREADS, Name, Table};
+use self::cache::{Answer, Name, Table};
 use crate::text::{escape::escape, io_error};
 
 /// Resolves a host to addresses in the system's order of preference.
@@ -127,10 +130,9 @@ impl Resolver {
         }
         let waiting = name.waiting.get_or_insert_with(|| watch::channel(None).0);
         let pending = waiting.subscribe();
-        if name.needs_another(table.threads, now) {
-            (name.asked, name.is_queued) = (Some(now), true);
-            table.queue.push_back(host.into());
-            if table.threads < MAX_THREADS {
+        if let Some(history) = name.queue_another(now) {
+            table.queues[history as usize].push_back(host.into());
+            if table.threads < history.max_threads() {
                 let resolver = self.0.clone();
                 let work = move || resolver.work();
                 match thread::Builder::new().name("resolver".to_owned()).spawn(work) {
@@ -138,9 +140,9 @@ impl Resolver {
                     // The running threads work off the queue.
                     Err(_) if table.threads > 0 => {}
                     Err(error) => {
-                        table.queue.clear();
+                        table.queues.iter_mut().for_each(VecDeque::clear);
                         name.is_queued = false;
-                        name.finish(Err(ResolveError::new(&error)), now);
+                        name.finish(Err(ResolveError::new(&error)), now, now);
                     }
                 }
             }
@@ -160,6 +162,7 @@ impl Inner {
         let mut table = self.table.lock();
         while let Some(host) = table.next() {
             drop(table);
+            let begun = Instant::now();
             let answer = match (self.look_up)(&host) {
                 Ok(addresses) if addresses.is_empty() => {
                     Err(ResolveError::new(&io::Error::other("the name has no address")))
@@ -170,7 +173,7 @@ impl Inner {
             table = self.table.lock();
             if let Some(name) = table.names.get_mut(&host) {
                 name.running -= 1;
-                name.finish(answer, Instant::now());
+                name.finish(answer, begun, Instant::now());
             }
         }
         table.threads -= 1;
@@ -189,9 +192,15 @@ mod tests {
 
     use tokio::{task::JoinSet, time::timeout};
 
-    use super::{cache::MAX_NAMES, *};
+    use super::{
+        cache::{MAX_NAMES, MAX_THREADS},
+        *,
+    };
 
     const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// The threads of new names that hang.
+    const HUNG_THREADS: usize = MAX_THREADS / 4 * 3;
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -265,31 +274,47 @@ mod tests {
     async fn hung_names_take_a_bounded_number_of_threads_and_others_wait_for_one() {
         let (resolver, release, begun) = resolver();
         let mut callers = JoinSet::new();
-        for number in 0..MAX_THREADS - 1 {
+        for number in 0..HUNG_THREADS - 1 {
             let resolver = resolver.clone();
             callers.spawn(async move { resolved(&resolver, &format!("hung {number}")).await });
         }
         resolved(&resolver, "in between").await;
-        for number in MAX_THREADS..3 * MAX_THREADS {
+        for number in HUNG_THREADS..2 * HUNG_THREADS {
             let resolver = resolver.clone();
             callers.spawn(async move { resolved(&resolver, &format!("hung {number}")).await });
         }
         tokio::task::yield_now().await;
-        assert!(begun.load(Ordering::SeqCst) <= MAX_THREADS + 1);
+        assert!(begun.load(Ordering::SeqCst) <= HUNG_THREADS + 1);
         drop(release);
-        assert_eq!(callers.join_all().await.len(), 3 * MAX_THREADS - 1);
+        assert_eq!(callers.join_all().await.len(), 2 * HUNG_THREADS - 1);
         assert!(resolver.0.table.lock().names.len() <= MAX_NAMES);
+    }
+
+    #[tokio::test]
+    async fn a_new_name_is_looked_up_while_more_than_64_others_hang() {
+        let (resolver, release, _begun) = resolver();
+        let mut callers = JoinSet::new();
+        for number in 0..90 {
+            let resolver = resolver.clone();
+            callers.spawn(async move { resolved(&resolver, &format!("hung {number}")).await });
+        }
+        while resolver.0.table.lock().names.len() < 90 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(resolved(&resolver, "in between").await.len(), 2);
+        drop(release);
+        callers.join_all().await;
     }
 
     #[tokio::test]
     async fn a_queued_name_without_callers_is_not_looked_up() {
         let (resolver, release, begun) = resolver();
         let mut callers = JoinSet::new();
-        for number in 0..MAX_THREADS {
+        for number in 0..HUNG_THREADS {
             let resolver = resolver.clone();
             callers.spawn(async move { resolved(&resolver, &format!("hung {number}")).await });
         }
-        while begun.load(Ordering::SeqCst) < MAX_THREADS {
+        while begun.load(Ordering::SeqCst) < HUNG_THREADS {
             tokio::task::yield_now().await;
         }
         for number in 0..100 {
@@ -299,8 +324,8 @@ mod tests {
         drop(release);
         callers.join_all().await;
         assert_eq!(resolved(&resolver, "after").await.len(), 2);
-        assert_eq!(begun.load(Ordering::SeqCst), MAX_THREADS + 1);
-        assert!(resolver.0.table.lock().queue.is_empty());
+        assert_eq!(begun.load(Ordering::SeqCst), HUNG_THREADS + 1);
+        assert!(resolver.0.table.lock().queues.iter().all(VecDeque::is_empty));
     }
 
     #[tokio::test]

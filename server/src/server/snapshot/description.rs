@@ -5,8 +5,9 @@ use std::{io, sync::Arc};
 use echogate_proto::api::{Endpoints, ForwardInfo, ListenerInfo, RouteInfo};
 
 use crate::{
-    config::{BasePath, ForwardSpec, Settings, SideKind},
+    config::{BasePath, ForwardSpec, Settings},
     gateway::Route,
+    recording::model::Traffic,
     server::sockets::{BoundSocket, BoundSockets, Purpose},
 };
 
@@ -19,10 +20,10 @@ pub(super) fn endpoints(
     let routes = routes.iter().map(|route| (&route.path, &route.target));
     let routes = routes.map(|(path, target)| RouteInfo {
         path: path.to_string(),
-        upstream: target.upstream.to_string(),
-        framing: match target.upstream.kind() {
-            SideKind::WebSocket => "messages".to_owned(),
-            SideKind::Stream | SideKind::Datagrams => target.config.framing.to_string(),
+        upstream: target.upstream.url.to_string(),
+        framing: match target.upstream.traffic {
+            Traffic::Messages => "messages".to_owned(),
+            Traffic::Bytes | Traffic::Datagrams => target.config.framing.to_string(),
         },
         protocol: target.protocol.clone(),
     });

@@ -150,20 +150,15 @@ impl BoundSockets {
             bound.role.record = records_all.then_some(Sides::Client);
         }
         let listeners = settings.listeners.iter().map(|Bind { spec, required }| {
-            let tls = matches!(spec.at, ListenAddr::Tls(_));
-            let purpose = Purpose::Service(spec.service);
-            let role = SocketRole { purpose, tls, once: spec.once, record: spec.record };
+            let role = SocketRole::plain(Purpose::Service(spec.service));
+            let role = SocketRole { once: spec.once, record: spec.record, ..role };
             (spec.at.clone(), role, spec.to_string(), *required)
         });
         let forwards = settings.forwards.iter().enumerate().map(|(i, spec)| {
-            let tls = matches!(spec.at, ListenAddr::Tls(_));
-            let role = SocketRole { tls, ..SocketRole::plain(Purpose::Forward(i)) };
-            (spec.at.clone(), role, spec.at.to_string(), true)
+            (spec.at.clone(), SocketRole::plain(Purpose::Forward(i)), spec.at.to_string(), true)
         });
         let http = settings.http.iter().map(|Bind { spec, required }| {
-            let tls = matches!(spec, ListenAddr::Tls(_));
-            let role = SocketRole { tls, ..SocketRole::plain(Purpose::Http) };
-            (spec.clone(), role, spec.http_url(), *required)
+            (spec.clone(), SocketRole::plain(Purpose::Http), spec.http_url(), *required)
         });
         let handover = settings.handover.iter().map(|path| {
             let at = path.address();
@@ -171,6 +166,7 @@ impl BoundSockets {
         });
         let all = listeners.chain(forwards).chain(http).chain(handover);
         for (at, role, what, required) in all {
+            let role = SocketRole { tls: matches!(at, ListenAddr::Tls(_)), ..role };
             match take_or_bind(&at, role, &mut before, settings.backlog).await {
                 Ok(bound) => sockets.extend(bound),
                 Err(e) if !required && no_such_family(&e) => {

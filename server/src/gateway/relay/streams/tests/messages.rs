@@ -87,7 +87,7 @@ async fn receive(socket: &UdpSocket) -> Vec<u8> {
 }
 
 async fn udp_upstream(at: std::net::SocketAddr) -> ConnectedDatagrams {
-    let socket = ConnectedSocket::Udp(Udp::connect(at, None).await.unwrap());
+    let socket = ConnectedSocket::Udp(Udp::connect_any(&[at], None).await.unwrap());
     ConnectedDatagrams::new(socket, Arc::default())
 }
 

@@ -1,5 +1,5 @@
-//! The body of an answer: each part of it that the client takes is progress, and over HTTP/2 an
-//! answer that the client does not take resets its stream.
+//! The body of a response: each part of it that the client takes is progress, and over HTTP/2 a
+//! response that the client does not take resets its stream.
 
 use std::{
     pin::Pin,
@@ -20,23 +20,24 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit},
     time::{Instant, sleep_until},
 };
+use tokio_util::task::TaskTracker;
 
-use super::connection::{Activity, Timeouts};
+use super::connection::Activity;
 use crate::connections::limits::http::Timestamp;
 
-/// The largest part of an answer that is handed over to HTTP/2 at once, in bytes. A client that
-/// takes so much of each answer within `--write-timeout` does not stall.
+/// The largest part of a response that is handed over to HTTP/2 at once, in bytes. A client that
+/// takes so much of each response within `--write-timeout` does not stall.
 const PART: usize = 16 * 1024;
 
 tokio::task_local! {
-    /// The progress of the answer on the HTTP/2 stream whose task is polled.
-    static PROGRESS: Arc<AnswerProgress>;
+    /// The progress of the response on the HTTP/2 stream whose task is polled.
+    static PROGRESS: Arc<ResponseProgress>;
 }
 
-/// The progress of one answer on an HTTP/2 connection.
+/// The progress of one response on an HTTP/2 connection.
 #[derive(Debug)]
-struct AnswerProgress {
-    /// A part of the answer waits to be taken by the client.
+struct ResponseProgress {
+    /// A part of the response waits to be taken by the client.
     has_pending_part: AtomicBool,
     /// The time when the last part was taken, or the first one began to wait.
     last: Timestamp,
@@ -44,9 +45,9 @@ struct AnswerProgress {
     part_pending: Notify,
 }
 
-impl AnswerProgress {
-    fn new() -> AnswerProgress {
-        AnswerProgress {
+impl ResponseProgress {
+    fn new() -> ResponseProgress {
+        ResponseProgress {
             has_pending_part: AtomicBool::new(false),
             last: Timestamp::now(),
             part_pending: Notify::new(),
@@ -81,89 +82,89 @@ impl AnswerProgress {
     }
 }
 
-/// Spawns the tasks of an HTTP/2 connection. The task of a stream whose answer the client does not
+/// Spawns the tasks of an HTTP/2 connection. The task of a stream whose response the client does not
 /// take within `--write-timeout` is dropped, which resets the stream and leaves the others alone.
 #[derive(Clone, Debug)]
 pub(super) struct StreamExecutor {
-    write: Duration,
-}
-
-impl From<Timeouts> for StreamExecutor {
-    fn from(timeouts: Timeouts) -> StreamExecutor {
-        StreamExecutor { write: timeouts.write }
-    }
+    pub(super) write_timeout: Duration,
+    /// The tasks of HTTP connections.
+    pub(super) tasks: TaskTracker,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
-        let (within, progress) = (self.write, Arc::new(AnswerProgress::new()));
-        tokio::spawn(PROGRESS.scope(progress.clone(), async move {
+        let (within, progress) = (self.write_timeout, Arc::new(ResponseProgress::new()));
+        self.tasks.spawn(PROGRESS.scope(progress.clone(), async move {
             tokio::select! {
                 biased;
                 () = stream => {}
                 () = progress.stalled(within) => {
-                    tracing::debug!("an answer over HTTP/2 was not taken within {within:?}");
+                    tracing::debug!("a response over HTTP/2 was not taken within {within:?}");
                 }
             }
         }));
     }
 }
 
-/// A request that is being answered.
+/// The response to a request, until its end.
 #[derive(Debug)]
-pub(super) struct Answering {
+pub(super) struct PendingResponse {
     permit: Option<OwnedSemaphorePermit>,
     activity: Arc<Activity>,
     /// The progress on an HTTP/2 stream; none over HTTP/1.1.
-    progress: Option<Arc<AnswerProgress>>,
+    progress: Option<Arc<ResponseProgress>>,
 }
 
-impl Answering {
+impl PendingResponse {
     /// Waits until the connection may have another request answered.
-    pub(super) async fn begin(activity: Arc<Activity>) -> Answering {
-        let permit = activity.acquire_answer().await;
-        Answering { permit: Some(permit), activity, progress: PROGRESS.try_with(Arc::clone).ok() }
+    pub(super) async fn begin(activity: Arc<Activity>) -> PendingResponse {
+        let permit = activity.acquire_response().await;
+        PendingResponse {
+            permit: Some(permit),
+            activity,
+            progress: PROGRESS.try_with(Arc::clone).ok(),
+        }
     }
 
-    /// Stops counting the answer: an event stream lasts as long as the client likes, and has a limit of
+    /// Stops counting the response: an event stream lasts as long as the client likes, and has a limit of
     /// its own.
     pub(super) fn stop_counting(&mut self) {
         self.permit = None;
         self.activity.stops_withholding_end();
     }
 
-    /// The answer's body, whose end is the end of answering.
-    pub(super) fn with(self, body: Body) -> Answer {
+    /// The response's body, with which the response ends.
+    pub(super) fn with(self, body: Body) -> ResponseBody {
         if let Some(progress) = &self.progress {
             progress.next_part();
         }
-        Answer { body, rest: None, answering: Some(self) }
+        ResponseBody { body, rest: None, pending: Some(self) }
     }
 }
 
-impl Drop for Answering {
+impl Drop for PendingResponse {
     fn drop(&mut self) {
         self.activity.stops_withholding_end();
     }
 }
 
-/// The body of an answer. Each part of it that HTTP takes is progress; over HTTP/2, where no
-/// other sign shows that the client takes an answer, parts are of limited size.
+/// The body of a response. Each part of it that HTTP takes is progress; over HTTP/2, where no
+/// other sign shows that the client takes a response, parts are of limited size.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ResponseBody {
     body: Body,
     /// The rest of the last part.
     rest: Option<Bytes>,
-    answering: Option<Answering>,
+    pending: Option<PendingResponse>,
 }
 
-impl From<Body> for Answer {
-    fn from(body: Body) -> Answer {
-        Answer { body, rest: None, answering: None }
+impl From<Body> for ResponseBody {
+    fn from(body: Body) -> ResponseBody {
+        ResponseBody { body, rest: None, pending: None }
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -171,12 +172,14 @@ impl HttpBody for Answer {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let answer = self.get_mut();
-        let frame = match answer.rest.take() {
+        let response = self.get_mut();
+        let frame = match response.rest.take() {
             Some(rest) => Poll::Ready(Some(Ok(Frame::data(rest)))),
-            None => Pin::new(&mut answer.body).poll_frame(cx),
+            None => Pin::new(&mut response.body).poll_frame(cx),
         };
-        let Some(Answering { activity, progress, .. }) = &answer.answering else { return frame };
+        let Some(PendingResponse { activity, progress, .. }) = &response.pending else {
+            return frame;
+        };
         if frame.is_ready() {
             activity.permit().touch();
         }
@@ -192,7 +195,7 @@ impl HttpBody for Answer {
         frame.map_ok(|frame| match frame.into_data() {
             Ok(mut data) => {
                 if data.len() > PART {
-                    answer.rest = Some(data.split_off(PART));
+                    response.rest = Some(data.split_off(PART));
                 }
                 Frame::data(data)
             }
@@ -218,13 +221,27 @@ impl HttpBody for Answer {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+    use tokio::sync::oneshot;
+
     use super::*;
 
     const WITHIN: Duration = Duration::from_secs(2);
 
+    #[tokio::test]
+    async fn the_task_of_an_http2_stream_is_tracked() {
+        let (tasks, (end, ended)) = (TaskTracker::new(), oneshot::channel::<()>());
+        let executor = StreamExecutor { write_timeout: WITHIN, tasks: tasks.clone() };
+        executor.execute(ended.map(drop));
+        assert_eq!(tasks.len(), 1);
+        drop(end);
+        tasks.close();
+        tasks.wait().await;
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn an_answer_stalls_only_while_a_part_of_it_waits_for_the_client() {
-        let progress = Arc::new(AnswerProgress::new());
+    async fn a_response_stalls_only_while_a_part_of_it_waits_for_the_client() {
+        let progress = Arc::new(ResponseProgress::new());
         let watched = progress.clone();
         let stalled = tokio::spawn(async move {
             watched.stalled(WITHIN).await;

@@ -1,0 +1,53 @@
+//! The reset of a TCP connection at the end of the process.
+
+use std::{io, time::Duration};
+
+use echogate_event_loop::InFlight;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep_until},
+};
+
+use crate::runtime::delivery::{Delivery, STALL};
+
+/// A TCP connection that is reset when its sockets are closed: at the end of the process at the
+/// latest.
+#[derive(Debug)]
+pub(crate) struct ResetGuard(socket2::Socket);
+
+impl ResetGuard {
+    /// A guard of `stream`; none if the system refuses the option or another descriptor.
+    pub(super) fn new(stream: &TcpStream) -> Option<ResetGuard> {
+        let socket = socket2::SockRef::from(stream).try_clone().ok()?;
+        socket.set_linger(Some(Duration::ZERO)).ok()?;
+        Some(ResetGuard(socket))
+    }
+
+    /// Has the connection end regularly.
+    pub(crate) fn release(self) {
+        // An error means that the connection has ended already.
+        self.0.set_linger(None).ok();
+    }
+
+    /// Waits until the peer's system has acknowledged everything that was sent, or the kernel does not
+    /// report what is in flight: a reset discards the rest.
+    ///
+    /// # Errors
+    ///
+    /// The connection has failed, or the peer has taken nothing for [`STALL`].
+    pub(crate) async fn delivered(&self) -> io::Result<()> {
+        let mut delivery = Delivery::new(Instant::now(), STALL);
+        while let Some(in_flight) = InFlight::on(&self.0).filter(|it| !it.is_nothing()) {
+            if let Some(error) = self.0.take_error()? {
+                return Err(error);
+            }
+            let now = Instant::now();
+            delivery.update(now, 0, 0, Some(in_flight));
+            if delivery.has_stalled(now) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            sleep_until(delivery.next_update()).await;
+        }
+        Ok(())
+    }
+}
