@@ -193,7 +193,7 @@ impl TargetSpec {
         let record = parse_record(&endpoint).map_err(in_url)?;
         // A route shows its framing itself, the default too.
         let is_shown =
-            |key: &str| SHOWN.contains(&key) || key == "framing" && client != SideKind::WebSocket;
+            |key: &str| SHOWN.contains(&key) || key == "framing" && client != Traffic::Messages;
         let options = endpoint.options.iter().filter(|(key, _)| is_shown(key));
         let shown = options.map(|(key, value)| format!(" {key}={}", escape(value)));
         let shown_options = shown.collect();
