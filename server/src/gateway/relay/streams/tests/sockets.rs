@@ -42,29 +42,6 @@ pub(super) fn unix_rig() -> Rig<UnixStream> {
     rig_on(pair(), pair())
 }
 
-#[tokio::test]
-async fn an_end_of_input_passes_and_the_other_direction_stays_open() {
-    for (client_first, counted, why) in
-        [(true, (8, 10), "the client ended"), (false, (10, 8), "the upstream ended")]
-    {
-        let mut rig = rig().await;
-        let (first, last) = match client_first {
-            true => (&mut rig.client, &mut rig.upstream),
-            false => (&mut rig.upstream, &mut rig.client),
-        };
-        first.write_all(b"question").await.unwrap();
-        first.shutdown().await.unwrap();
-        assert_eq!(read_to_end(last).await, (b"question".to_vec(), Ok(())));
-        last.write_all(b"the answer").await.unwrap();
-        last.shutdown().await.unwrap();
-        assert_eq!(read_to_end(first).await, (b"the answer".to_vec(), Ok(())));
-        let carried = rig.entry.carried();
-        assert_eq!((carried.bytes_received, carried.bytes_sent), counted);
-        assert_eq!(carried.messages_sent, 0);
-        assert_eq!(rig.relay.end().await.to_string(), format!("{why} the stream"));
-    }
-}
-
 /// The client's upload is larger than all buffers on the way, and the upstream reads it only after
 /// the client has been reset. What the relay's kernel has received is delivered.
 #[tokio::test]
