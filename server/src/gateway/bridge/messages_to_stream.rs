@@ -90,7 +90,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 Poll::Pending => return true,
                 Poll::Ready(Ok(())) if len > 0 => {
                     self.heartbeat.activity(now);
-                    self.ws_read();
+                    self.latency.read(self.ws_to_stream(), &self.entry);
                     let bytes = &mut scratch[HEADROOM..HEADROOM + len];
                     let taken = self.take_frames(cx, bytes, 0);
                     if self.ws_in.is_open() {
@@ -164,12 +164,13 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             let (taken, bytes) = self.decode(cx, buf, at, payload);
             // After the Close there is no payload, while earlier payload may still wait.
             if !payload.is_empty() {
-                self.stream_writes();
+                self.latency.writes(self.ws_to_stream());
                 if payload.write(buf, cx, &mut self.to_stream, &mut self.stream).is_err() {
                     self.stream_broken();
                 }
             }
-            self.stream_written(bytes > 0 || !payload.is_empty());
+            let any = bytes > 0 || !payload.is_empty();
+            self.latency.written(self.ws_to_stream(), any, &self.entry);
             taken
         })
     }
@@ -242,7 +243,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 Framing::Datagrams => self.send_datagram(cx, &buf[range], part),
             }
         }
-        self.ws_received().add(bytes, messages);
+        self.entry.counter(self.ws_to_stream()).add(bytes, messages);
         if bytes > 0 && self.is_ws_client() && self.close_is_sent() {
             self.payload_behind_close();
         }

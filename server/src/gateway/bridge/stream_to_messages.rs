@@ -152,7 +152,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                         && self.framer.needs_more(held, &scratch[start..end]) =>
                 {
                     reply.append(&scratch[start..end], now);
-                    self.stream_read();
+                    self.latency.read(self.stream_to_ws(), &self.entry);
                     return Poll::Ready(());
                 }
                 _ => scratch[HEADROOM..start].copy_from_slice(&reply.bytes),
@@ -164,7 +164,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 self.frame(cx, &mut scratch[..end], Rest::Send, now);
             }
             Poll::Ready(Ok(())) if len > 0 => {
-                self.stream_read();
+                self.latency.read(self.stream_to_ws(), &self.entry);
                 // After a first fragment the rest of a reply is sent in fragments, too.
                 let is_begun = self.framer.is_within_reply();
                 let rest = if is_begun { Rest::Send } else { Rest::Wait };
@@ -174,14 +174,14 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                     // The buffer has no room for the rest.
                     sent = self.frame(cx, scratch, Rest::Send, now);
                 }
-                self.ws_written(sent);
+                self.latency.written(self.stream_to_ws(), sent, &self.entry);
             }
             Poll::Ready(Ok(())) if !self.stream.has_read_end() => {
-                self.stream_read();
+                self.latency.read(self.stream_to_ws(), &self.entry);
                 self.ws_sent().add(0, 1);
                 self.ws_writes();
                 self.send_header(cx, &Framer::datagram(0).head);
-                self.ws_written(true);
+                self.latency.written(self.stream_to_ws(), true, &self.entry);
             }
             Poll::Ready(done) => {
                 let rest = if done.is_ok() { Rest::Last } else { Rest::Send };

@@ -9,7 +9,7 @@ use std::{
 
 use echogate_proto::{
     close::CloseCode,
-    ws::{Event, OpCode, Role, Violation},
+    ws::{Event, OpCode, Violation},
 };
 use tokio::io::ReadBuf;
 
@@ -93,28 +93,20 @@ fn pass<F: Transport, T: Transport>(
     poll: &mut PollContext<'_, '_>,
     (buffer, mut at): (&mut [u8], usize),
 ) -> usize {
-    match from.role {
-        Role::Server => shared.latency.client_read(&shared.entry),
-        Role::Client => shared.latency.upstream_read(),
-    }
+    let direction = from.direction();
+    shared.latency.read(direction, &shared.entry);
     let last = Gather::with(|gather| {
         let mut batch = Batch { gather, run: 0..0, bytes: 0, messages: 0 };
         let last = batch.decode(from, to, buffer, &mut at);
-        shared.counter(from.role).add(batch.bytes, batch.messages);
+        shared.entry.counter(direction).add(batch.bytes, batch.messages);
         let any = !batch.run.is_empty();
         if any {
-            if from.role == Role::Server {
-                shared.latency.upstream_writes();
-            }
+            shared.latency.writes(direction);
             if batch.write(buffer, poll.cx, to).is_err() {
                 to.fail();
             }
         }
-        match from.role {
-            Role::Server => shared.latency.client_handled(&shared.entry),
-            Role::Client if any => shared.latency.client_written(&shared.entry),
-            Role::Client => {}
-        }
+        shared.latency.written(direction, any, &shared.entry);
         last
     });
     match last {

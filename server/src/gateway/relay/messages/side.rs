@@ -10,6 +10,7 @@ use std::{
 
 use echogate_proto::{
     close::CloseCode,
+    recording::Direction,
     ws::{
         Decoder, OpCode, Role,
         frame::{close_frame, control_frame},
@@ -94,6 +95,15 @@ impl<S: Transport> Side<S> {
             ping_due: false,
             heartbeat: Heartbeat::new(now),
             closing: None,
+        }
+    }
+
+    /// The direction of the messages that come from the peer.
+    #[inline]
+    pub(super) fn direction(&self) -> Direction {
+        match self.role {
+            Role::Server => Direction::ToServer,
+            Role::Client => Direction::ToClient,
         }
     }
 
