@@ -56,7 +56,6 @@ use tokio::time::Instant;
 pub(in crate::gateway) use self::timeouts::CLOSE_TIMEOUT;
 use self::{
     close::Closing,
-    messages_to_stream::Undecoded,
     state::{StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
     stream_to_messages::PartialReply,
 };
@@ -67,6 +66,7 @@ use crate::{
         heartbeat::{Heartbeat, PingTimes},
         latency::Latency,
         pongs::Pongs,
+        undecoded::Undecoded,
     },
     net::stream::Transport,
     runtime::{
@@ -146,7 +146,7 @@ where
         closing: None,
         last_byte: None,
         only_empty_fragments: false,
-        undecoded: Undecoded::new(read_ahead),
+        undecoded: Undecoded::new(read_ahead, 0),
         fragments: None,
         partial_reply: None,
         to_stream: WriteBuffer::default(),

@@ -18,7 +18,12 @@ use super::{
     state::{Disconnect, StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
 };
 use crate::{
-    gateway::websocket::gather::Gather, net::stream::Transport, runtime::buffer_pool::HEADROOM,
+    gateway::websocket::{
+        gather::Gather,
+        undecoded::{MAX_FRAMES, Undecoded},
+    },
+    net::stream::Transport,
+    runtime::buffer_pool::HEADROOM,
 };
 use echogate_event_loop::may_continue;
 
@@ -26,31 +31,8 @@ use echogate_event_loop::may_continue;
 /// `message`).
 pub(super) const MAX_EXPECTED: usize = 1024;
 
-/// The maximum number of frames decoded in one step. That takes some 0.1 ms, after which other
-/// connections get their turn.
-const MAX_FRAMES: usize = 2048;
-
-/// The same for datagrams, each of which takes a system call.
+/// [`MAX_FRAMES`] for datagrams, each of which takes a system call.
 const MAX_DATAGRAMS: usize = 64;
-
-/// Bytes of the WebSocket peer that are not decoded yet: bytes read together with the handshake, and
-/// bytes behind [`MAX_FRAMES`] or [`MAX_EXPECTED`] frames of one read.
-#[derive(Debug)]
-pub(super) struct Undecoded {
-    bytes: Vec<u8>,
-    at: usize,
-}
-
-impl Undecoded {
-    /// Keeps `bytes`, if there are any.
-    pub(super) fn new(bytes: &[u8]) -> Option<Box<Undecoded>> {
-        (!bytes.is_empty()).then(|| Box::new(Undecoded { bytes: bytes.to_vec(), at: 0 }))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.at
-    }
-}
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Relays from the WebSocket, until there is nothing more to read or the stream is not writable.
@@ -94,7 +76,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                     let bytes = &mut scratch[HEADROOM..HEADROOM + len];
                     let taken = self.take_frames(cx, bytes, 0);
                     if self.ws_in.is_open() {
-                        self.undecoded = Undecoded::new(&bytes[taken..]);
+                        self.undecoded = Undecoded::new(&bytes[taken..], 0);
                     }
                 }
                 Poll::Ready(end) => match &mut self.ws_in {
@@ -130,7 +112,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         if may_continue {
             undecoded.at = self.take_frames(cx, &mut undecoded.bytes, undecoded.at);
         }
-        let is_left = undecoded.at < undecoded.bytes.len();
+        let is_left = undecoded.len() > 0;
         self.undecoded = (is_left && self.ws_in.is_open()).then_some(undecoded);
     }
 

@@ -5,7 +5,7 @@ use std::{ops::Range, task::Context};
 
 use echogate_proto::{
     recording::Direction,
-    ws::{FrameHeader, Role, frame::mask_control_frames, mask},
+    ws::{FrameHeader, Role, mask},
 };
 
 use super::Bridge;
@@ -51,11 +51,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Sends control frames, masked if this end is the client.
-    pub(super) fn send_control(&mut self, cx: &mut Context<'_>, mut frames: Vec<u8>) {
-        if self.is_ws_client() {
-            frames = mask_control_frames(&frames, masking_key::next);
-        }
-        self.send(cx, &frames);
+    pub(super) fn send_control(&mut self, cx: &mut Context<'_>, frames: Vec<u8>) {
+        self.send(cx, &masking_key::control_frames(frames, self.decoder.role()));
     }
 
     /// Sends a header that is a whole frame, with the payload held back in it, masked if this end is

@@ -96,7 +96,7 @@ fn poll_side<F: Transport, T: Transport>(
     if delivery.has_stalled(now) {
         closing.undelivered += in_flight.map_or(0, |in_flight| in_flight.unsent as usize);
         if let Some(undecoded) = &from.undecoded {
-            closing.undelivered += undecoded.bytes.len() - undecoded.at;
+            closing.undelivered += undecoded.len();
         }
         to.fail();
         to.input = Input::Ended;

@@ -16,18 +16,19 @@ use tokio::io::ReadBuf;
 use super::{
     PollContext, Shared,
     close::{self, Loss},
-    frames::put_head,
-    side::{Side, Undecoded},
+    frames::{MAX_HEAD, put_head},
+    side::Side,
     state::Input,
 };
 use crate::{
-    gateway::websocket::gather::Gather, net::stream::Transport, runtime::buffer_pool::HEADROOM,
+    gateway::websocket::{
+        gather::Gather,
+        undecoded::{MAX_FRAMES, Undecoded},
+    },
+    net::stream::Transport,
+    runtime::buffer_pool::HEADROOM,
 };
 use echogate_event_loop::may_continue;
-
-/// The maximum number of frames decoded in one step. That takes some 0.1 ms, after which other
-/// connections get their turn.
-const MAX_FRAMES: usize = 2048;
 
 /// The last frame of a peer: a Close, or a violation of the protocol.
 type LastFrame = Result<CloseCode, Violation>;
@@ -55,7 +56,7 @@ pub(super) fn relay<F: Transport, T: Transport>(
                 let Undecoded { bytes, at } = &mut *undecoded;
                 *at = pass(from, to, shared, poll, (bytes, *at));
             }
-            if undecoded.at < undecoded.bytes.len() && from.input == Input::Open {
+            if undecoded.len() > 0 && from.input == Input::Open {
                 from.undecoded = Some(undecoded);
             }
             if may_continue {
@@ -71,7 +72,7 @@ pub(super) fn relay<F: Transport, T: Transport>(
         if end > HEADROOM && from.input == Input::Open {
             let at = pass(from, to, shared, poll, (&mut scratch[..end], HEADROOM));
             if from.input == Input::Open {
-                from.undecoded = Undecoded::new(&scratch[at..end]);
+                from.undecoded = Undecoded::new(&scratch[at..end], MAX_HEAD);
             }
         }
         poll.scratch = scratch;
