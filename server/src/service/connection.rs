@@ -57,19 +57,15 @@ where
             }
             let polled = connection.poll(cx, &mut stream, Some(&entry), stage);
             watch.limit_idle(stage, &mut idle);
-            if let (Some(idle), Poll::Pending) = (&mut idle, &polled) {
+            if polled.is_pending() && idle.is_some() {
                 let now = Instant::now();
                 let delivered = entry.carried_bytes().wrapping_sub(connection.unsent() as u64);
-                let mut deadline = idle.deadline(now, delivered);
-                if deadline <= now {
-                    let moving = stream.in_flight().filter(|bytes| !bytes.is_nothing());
-                    let acknowledged = moving.map(|bytes| bytes.acknowledged);
-                    if idle.is_over(now, watch.running_since(now), acknowledged) {
-                        return Poll::Ready(Ok(End::Idle));
-                    }
-                    deadline = idle.deadline(now, delivered);
+                if watch.is_idle(&mut idle, now, delivered, || [stream.in_flight()]) {
+                    return Poll::Ready(Ok(End::Idle));
                 }
-                watch.wake_at(cx, now, deadline);
+                if let Some(idle) = &mut idle {
+                    watch.wake_at(cx, now, idle.deadline(now, delivered));
+                }
             }
             polled
         });

@@ -62,14 +62,8 @@ impl<C: Transport, U: Transport> Relay<C, U> {
     /// The end of a connection on which nothing was delivered for too long.
     pub(super) fn poll_idle(&mut self, now: Instant) -> Option<End> {
         let delivered = self.delivered_bytes();
-        let idle = self.idle.as_mut()?;
-        if now < idle.deadline(now, delivered) {
-            return None;
-        }
-        let in_flight = [self.client.stream.in_flight(), self.upstream.stream.in_flight()];
-        let moving = in_flight.into_iter().flatten().filter(|side| !side.is_nothing());
-        let acknowledged = moving.map(|side| side.acknowledged).reduce(|sum, more| sum + more);
-        idle.is_over(now, self.watch.running_since(now), acknowledged).then(|| {
+        let in_flight = || [self.client.stream.in_flight(), self.upstream.stream.in_flight()];
+        self.watch.is_idle(&mut self.idle, now, delivered, in_flight).then(|| {
             self.client.end_or_reset();
             self.upstream.end_or_reset();
             self.describe(self.watch.idle_close().reason)
