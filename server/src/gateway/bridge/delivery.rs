@@ -14,7 +14,7 @@ use super::{
     Bridge,
     state::{Disconnect, End, StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
 };
-pub(super) use crate::runtime::delivery::{Delivery, Polling, STALL};
+pub(super) use crate::runtime::delivery::{Delivery, Polling, Progress, STALL};
 use crate::{net::stream::Transport, runtime::drain::END_TIMEOUT};
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
@@ -52,12 +52,10 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         let stall = if may_be_clean { STALL } else { STALL.min(self.config.ping_timeout) };
         let stall = self.limit_stall(stall);
         let expected = if ws_done { 0 } else { self.framer.expected() };
-        let (unwritten, in_flight) = (self.to_stream.len(), self.stream.in_flight());
-        let new = || Delivery::new(now, stall);
-        let delivery = self.closing().delivery.get_or_insert_with(new);
-        delivery.set_stall(now, stall);
-        delivery.update(now, unwritten, expected, in_flight);
-        if !delivery.has_stalled(now) {
+        let progress = Progress { unwritten: self.to_stream.len(), written: 0, expected };
+        let in_flight = self.stream.in_flight();
+        let slot = &mut self.closing().delivery;
+        if !Delivery::advance(slot, now, stall, progress, in_flight).has_stalled(now) {
             return None;
         }
         if is_aborting {
@@ -76,17 +74,12 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// The end of a connection whose WebSocket is to be reset, once the bytes written to it before are
     /// acknowledged or given up.
     fn poll_abort(&mut self, now: Instant) -> Option<End> {
-        let (unwritten, in_flight) = (self.to_ws.len(), self.ws.in_flight());
-        let stall = self.limit_stall(STALL);
-        let new = || Delivery::new(now, stall);
-        let delivery = self.closing().delivery.get_or_insert_with(new);
-        delivery.set_stall(now, stall);
-        delivery.update(now, unwritten, 0, in_flight);
-        let is_over = delivery.has_stalled(now);
-        let has_waited = delivery.has_waited_blindly(now);
-        let is_delivered =
-            self.to_ws.is_empty() && in_flight.map_or(has_waited, |f| f.is_nothing());
-        if !is_over && !is_delivered && !self.ws_has_failed() {
+        let progress = Progress { unwritten: self.to_ws.len(), ..Progress::default() };
+        let (in_flight, stall) = (self.ws.in_flight(), self.limit_stall(STALL));
+        let slot = &mut self.closing().delivery;
+        let is_over = Delivery::advance(slot, now, stall, progress, in_flight).has_stalled(now);
+        let has_arrived = Delivery::has_arrived(self.delivery(), now, in_flight);
+        if !is_over && !(self.to_ws.is_empty() && has_arrived) && !self.ws_has_failed() {
             return None;
         }
         self.ws.reset_on_drop();
@@ -158,10 +151,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             // Closing the socket answers further bytes of the stream peer with a reset, which may
             // destroy bytes in flight; so does a reset that is due. So the bytes must arrive first.
             StreamOut::Shut if self.stream.has_failed() => true,
-            StreamOut::Shut => match self.stream.in_flight() {
-                Some(in_flight) => in_flight.is_nothing(),
-                None => self.delivery().is_some_and(|delivery| delivery.has_waited_blindly(now)),
-            },
+            StreamOut::Shut => Delivery::has_arrived(self.delivery(), now, self.stream.in_flight()),
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     gateway::bridge::End,
     net::stream::Transport,
-    runtime::delivery::{Delivery, STALL},
+    runtime::delivery::{Delivery, Progress, STALL},
 };
 
 impl<C: Transport, U: Transport> MessageRelay<C, U> {
@@ -74,16 +74,12 @@ fn poll_side<F: Transport, T: Transport>(
     };
     let stall = if may_be_clean { STALL } else { STALL.min(shared.config.ping_timeout) };
     let now = poll.now;
-    let (unwritten, in_flight) = (to.backlog.len(), to.stream.in_flight());
+    let progress = Progress { unwritten: to.backlog.len(), ..Progress::default() };
+    let in_flight = to.stream.in_flight();
     let closing = to.closing.get_or_insert_default();
-    let delivery = closing.delivery.get_or_insert_with(|| Delivery::new(now, stall));
-    delivery.set_stall(now, stall);
-    delivery.update(now, unwritten, 0, in_flight);
+    let delivery = Delivery::advance(&mut closing.delivery, now, stall, progress, in_flight);
     if to.output == Output::Last {
-        let has_arrived = match in_flight {
-            Some(in_flight) => in_flight.is_nothing(),
-            None => delivery.has_waited_blindly(now),
-        };
+        let has_arrived = Delivery::has_arrived(Some(delivery), now, in_flight);
         if (to.backlog.is_empty() && has_arrived) || to.stream.has_failed() {
             if closing.resets {
                 to.stream.reset_on_drop();

@@ -7,10 +7,12 @@ use tokio::time::Instant;
 
 use super::{
     Relay,
-    owed::OwedDelivery,
     side::{Input, Output, Side},
 };
-use crate::net::stream::Transport;
+use crate::{
+    net::stream::Transport,
+    runtime::delivery::{Delivery, Progress, STALL},
+};
 
 /// The end of a connection, for the log and the registry.
 #[derive(Clone, Debug)]
@@ -80,9 +82,9 @@ impl<C: Transport, U: Transport> Relay<C, U> {
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let delivered = self.delivered_bytes();
         let idle = self.idle.as_mut().map(|idle| idle.deadline(now, delivered));
-        let next = |owed: Option<&OwedDelivery>| owed.map(|owed| owed.delivery.next_update());
-        let deliveries = (self.client.owed(), self.upstream.owed());
-        [idle, next(deliveries.0), next(deliveries.1)].into_iter().flatten().min()
+        let [client, upstream] =
+            [self.client.owed(), self.upstream.owed()].map(|owed| owed.map(Delivery::next_update));
+        [idle, client, upstream].into_iter().flatten().min()
     }
 
     /// Ends a connection at once, at the end of the server's shutdown or by resets at a request.
@@ -126,7 +128,7 @@ impl<C: Transport, U: Transport> Relay<C, U> {
 }
 
 impl<T: Transport> Side<T> {
-    fn owed(&self) -> Option<&OwedDelivery> {
+    fn owed(&self) -> Option<&Delivery> {
         self.closing.as_ref()?.owed.as_ref()
     }
 
@@ -155,7 +157,7 @@ impl<T: Transport> Side<T> {
             true => self.stream.in_flight(),
             false => Some(InFlight::NOTHING),
         };
-        if !is_due || !is_owed && self.has_arrived(now, in_flight) {
+        if !is_due || !is_owed && Delivery::has_arrived(self.owed(), now, in_flight) {
             if let Some(closing) = &mut self.closing {
                 closing.owed = None;
             }
@@ -163,9 +165,9 @@ impl<T: Transport> Side<T> {
         }
         let unwritten = self.unwritten.len();
         let written = counted.wrapping_sub(unwritten as u64);
-        let owed = self.closing().owed.get_or_insert_with(|| OwedDelivery::new(now, written));
-        owed.update(now, written, unwritten, in_flight);
-        owed.delivery.has_stalled(now)
+        let progress = Progress { unwritten, written, expected: 0 };
+        let slot = &mut self.closing().owed;
+        Delivery::advance(slot, now, STALL, progress, in_flight).has_stalled(now)
     }
 
     /// Whether closing the socket loses nothing that was written. A reset does, and closing a
@@ -175,14 +177,6 @@ impl<T: Transport> Side<T> {
             Output::Failed => true,
             Output::Shut if self.input != Input::Open => true,
             _ => self.stream.has_failed(),
-        }
-    }
-
-    /// Whether everything written can be assumed to have reached the peer.
-    fn has_arrived(&self, now: Instant, in_flight: Option<InFlight>) -> bool {
-        match in_flight {
-            Some(in_flight) => in_flight.is_nothing(),
-            None => self.owed().is_some_and(|owed| owed.delivery.has_waited_blindly(now)),
         }
     }
 

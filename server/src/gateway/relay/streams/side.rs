@@ -8,9 +8,10 @@ use std::{
 
 use tokio::io::ReadBuf;
 
-use super::owed::OwedDelivery;
 use crate::{
-    connections::registry::Counter, net::stream::Transport, runtime::write_buffer::WriteBuffer,
+    connections::registry::Counter,
+    net::stream::Transport,
+    runtime::{delivery::Delivery, write_buffer::WriteBuffer},
     text::io_error::describe,
 };
 
@@ -58,7 +59,7 @@ pub(super) struct Side<T> {
 #[derive(Default)]
 pub(super) struct Closing {
     /// The delivery of the bytes for this side, once the side that sent them is gone.
-    pub(super) owed: Option<OwedDelivery>,
+    pub(super) owed: Option<Delivery>,
     /// The number of bytes for this side that are known to be lost.
     pub(super) lost: u64,
     /// The failure of the connection, for the log.
