@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     Relay,
-    side::{Input, Output, Side},
+    side::{Failure, Input, Output, Side},
 };
 use crate::{
     net::stream::Transport,
@@ -103,14 +103,15 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         let failed = (self.client.output == Output::Failed, self.upstream.output == Output::Failed);
         self.client.reset_if_incomplete(failed.1);
         self.upstream.reset_if_incomplete(failed.0);
-        let of = |side: &str, failure: &str| format!("the {side}'s connection failed: {failure}");
-        let why: Cow<'static, str> = match (self.client.failure(), self.upstream.failure()) {
-            (_, Some(failure)) if !self.client.has_ended_first => of("upstream", failure).into(),
-            (Some(failure), _) => of("client", failure).into(),
-            (None, Some(failure)) => of("upstream", failure).into(),
-            (None, None) if self.is_asked => self.watch.close().reason,
-            (None, None) if self.client.has_ended_first => "the client ended the stream".into(),
-            (None, None) => "the upstream ended the stream".into(),
+        let failures = [(self.client.failure(), "client"), (self.upstream.failure(), "upstream")];
+        let first = failures.into_iter().filter_map(|(failure, side)| Some((failure?, side))).min();
+        let why: Cow<'static, str> = match first {
+            Some(((_, failure), side)) => {
+                format!("the {side}'s connection failed: {failure}").into()
+            }
+            None if self.is_asked => self.watch.close().reason,
+            None if self.client.has_ended_first => "the client ended the stream".into(),
+            None => "the upstream ended the stream".into(),
         };
         self.describe(why)
     }
@@ -132,8 +133,8 @@ impl<T: Transport> Side<T> {
         self.closing.as_ref()?.owed.as_ref()
     }
 
-    fn failure(&self) -> Option<&str> {
-        self.closing.as_ref()?.failure.as_deref()
+    fn failure(&self) -> Option<&Failure> {
+        self.closing.as_ref()?.failure.as_ref()
     }
 
     fn lost(&self) -> u64 {

@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use tokio::io::ReadBuf;
@@ -62,9 +63,12 @@ pub(super) struct Closing {
     pub(super) owed: Option<Delivery>,
     /// The number of bytes for this side that are known to be lost.
     pub(super) lost: u64,
-    /// The failure of the connection, for the log.
-    pub(super) failure: Option<Box<str>>,
+    /// The failure of the connection, for the log, and its time.
+    pub(super) failure: Option<Failure>,
 }
+
+/// A failure of a connection: the time at which the relay learned of it, and the description.
+pub(super) type Failure = (Instant, Box<str>);
 
 /// The result of one step in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +195,7 @@ impl<T: Transport> Side<T> {
     #[cold]
     fn write_failed(&mut self, error: &io::Error) {
         self.is_aborted |= error.kind() != io::ErrorKind::BrokenPipe;
-        self.closing().failure.get_or_insert_with(|| describe(error).into());
+        self.closing().failure.get_or_insert_with(|| (Instant::now(), describe(error).into()));
         self.stop_writing();
     }
 
@@ -221,9 +225,9 @@ impl<T: Transport> Side<T> {
             if self.input == Input::Open {
                 self.input = Input::Failed;
             }
-            self.closing()
-                .failure
-                .get_or_insert_with(|| "it was closed before it took everything".into());
+            self.closing().failure.get_or_insert_with(|| {
+                (Instant::now(), "it was closed before it took everything".into())
+            });
             self.stop_writing();
         }
         has_failed

@@ -105,3 +105,20 @@ async fn bytes_to_an_upstream_that_has_closed_reset_the_client_after_the_upstrea
     let end = rig.relay.end().await.to_string();
     assert!(end.starts_with("the upstream's connection failed: "), "{end}");
 }
+
+#[tokio::test]
+async fn a_client_that_failed_first_is_named_although_its_upstream_ended_first() {
+    let mut rig = unix_rig();
+    socket2::SockRef::from(&rig.client).shutdown(std::net::Shutdown::Read).unwrap();
+    rig.upstream.write_all(b"nobody reads it").await.unwrap();
+    in_time(async {
+        while rig.entry.sent().bytes() < 15 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(rig.upstream);
+    in_time(async { while rig.client.write_all(b"more").await.is_ok() {} }).await;
+    let end = rig.relay.end().await.to_string();
+    assert!(end.starts_with("the client's connection failed: "), "{end}");
+}
