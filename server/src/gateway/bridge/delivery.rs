@@ -172,6 +172,12 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.closing().delivery = None;
     }
 
+    /// Whether the kernel of the stream peer has acknowledged all payload, as far as that is known.
+    fn stream_took_all(&self) -> bool {
+        self.to_stream.is_empty()
+            && self.stream.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
+    }
+
     /// The number of bytes that the kernel has not sent to the stream peer.
     fn unsent(&self) -> usize {
         self.stream.in_flight().map_or(0, |in_flight| in_flight.unsent as usize)
@@ -189,10 +195,19 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Ends a connection at once, at the end of the server's shutdown or by resets at a request.
-    pub(super) fn cut(&mut self) -> End {
+    pub(super) fn cut(&mut self, cx: &mut Context<'_>) -> End {
         let is_requested = self.watch.is_reset_requested();
-        if is_requested || !self.stream_is_done(Instant::now()) {
+        let is_complete = !matches!(self.ws_in, WsIn::Open) || self.only_lacks_close_reply();
+        let is_ended = match self.stream_out {
+            StreamOut::Open => self.stream_took_all(),
+            _ => self.stream_is_done(Instant::now()),
+        };
+        if is_requested || !is_complete || !is_ended {
             self.stream_end = StreamEnd::Reset;
+        } else if self.stream_out == StreamOut::Open {
+            self.end_stream();
+            // The last record of TLS may find no room. Then the connection ends without it.
+            let _ = self.poll_stream_out(cx);
         }
         self.discard_to_ws();
         if is_requested {

@@ -118,7 +118,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// Writes the payload that waits for the stream, and then the end of input if that is due.
     /// Pending while the stream is not writable.
-    fn poll_stream_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_stream_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let done = match self.stream_out {
             StreamOut::Shut | StreamOut::Broken => return Poll::Ready(()),
             StreamOut::Open => self.to_stream.poll_flush(cx, &mut self.stream),
