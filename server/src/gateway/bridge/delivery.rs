@@ -78,8 +78,9 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         let (in_flight, stall) = (self.ws.in_flight(), self.limit_stall(STALL));
         let slot = &mut self.closing().delivery;
         let is_over = Delivery::advance(slot, now, stall, progress, in_flight).has_stalled(now);
-        let has_arrived = Delivery::has_arrived(self.delivery(), now, in_flight);
-        if !is_over && !(self.to_ws.is_empty() && has_arrived) && !self.ws_has_failed() {
+        let is_delivered =
+            self.to_ws.is_empty() && Delivery::has_arrived(self.delivery(), now, in_flight);
+        if !is_over && !is_delivered && !self.ws_has_failed() {
             return None;
         }
         self.ws.reset_on_drop();

@@ -111,7 +111,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Whether the kernel of the WebSocket peer has acknowledged everything, as far as that is known.
-    pub(super) fn ws_took_all(&self) -> bool {
+    fn ws_took_all(&self) -> bool {
         self.to_ws.is_empty() && self.ws.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
     }
 
