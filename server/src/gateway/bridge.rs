@@ -34,6 +34,7 @@ mod close;
 mod delivery;
 mod end;
 mod events;
+mod frame_stream;
 mod messages_to_stream;
 mod payload;
 mod role;
@@ -57,8 +58,8 @@ use tokio::time::Instant;
 pub(in crate::gateway) use self::timeouts::CLOSE_TIMEOUT;
 use self::{
     close::Closing,
+    frame_stream::PartialReply,
     state::{StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
-    stream_to_messages::PartialReply,
 };
 pub(crate) use self::{close::reject, state::End};
 use crate::{
