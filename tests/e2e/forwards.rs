@@ -37,3 +37,14 @@ fn client(server: &Server) -> TcpStream {
 fn end(stream: &TcpStream) {
     stream.shutdown(Shutdown::Write).unwrap();
 }
+
+/// Waits until each connection has carried so many bytes and messages, from the client and to it.
+#[track_caller]
+fn wait_until_carried(server: &Server, bytes: (u64, u64), messages: (u64, u64)) {
+    let carried = |connection: &serde_json::Value| {
+        let count = |what: &str| connection[what].as_u64().unwrap();
+        (count("bytes_received"), count("bytes_sent")) == bytes
+            && (count("messages_received"), count("messages_sent")) == messages
+    };
+    server.wait_for_connections(|all| !all.is_empty() && all.iter().all(carried));
+}

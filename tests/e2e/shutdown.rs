@@ -129,6 +129,25 @@ fn an_upstream_that_does_not_end_costs_its_client_no_close() {
 }
 
 #[test]
+fn a_client_that_only_leaves_the_close_unanswered_costs_its_upstream_no_reset() {
+    for framing in ["message", "bytes"] {
+        let upstream = Upstream::new();
+        let arguments = ["--drain", "500ms", "--route", &upstream.route("/x", framing)];
+        let mut server = Server::start(ECHOGATE, &arguments);
+        let mut client = RawWs::connect(&server, "/x");
+        let mut stream = upstream.accept();
+        client.send_frame(first::BINARY, b"ab");
+        assert_eq!(read_exactly(&mut stream, 2), b"ab");
+        stream.write_all(b"AB").unwrap();
+        assert_eq!(client.read().payload, b"AB");
+        server.signal("TERM");
+        assert_eq!(client.read().close(), (Some(1001), GOODBYE), "{framing}");
+        assert_eq!(server.wait().code(), Some(0));
+        assert!(matches!(stream.read(&mut [0]), Ok(0)), "an end in order: {framing}");
+    }
+}
+
+#[test]
 fn bytes_that_have_arrived_are_answered_and_then_comes_the_end() {
     let mut server = server();
     let mut tcp = connect(server.address("upper"));

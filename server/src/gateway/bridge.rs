@@ -23,16 +23,18 @@
 //! The end of a connection is implemented in five files: state.rs has its states, with their
 //! diagram; events.rs the effect of the end of one side on the other; close.rs the closing
 //! handshake; timeouts.rs the deadlines; and delivery.rs the delivery of the bytes that the
-//! WebSocket peer sent before its end. The stream ends in order (FIN, with
-//! TLS after a close_notify) only if the WebSocket peer has declared its output complete, by a Close
-//! or by the end of input of half-close. Otherwise, if for example the peer vanishes, violates the
-//! protocol or does not answer, the stream ends by a reset, so that nothing truncated looks
+//! WebSocket peer sent before its end. The stream ends in order (FIN, with TLS after a close_notify)
+//! only if the WebSocket peer has declared its output complete, by a Close or by the end of input of
+//! half-close, or if a client has only failed to answer the Close with which the server ends the
+//! connection. Otherwise, if for example the peer vanishes, violates the protocol or does not answer
+//! a Ping, the stream ends by a reset, so that nothing truncated looks
 //! complete. What differs between the roles is in role.rs.
 
 mod close;
 mod delivery;
 mod end;
 mod events;
+mod frame_stream;
 mod messages_to_stream;
 mod payload;
 mod role;
@@ -56,9 +58,8 @@ use tokio::time::Instant;
 pub(in crate::gateway) use self::timeouts::CLOSE_TIMEOUT;
 use self::{
     close::Closing,
-    messages_to_stream::Undecoded,
+    frame_stream::PartialReply,
     state::{StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
-    stream_to_messages::PartialReply,
 };
 pub(crate) use self::{close::reject, state::End};
 use crate::{
@@ -67,6 +68,7 @@ use crate::{
         heartbeat::{Heartbeat, PingTimes},
         latency::Latency,
         pongs::Pongs,
+        undecoded::Undecoded,
     },
     net::stream::Transport,
     runtime::{
@@ -146,7 +148,7 @@ where
         closing: None,
         last_byte: None,
         only_empty_fragments: false,
-        undecoded: Undecoded::new(read_ahead),
+        undecoded: Undecoded::new(read_ahead, 0),
         fragments: None,
         partial_reply: None,
         to_stream: WriteBuffer::default(),
@@ -222,7 +224,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         loop {
             let stage = self.watch.poll(cx);
             if stage == Stage::Cut {
-                return Poll::Ready(self.cut());
+                return Poll::Ready(self.cut(cx));
             }
             let before = (self.close_is_decided(), self.ws_in.is_gone());
             let idle = self.poll_messages_to_stream(cx, scratch, now);

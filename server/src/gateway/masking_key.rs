@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use echogate_proto::ws::{Role, frame::mask_control_frames};
+
 /// A masking key (RFC 6455 section 5.3).
 type Key = [u8; 4];
 
@@ -27,6 +29,14 @@ pub(crate) fn next() -> Key {
         }
         keys.pop().unwrap_or_default()
     })
+}
+
+/// Control frames, given as a server sends them, as an endpoint with this `role` sends them.
+pub(crate) fn control_frames(frames: Vec<u8>, role: Role) -> Vec<u8> {
+    match role {
+        Role::Server => frames,
+        Role::Client => mask_control_frames(&frames, next),
+    }
 }
 
 #[cfg(test)]

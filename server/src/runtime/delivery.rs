@@ -49,13 +49,47 @@ pub(crate) struct Delivery {
     unwritten: usize,
     /// The number of expected replies, if they keep the sender from being read.
     expected: usize,
+    /// The number of bytes written before, where new ones may wait as soon as some are written.
+    written: u64,
     /// The number of bytes that the receiving peer's kernel has acknowledged.
     acknowledged: u64,
     /// The times at which the kernel is asked for the bytes in flight.
     polling: Polling,
 }
 
+/// The progress of a delivery, as far as the relay knows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// The number of bytes that are not written yet.
+    pub(crate) unwritten: usize,
+    /// The number of expected replies, if they keep the sender from being read.
+    pub(crate) expected: usize,
+    /// The number of bytes written since the connection was made, where new ones may wait as soon as
+    /// some are written.
+    pub(crate) written: u64,
+}
+
 impl Delivery {
+    /// Advances the delivery in `slot`, which begins `now` if there is none, and is given up after the
+    /// time `stall` without progress; if that time changes, it is measured from `now`.
+    pub(crate) fn advance(
+        slot: &mut Option<Delivery>,
+        now: Instant,
+        stall: Duration,
+        progress: Progress,
+        in_flight: Option<InFlight>,
+    ) -> &mut Delivery {
+        let delivery = slot.get_or_insert_with(|| Delivery::new(now, stall));
+        if stall != delivery.stall {
+            (delivery.stall, delivery.progress) = (stall, now);
+        }
+        if std::mem::replace(&mut delivery.written, progress.written) != progress.written {
+            delivery.progressed(now);
+        }
+        delivery.update(now, progress.unwritten, progress.expected, in_flight);
+        delivery
+    }
+
     /// A delivery that begins `now`, and is given up after the time `stall` without progress.
     pub(crate) fn new(now: Instant, stall: Duration) -> Delivery {
         Delivery {
@@ -63,15 +97,9 @@ impl Delivery {
             stall,
             unwritten: 0,
             expected: 0,
+            written: 0,
             acknowledged: 0,
             polling: Polling::new(now),
-        }
-    }
-
-    /// Sets the time without progress; if it changes, it is measured from `now`.
-    pub(crate) fn set_stall(&mut self, now: Instant, stall: Duration) {
-        if stall != self.stall {
-            (self.stall, self.progress) = (stall, now);
         }
     }
 
@@ -96,8 +124,7 @@ impl Delivery {
         self.polling.advance(now);
     }
 
-    /// Records progress that the numbers of [`Delivery::update`] do not show.
-    pub(crate) fn progressed(&mut self, now: Instant) {
+    fn progressed(&mut self, now: Instant) {
         self.progress = now;
         self.polling.interval = FIRST_INTERVAL;
     }
@@ -114,9 +141,16 @@ impl Delivery {
         now >= self.progress + self.stall
     }
 
-    /// Whether everything written can be assumed to have arrived, where the kernel does not
-    /// report it.
-    pub(crate) fn has_waited_blindly(&self, now: Instant) -> bool {
-        now >= self.progress + BLIND_WAIT
+    /// Whether everything written has arrived: nothing is `in_flight`, or the delivery has waited for
+    /// [`BLIND_WAIT`] where the kernel does not report it.
+    pub(crate) fn has_arrived(
+        delivery: Option<&Delivery>,
+        now: Instant,
+        in_flight: Option<InFlight>,
+    ) -> bool {
+        match in_flight {
+            Some(in_flight) => in_flight.is_nothing(),
+            None => delivery.is_some_and(|delivery| now >= delivery.progress + BLIND_WAIT),
+        }
     }
 }

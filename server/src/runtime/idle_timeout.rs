@@ -36,6 +36,7 @@ impl IdleTimeout {
     /// The time at which the idle timeout passes. `delivered` are the bytes that were read from
     /// the peers and written to them so far, without those that wait to be written: a slow
     /// transfer is not idle.
+    #[inline]
     pub(crate) fn deadline(&mut self, now: Instant, delivered: u64) -> Instant {
         if delivered != self.delivered {
             (self.delivered, self.since) = (delivered, now);

@@ -50,30 +50,10 @@ where
     let mut watch = drain.watch_connection(entry.id());
     let mut idle = IdleTimeout::new(idle_timeout);
     async move {
-        let served = poll_fn(|cx| {
-            let stage = watch.poll(cx);
-            if stage == Stage::Cut {
-                return Poll::Ready(Ok(End::Cut));
-            }
-            let polled = connection.poll(cx, &mut stream, Some(&entry), stage);
-            watch.limit_idle(stage, &mut idle);
-            if let (Some(idle), Poll::Pending) = (&mut idle, &polled) {
-                let now = Instant::now();
-                let delivered = entry.carried_bytes().wrapping_sub(connection.unsent() as u64);
-                let mut deadline = idle.deadline(now, delivered);
-                if deadline <= now {
-                    let moving = stream.in_flight().filter(|bytes| !bytes.is_nothing());
-                    let acknowledged = moving.map(|bytes| bytes.acknowledged);
-                    if idle.is_over(now, watch.running_since(now), acknowledged) {
-                        return Poll::Ready(Ok(End::Idle));
-                    }
-                    deadline = idle.deadline(now, delivered);
-                }
-                watch.wake_at(cx, now, deadline);
-            }
-            polled
-        });
-        let mut end = served.await;
+        let mut end = poll_fn(|cx| {
+            poll_served(cx, &mut connection, &mut stream, &entry, &mut idle, &mut watch)
+        })
+        .await;
         if matches!(end, Ok(End::Cut)) && watch.is_reset_requested() {
             stream.reset_on_drop();
             entry.ended(&watch.cut_reason());
@@ -112,6 +92,36 @@ where
         }
         end
     }
+}
+
+/// Polls the service until it, the client or the shutdown ends the connection, or the idle timeout
+/// passes.
+#[inline]
+fn poll_served(
+    cx: &mut Context<'_>,
+    connection: &mut ServiceConnection,
+    stream: &mut impl Transport,
+    entry: &RegistryGuard,
+    idle: &mut Option<Box<IdleTimeout>>,
+    watch: &mut ShutdownWatch,
+) -> Poll<io::Result<End>> {
+    let stage = watch.poll(cx);
+    if stage == Stage::Cut {
+        return Poll::Ready(Ok(End::Cut));
+    }
+    let polled = connection.poll(cx, stream, Some(entry), stage);
+    watch.limit_idle(stage, idle);
+    if polled.is_pending() && idle.is_some() {
+        let now = Instant::now();
+        let delivered = entry.carried_bytes().wrapping_sub(connection.unsent() as u64);
+        if watch.is_idle(idle, now, delivered, || [stream.in_flight()]) {
+            return Poll::Ready(Ok(End::Idle));
+        }
+        if let Some(idle) = idle {
+            watch.wake_at(cx, now, idle.deadline(now, delivered));
+        }
+    }
+    polled
 }
 
 /// The least number of bytes of answers that have not reached the client, if there are any.

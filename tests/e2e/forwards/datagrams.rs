@@ -4,7 +4,7 @@ use std::{io::Write, net::UdpSocket, os::unix::net::UnixDatagram};
 
 use echogate_tests::{
     server::{Server, WAIT_TIMEOUT},
-    tcp::{noise, read_exactly},
+    tcp::{noise, read_exactly, read_to_end},
     upstream::Upstream,
     ws::{self, RawWs, RawWsServer, first},
 };
@@ -44,23 +44,27 @@ fn datagrams_pass_one_for_one_in_a_session_for_each_client() {
     for (i, client) in clients.iter().enumerate() {
         let large = vec![b'a' + u8::try_from(i).unwrap(); 60_000];
         client.send(&large).unwrap();
+        client.send(b"").unwrap();
         let mut buffer = vec![0; 70_000];
         let (len, from) = upstream.recv_from(&mut buffer).unwrap();
         assert!(buffer[..len] == large);
+        assert_eq!(upstream.recv_from(&mut buffer).unwrap(), (0, from));
         sessions.push(from);
     }
     assert_ne!(sessions[0], sessions[1]);
     for (i, session) in sessions.iter().enumerate() {
-        for datagram in [format!("first to {i}"), format!("second to {i}")] {
+        for datagram in [format!("first to {i}"), String::new(), format!("second to {i}")] {
             upstream.send_to(datagram.as_bytes(), session).unwrap();
         }
     }
     for (i, client) in clients.iter().enumerate() {
         assert_eq!(received(client), format!("first to {i}").as_bytes());
+        assert_eq!(received(client), b"");
         assert_eq!(received(client), format!("second to {i}").as_bytes());
     }
     let listed = server.wait_for_connections(|all| all.len() == 2);
     assert_eq!(listed[0]["kind"], "udp");
+    super::wait_until_carried(&server, (60_000, 21), (2, 3));
 }
 
 #[test]
@@ -75,6 +79,11 @@ fn datagrams_are_records_of_a_byte_stream_with_their_lengths() {
     upstream.write_all(b"\x03two").unwrap();
     assert_eq!(received(&client), b"one");
     assert_eq!(received(&client), b"two");
+    super::wait_until_carried(&server, (5, 6), (1, 2));
+    upstream.write_all(b"\0\x05three").unwrap();
+    drop(upstream);
+    assert_eq!(received(&client), b"three", "the record in front of the end");
+    server.wait_for_log(&["the upstream ended the stream", "id=1"]);
 }
 
 #[test]
@@ -85,12 +94,14 @@ fn records_of_a_byte_stream_are_datagrams_of_the_upstream() {
     let server = Server::start(ECHOGATE, &["--forward", &forward]);
     let mut client = super::client(&server);
     client.write_all(b"\0\x03one\0\x05three").unwrap();
+    super::end(&client);
     let mut buffer = [0; 100];
     let (len, session) = upstream.recv_from(&mut buffer).unwrap();
     assert_eq!(&buffer[..len], b"one");
     assert_eq!(received(&upstream), b"three");
     upstream.send_to(b"answer", session).unwrap();
-    assert_eq!(read_exactly(&mut client, 8), b"\0\x06answer");
+    assert_eq!(read_to_end(&mut client), b"\0\x06answer");
+    server.wait_for_log(&["the client ended the stream", "id=1"]);
 }
 
 #[test]

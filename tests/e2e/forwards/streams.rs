@@ -20,20 +20,26 @@ use crate::ECHOGATE;
 
 #[test]
 fn bytes_pass_in_both_directions_and_each_direction_ends_by_itself() {
-    let upstream = Upstream::new();
-    let server = forward(&format!("tcp://{}", upstream.address()), &[]);
-    let mut client = client(&server);
-    let mut upstream = upstream.accept();
-    client.write_all(b"from the client").unwrap();
-    assert_eq!(read_exactly(&mut upstream, 15), b"from the client");
-    end(&client);
-    assert_eq!(read_to_end(&mut upstream), b"");
-    upstream.write_all(b"still open").unwrap();
-    assert_eq!(read_exactly(&mut client, 10), b"still open");
-    end(&upstream);
-    assert_eq!(read_to_end(&mut client), b"");
-    let line = server.wait_for_log(&["the client ended the stream", "id=1"]);
-    assert!(line.contains("tcp://"), "the log names the upstream: {line}");
+    for client_first in [true, false] {
+        let upstream = Upstream::new();
+        let server = forward(&format!("tcp://{}", upstream.address()), &[]);
+        let client = client(&server);
+        let upstream = upstream.accept();
+        let (mut first, mut last) =
+            if client_first { (client, upstream) } else { (upstream, client) };
+        first.write_all(b"question").unwrap();
+        end(&first);
+        assert_eq!(read_to_end(&mut last), b"question", "the client first: {client_first}");
+        last.write_all(b"still open").unwrap();
+        assert_eq!(read_exactly(&mut first, 10), b"still open");
+        let bytes = if client_first { (8, 10) } else { (10, 8) };
+        super::wait_until_carried(&server, bytes, (0, 0));
+        end(&last);
+        assert_eq!(read_to_end(&mut first), b"");
+        let who = if client_first { "client" } else { "upstream" };
+        let line = server.wait_for_log(&[&format!("the {who} ended the stream"), "id=1"]);
+        assert!(line.contains("tcp://"), "the log names the upstream: {line}");
+    }
 }
 
 #[test]

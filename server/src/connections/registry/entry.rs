@@ -13,6 +13,7 @@ use std::{
 use echogate_proto::{
     api::{Carried, Connection, Kind, Legs},
     close::CloseCode,
+    recording::Direction,
 };
 use parking_lot::Mutex;
 use tracing::field::display;
@@ -113,6 +114,15 @@ impl Entry {
     /// Payload to the client.
     pub(crate) fn sent(&self) -> &Counter {
         &self.sent
+    }
+
+    /// Payload of this direction.
+    #[inline]
+    pub(crate) fn counter(&self, direction: Direction) -> &Counter {
+        match direction {
+            Direction::ToServer => &self.received,
+            Direction::ToClient => &self.sent,
+        }
     }
 
     /// Whether latencies are to be recorded: events have subscribers.

@@ -105,6 +105,25 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         Some(close_frame(close.code, &close.reason))
     }
 
+    /// Whether the server ends the connection, by a shutdown, a request or the idle timeout, and the
+    /// client has done everything but answer the Close: it is known to have got everything, and its
+    /// last message is complete. That is no abort, so the upstream's connection ends in order.
+    pub(super) fn only_lacks_close_reply(&self) -> bool {
+        let is_ending = self.pending_close().is_some_and(|close| {
+            close.stage == CloseStage::Sent
+                && (self.watch.stage() > Stage::Serving || close.code == CloseCode::GOING_AWAY)
+        });
+        is_ending
+            && !self.is_ws_client()
+            && self.ws_in.is_open()
+            && self.stream_in != StreamIn::Unframed
+            && self.framer.expected() == 0
+            && self.to_ws.is_empty()
+            && self.ws.in_flight().is_some_and(|in_flight| in_flight.is_nothing())
+            && self.undecoded.is_none()
+            && self.decoder.at_message_boundary()
+    }
+
     /// Whether the Close is to be sent now.
     pub(super) fn close_is_due(&self) -> bool {
         match self.pending_close().map(|close| close.stage) {

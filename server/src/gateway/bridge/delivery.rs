@@ -14,7 +14,7 @@ use super::{
     Bridge,
     state::{Disconnect, End, StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
 };
-pub(super) use crate::runtime::delivery::{Delivery, Polling, STALL};
+pub(super) use crate::runtime::delivery::{Delivery, Polling, Progress, STALL};
 use crate::{net::stream::Transport, runtime::drain::END_TIMEOUT};
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
@@ -52,12 +52,10 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         let stall = if may_be_clean { STALL } else { STALL.min(self.config.ping_timeout) };
         let stall = self.limit_stall(stall);
         let expected = if ws_done { 0 } else { self.framer.expected() };
-        let (unwritten, in_flight) = (self.to_stream.len(), self.stream.in_flight());
-        let new = || Delivery::new(now, stall);
-        let delivery = self.closing().delivery.get_or_insert_with(new);
-        delivery.set_stall(now, stall);
-        delivery.update(now, unwritten, expected, in_flight);
-        if !delivery.has_stalled(now) {
+        let progress = Progress { unwritten: self.to_stream.len(), written: 0, expected };
+        let in_flight = self.stream.in_flight();
+        let slot = &mut self.closing().delivery;
+        if !Delivery::advance(slot, now, stall, progress, in_flight).has_stalled(now) {
             return None;
         }
         if is_aborting {
@@ -76,16 +74,12 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// The end of a connection whose WebSocket is to be reset, once the bytes written to it before are
     /// acknowledged or given up.
     fn poll_abort(&mut self, now: Instant) -> Option<End> {
-        let (unwritten, in_flight) = (self.to_ws.len(), self.ws.in_flight());
-        let stall = self.limit_stall(STALL);
-        let new = || Delivery::new(now, stall);
-        let delivery = self.closing().delivery.get_or_insert_with(new);
-        delivery.set_stall(now, stall);
-        delivery.update(now, unwritten, 0, in_flight);
-        let is_over = delivery.has_stalled(now);
-        let has_waited = delivery.has_waited_blindly(now);
+        let progress = Progress { unwritten: self.to_ws.len(), ..Progress::default() };
+        let (in_flight, stall) = (self.ws.in_flight(), self.limit_stall(STALL));
+        let slot = &mut self.closing().delivery;
+        let is_over = Delivery::advance(slot, now, stall, progress, in_flight).has_stalled(now);
         let is_delivered =
-            self.to_ws.is_empty() && in_flight.map_or(has_waited, |f| f.is_nothing());
+            self.to_ws.is_empty() && Delivery::has_arrived(self.delivery(), now, in_flight);
         if !is_over && !is_delivered && !self.ws_has_failed() {
             return None;
         }
@@ -158,10 +152,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             // Closing the socket answers further bytes of the stream peer with a reset, which may
             // destroy bytes in flight; so does a reset that is due. So the bytes must arrive first.
             StreamOut::Shut if self.stream.has_failed() => true,
-            StreamOut::Shut => match self.stream.in_flight() {
-                Some(in_flight) => in_flight.is_nothing(),
-                None => self.delivery().is_some_and(|delivery| delivery.has_waited_blindly(now)),
-            },
+            StreamOut::Shut => Delivery::has_arrived(self.delivery(), now, self.stream.in_flight()),
         }
     }
 
@@ -182,6 +173,12 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.closing().delivery = None;
     }
 
+    /// Whether the kernel of the stream peer has acknowledged all payload, as far as that is known.
+    fn stream_took_all(&self) -> bool {
+        self.to_stream.is_empty()
+            && self.stream.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
+    }
+
     /// The number of bytes that the kernel has not sent to the stream peer.
     fn unsent(&self) -> usize {
         self.stream.in_flight().map_or(0, |in_flight| in_flight.unsent as usize)
@@ -199,10 +196,19 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Ends a connection at once, at the end of the server's shutdown or by resets at a request.
-    pub(super) fn cut(&mut self) -> End {
+    pub(super) fn cut(&mut self, cx: &mut Context<'_>) -> End {
         let is_requested = self.watch.is_reset_requested();
-        if is_requested || !self.stream_is_done(Instant::now()) {
+        let is_complete = !matches!(self.ws_in, WsIn::Open) || self.only_lacks_close_reply();
+        let is_ended = match self.stream_out {
+            StreamOut::Open => self.stream_took_all(),
+            _ => self.stream_is_done(Instant::now()),
+        };
+        if is_requested || !is_complete || !is_ended {
             self.stream_end = StreamEnd::Reset;
+        } else if self.stream_out == StreamOut::Open {
+            self.end_stream();
+            // The last record of TLS may find no room. Then the connection ends without it.
+            let _ = self.poll_stream_out(cx);
         }
         self.discard_to_ws();
         if is_requested {

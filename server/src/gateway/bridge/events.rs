@@ -105,10 +105,15 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Handles the loss of the peer: nothing more is read from it or written to it. Its earlier
     /// messages are still delivered.
     pub(super) fn ws_lost(&mut self, how: Disconnect) {
+        let only_lacks_reply = how == Disconnect::NoCloseReply && self.only_lacks_close_reply();
         self.ws_not_writable();
         if !matches!(self.ws_in, WsIn::Closed { .. }) {
             self.ws_in = WsIn::Gone(how);
-            self.abort_stream();
+            if only_lacks_reply {
+                self.end_stream();
+            } else {
+                self.abort_stream();
+            }
         }
         self.closing().ws_deadline = None;
     }

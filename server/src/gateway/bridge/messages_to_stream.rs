@@ -18,7 +18,12 @@ use super::{
     state::{Disconnect, StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
 };
 use crate::{
-    gateway::websocket::gather::Gather, net::stream::Transport, runtime::buffer_pool::HEADROOM,
+    gateway::websocket::{
+        gather::Gather,
+        undecoded::{MAX_FRAMES, Undecoded},
+    },
+    net::stream::Transport,
+    runtime::buffer_pool::HEADROOM,
 };
 use echogate_event_loop::may_continue;
 
@@ -26,31 +31,8 @@ use echogate_event_loop::may_continue;
 /// `message`).
 pub(super) const MAX_EXPECTED: usize = 1024;
 
-/// The maximum number of frames decoded in one step. That takes some 0.1 ms, after which other
-/// connections get their turn.
-const MAX_FRAMES: usize = 2048;
-
-/// The same for datagrams, each of which takes a system call.
+/// [`MAX_FRAMES`] for datagrams, each of which takes a system call.
 const MAX_DATAGRAMS: usize = 64;
-
-/// Bytes of the WebSocket peer that are not decoded yet: bytes read together with the handshake, and
-/// bytes behind [`MAX_FRAMES`] or [`MAX_EXPECTED`] frames of one read.
-#[derive(Debug)]
-pub(super) struct Undecoded {
-    bytes: Vec<u8>,
-    at: usize,
-}
-
-impl Undecoded {
-    /// Keeps `bytes`, if there are any.
-    pub(super) fn new(bytes: &[u8]) -> Option<Box<Undecoded>> {
-        (!bytes.is_empty()).then(|| Box::new(Undecoded { bytes: bytes.to_vec(), at: 0 }))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.at
-    }
-}
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Relays from the WebSocket, until there is nothing more to read or the stream is not writable.
@@ -90,11 +72,11 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 Poll::Pending => return true,
                 Poll::Ready(Ok(())) if len > 0 => {
                     self.heartbeat.activity(now);
-                    self.ws_read();
+                    self.latency.read(self.ws_to_stream(), &self.entry);
                     let bytes = &mut scratch[HEADROOM..HEADROOM + len];
                     let taken = self.take_frames(cx, bytes, 0);
                     if self.ws_in.is_open() {
-                        self.undecoded = Undecoded::new(&bytes[taken..]);
+                        self.undecoded = Undecoded::new(&bytes[taken..], 0);
                     }
                 }
                 Poll::Ready(end) => match &mut self.ws_in {
@@ -130,13 +112,13 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         if may_continue {
             undecoded.at = self.take_frames(cx, &mut undecoded.bytes, undecoded.at);
         }
-        let is_left = undecoded.at < undecoded.bytes.len();
+        let is_left = undecoded.len() > 0;
         self.undecoded = (is_left && self.ws_in.is_open()).then_some(undecoded);
     }
 
     /// Writes the payload that waits for the stream, and then the end of input if that is due.
     /// Pending while the stream is not writable.
-    fn poll_stream_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_stream_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let done = match self.stream_out {
             StreamOut::Shut | StreamOut::Broken => return Poll::Ready(()),
             StreamOut::Open => self.to_stream.poll_flush(cx, &mut self.stream),
@@ -164,12 +146,13 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             let (taken, bytes) = self.decode(cx, buf, at, payload);
             // After the Close there is no payload, while earlier payload may still wait.
             if !payload.is_empty() {
-                self.stream_writes();
+                self.latency.writes(self.ws_to_stream());
                 if payload.write(buf, cx, &mut self.to_stream, &mut self.stream).is_err() {
                     self.stream_broken();
                 }
             }
-            self.stream_written(bytes > 0 || !payload.is_empty());
+            let any = bytes > 0 || !payload.is_empty();
+            self.latency.written(self.ws_to_stream(), any, &self.entry);
             taken
         })
     }
@@ -242,7 +225,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 Framing::Datagrams => self.send_datagram(cx, &buf[range], part),
             }
         }
-        self.ws_received().add(bytes, messages);
+        self.entry.counter(self.ws_to_stream()).add(bytes, messages);
         if bytes > 0 && self.is_ws_client() && self.close_is_sent() {
             self.payload_behind_close();
         }

@@ -118,7 +118,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             whole = self.fragments.take().unwrap_or_default();
             &whole
         };
-        self.stream_writes();
+        self.latency.writes(self.ws_to_stream());
         if let Poll::Ready(Err(e)) = Pin::new(&mut self.stream).poll_write(cx, datagram) {
             self.stream_failed(&e);
         }

@@ -1,9 +1,12 @@
 //! The differences between the two roles of this end of the WebSocket: the peers on both sides, the
-//! counted direction, and the masking of frames, which only a client does (RFC 6455 section 5.3).
+//! directions, and the masking of frames, which only a client does (RFC 6455 section 5.3).
 
 use std::{ops::Range, task::Context};
 
-use echogate_proto::ws::{FrameHeader, Role, frame::mask_control_frames, mask};
+use echogate_proto::{
+    recording::Direction,
+    ws::{FrameHeader, Role, mask},
+};
 
 use super::Bridge;
 use crate::{
@@ -24,73 +27,32 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         if self.is_ws_client() { "the client" } else { "the upstream" }
     }
 
-    /// The counter of the payload from the WebSocket.
-    pub(super) fn ws_received(&self) -> &Counter {
-        if self.is_ws_client() { self.entry.sent() } else { self.entry.received() }
+    /// The direction of the payload from the WebSocket.
+    #[inline]
+    pub(super) fn ws_to_stream(&self) -> Direction {
+        if self.is_ws_client() { Direction::ToClient } else { Direction::ToServer }
+    }
+
+    /// The direction of the payload to the WebSocket.
+    #[inline]
+    pub(super) fn stream_to_ws(&self) -> Direction {
+        if self.is_ws_client() { Direction::ToServer } else { Direction::ToClient }
     }
 
     /// The counter of the payload to the WebSocket.
     pub(super) fn ws_sent(&self) -> &Counter {
-        if self.is_ws_client() { self.entry.received() } else { self.entry.sent() }
+        self.entry.counter(self.stream_to_ws())
     }
 
-    /// Event, for the latency: bytes of the WebSocket were read.
-    pub(super) fn ws_read(&mut self) {
-        match self.decoder.role() {
-            Role::Server => self.latency.client_read(&self.entry),
-            Role::Client => self.latency.upstream_read(),
-        }
-    }
-
-    /// Event, for the latency: their payload is about to be written to the stream.
-    #[inline]
-    pub(super) fn stream_writes(&mut self) {
-        if !self.is_ws_client() {
-            self.latency.upstream_writes();
-        }
-    }
-
-    /// Event, for the latency: their payload, if there was `any`, was written to the stream.
-    pub(super) fn stream_written(&mut self, any: bool) {
-        match self.decoder.role() {
-            Role::Server => self.latency.client_handled(&self.entry),
-            Role::Client if any => self.latency.client_written(&self.entry),
-            Role::Client => {}
-        }
-    }
-
-    /// Event, for the latency: bytes of the stream were read.
-    pub(super) fn stream_read(&mut self) {
-        match self.decoder.role() {
-            Role::Server => self.latency.upstream_read(),
-            Role::Client => self.latency.client_read(&self.entry),
-        }
-    }
-
-    /// Event, for the latency: frames of those bytes are about to be written to the WebSocket.
+    /// Event, for the latency: frames are about to be written to the WebSocket.
     #[inline]
     pub(super) fn ws_writes(&mut self) {
-        if self.is_ws_client() {
-            self.latency.upstream_writes();
-        }
-    }
-
-    /// Event, for the latency: frames of those bytes, if there were `any`, were written to the
-    /// WebSocket.
-    pub(super) fn ws_written(&mut self, any: bool) {
-        match self.decoder.role() {
-            Role::Server if any => self.latency.client_written(&self.entry),
-            Role::Server => {}
-            Role::Client => self.latency.client_handled(&self.entry),
-        }
+        self.latency.writes(self.stream_to_ws());
     }
 
     /// Sends control frames, masked if this end is the client.
-    pub(super) fn send_control(&mut self, cx: &mut Context<'_>, mut frames: Vec<u8>) {
-        if self.is_ws_client() {
-            frames = mask_control_frames(&frames, masking_key::next);
-        }
-        self.send(cx, &frames);
+    pub(super) fn send_control(&mut self, cx: &mut Context<'_>, frames: Vec<u8>) {
+        self.send(cx, &masking_key::control_frames(frames, self.decoder.role()));
     }
 
     /// Sends a header that is a whole frame, with the payload held back in it, masked if this end is

@@ -98,7 +98,8 @@ pub(super) enum StreamIn {
 /// The kind of end that the stream gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamEnd {
-    /// In order, unless the WebSocket peer ends without declaring its output complete.
+    /// In order, unless the WebSocket peer ends without declaring its output complete. A client that
+    /// only fails to answer the server's own Close need not declare it.
     InOrder,
     /// In order, however the WebSocket peer ends, except that in the client role a failure still
     /// leads to a reset: the peer has ended its output (half-close).

@@ -1,67 +1,29 @@
-//! The direction from the stream to the WebSocket: bytes are framed, and the frames are written.
+//! The direction from the stream to the WebSocket: bytes are read, framed (frame_stream.rs), and the
+//! frames are written.
 
 use std::{
     io::IoSlice,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use echogate_proto::{
-    framing::{Framer, Framing, FramingError, Outgoing, Rest},
+    framing::{Framer, Framing, Rest},
     ws::{OpCode, frame::control_frame},
 };
 use tokio::{io::ReadBuf, time::Instant};
 
 use super::{
     Bridge,
+    frame_stream::{FRAGMENT, PARTIAL_REPLY_TIME},
     messages_to_stream::MAX_EXPECTED,
     state::{StreamEnd, StreamIn, WsIn, WsOut},
 };
-use crate::{
-    gateway::websocket::gather::Gather, net::stream::Transport, runtime::buffer_pool::HEADROOM,
-};
-
-/// The time for which a part of a reply or record waits for more bytes (framing `message` and
-/// `length`). Most that arrive in parts have shorter pauses, and are sent in one frame.
-const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(500);
-
-/// The size at which a part of a reply or record is sent at once, as a fragment. Keeping it would
-/// cost two copies and memory for each of many connections, which the caches do not hold.
-const FRAGMENT: usize = 16 * 1024;
+use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
 
 /// The maximum number of bytes of one read in framing `line`, where each byte may be a message.
 /// Framing them takes at most some 1 ms.
 const LINE_READ: usize = 4 * 1024;
-
-/// An incomplete reply, record or line.
-#[derive(Debug)]
-pub(super) struct PartialReply {
-    bytes: Vec<u8>,
-    /// The time at which the part is sent as a fragment; `None` for a line.
-    pub(super) until: Option<Instant>,
-}
-
-impl PartialReply {
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn append(&mut self, bytes: &[u8], now: Instant) {
-        self.bytes.extend_from_slice(bytes);
-        self.until = self.until.map(|_| now + PARTIAL_REPLY_TIME);
-    }
-}
-
-/// The frames of one write.
-struct Framed {
-    /// The position in the buffer behind the last byte that is framed.
-    end: usize,
-    /// The number of payload bytes.
-    bytes: usize,
-    /// The number of messages that end with one of the frames.
-    messages: u64,
-}
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Relays from the stream, until there is nothing more to read or the WebSocket is not writable.
@@ -162,7 +124,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                         && self.framer.needs_more(held, &scratch[start..end]) =>
                 {
                     reply.append(&scratch[start..end], now);
-                    self.stream_read();
+                    self.latency.read(self.stream_to_ws(), &self.entry);
                     return Poll::Ready(());
                 }
                 _ => scratch[HEADROOM..start].copy_from_slice(&reply.bytes),
@@ -174,7 +136,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 self.frame(cx, &mut scratch[..end], Rest::Send, now);
             }
             Poll::Ready(Ok(())) if len > 0 => {
-                self.stream_read();
+                self.latency.read(self.stream_to_ws(), &self.entry);
                 // After a first fragment the rest of a reply is sent in fragments, too.
                 let is_begun = self.framer.is_within_reply();
                 let rest = if is_begun { Rest::Send } else { Rest::Wait };
@@ -184,14 +146,14 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                     // The buffer has no room for the rest.
                     sent = self.frame(cx, scratch, Rest::Send, now);
                 }
-                self.ws_written(sent);
+                self.latency.written(self.stream_to_ws(), sent, &self.entry);
             }
             Poll::Ready(Ok(())) if !self.stream.has_read_end() => {
-                self.stream_read();
+                self.latency.read(self.stream_to_ws(), &self.entry);
                 self.ws_sent().add(0, 1);
                 self.ws_writes();
                 self.send_header(cx, &Framer::datagram(0).head);
-                self.ws_written(true);
+                self.latency.written(self.stream_to_ws(), true, &self.entry);
             }
             Poll::Ready(done) => {
                 let rest = if done.is_ok() { Rest::Last } else { Rest::Send };
@@ -203,118 +165,6 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             }
         }
         Poll::Ready(())
-    }
-
-    /// Frames the stream's bytes in `scratch[HEADROOM..]` and sends them to the WebSocket in one write;
-    /// returns whether anything was sent. An incomplete reply at their end is kept or sent, as `rest`
-    /// says.
-    fn frame(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &mut [u8],
-        rest: Rest,
-        now: Instant,
-    ) -> bool {
-        if self.framer.replaces_invalid()
-            && let Some(mut text) = self.framer.replace_invalid(&scratch[HEADROOM..], HEADROOM)
-        {
-            return self.frame_valid(cx, &mut text, rest, now);
-        }
-        self.frame_valid(cx, scratch, rest, now)
-    }
-
-    /// Frames bytes after the replacement of invalid UTF-8, as [`Bridge::frame`] does.
-    fn frame_valid(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &mut [u8],
-        rest: Rest,
-        now: Instant,
-    ) -> bool {
-        let held = self.partial_reply.take();
-        let piece = match self.next_piece(&scratch[HEADROOM..], rest) {
-            Ok(Some(piece)) => piece,
-            Ok(None) => {
-                let memory = held.map(|held| held.bytes).unwrap_or_default();
-                self.hold_back(&scratch[HEADROOM..], rest, now, memory);
-                return false;
-            }
-            Err(e) => {
-                self.framing_failed(e);
-                return false;
-            }
-        };
-        if HEADROOM + piece.taken == scratch.len() && !self.framer.replies_at_once() {
-            // A single frame is sent without a copy: its head is written in front of its payload.
-            let (start, end) = (HEADROOM + piece.payload.start, HEADROOM + piece.payload.end);
-            let start = self.put_head(&piece.head, scratch, start..end);
-            self.ws_sent().add(piece.payload_len(), u64::from(piece.ends_message));
-            self.ws_writes();
-            self.send(cx, &scratch[start..end]);
-            return start < end;
-        }
-        Gather::with(|gather| {
-            let mut framed = Framed { end: HEADROOM, bytes: 0, messages: 0 };
-            self.gather_piece(gather, &piece, scratch, &mut framed);
-            let failed = loop {
-                // By reference: a piece that is moved is stored and loaded again for each frame.
-                match &self.next_piece(&scratch[framed.end..], rest) {
-                    Ok(Some(piece)) => self.gather_piece(gather, piece, scratch, &mut framed),
-                    Ok(None) => break None,
-                    Err(e) => break Some(*e),
-                }
-            };
-            let Framed { end, bytes, messages } = framed;
-            self.ws_sent().add(bytes, messages);
-            self.ws_writes();
-            let sent = gather.write(scratch, cx, &mut self.to_ws, &mut self.ws);
-            if sent.is_err() {
-                self.ws_not_writable();
-            }
-            match failed {
-                Some(e) => self.framing_failed(e),
-                None => self.hold_back(&scratch[end..], rest, now, Vec::new()),
-            }
-        });
-        true
-    }
-
-    /// Appends the frame of a piece, whose input begins at `framed.end`, to `gather`.
-    #[inline]
-    fn gather_piece(
-        &self,
-        gather: &mut Gather,
-        piece: &Outgoing,
-        scratch: &mut [u8],
-        framed: &mut Framed,
-    ) {
-        let payload = framed.end + piece.payload.start..framed.end + piece.payload.end;
-        self.gather_frame(gather, &piece.head, scratch, payload);
-        framed.end += piece.taken;
-        framed.bytes += piece.payload_len();
-        framed.messages += u64::from(piece.ends_message);
-    }
-
-    /// Keeps an incomplete reply, record or line in `memory` until the rest arrives.
-    fn hold_back(&mut self, part: &[u8], rest: Rest, now: Instant, mut memory: Vec<u8>) {
-        if rest == Rest::Wait && !part.is_empty() {
-            memory.clear();
-            memory.extend_from_slice(part);
-            let is_line = self.framer.framing() == Framing::Line;
-            let until = (!is_line).then(|| now + PARTIAL_REPLY_TIME);
-            self.partial_reply = Some(PartialReply { bytes: memory, until }.into());
-        }
-    }
-
-    /// The next piece, unless a Close is to be sent first.
-    #[inline]
-    fn next_piece(&mut self, input: &[u8], rest: Rest) -> Result<Option<Outgoing>, FramingError> {
-        if self.close_is_due() {
-            return Ok(None);
-        }
-        let is_line = self.framer.framing() == Framing::Line;
-        let is_fragment = input.len() >= FRAGMENT && !is_line;
-        self.framer.next(input, if is_fragment { Rest::Send } else { rest })
     }
 
     /// Writes `bytes` to the WebSocket, and buffers those that are not accepted.

@@ -20,12 +20,15 @@ use tokio::{
 };
 
 use super::*;
-use crate::gateway::test_rig::{self, HOUR, INTERVAL, Pipe, TIMEOUT, enter};
+use crate::gateway::test_rig::{self, HOUR, INTERVAL, Pipe, PipeState, TIMEOUT, enter};
 
 /// A bridge, with the other end of each of its streams.
 struct Rig {
     client: DuplexStream,
     upstream: DuplexStream,
+    /// What the bridge's ends of these streams report.
+    at_client: Arc<PipeState>,
+    at_upstream: Arc<PipeState>,
     bridge: JoinHandle<End>,
     drain: Drain,
     start: Instant,
@@ -56,14 +59,16 @@ fn rig_on(negotiated: Negotiated, room: usize, read_ahead: &[u8]) -> Rig {
 fn rig_between(negotiated: Negotiated, rooms: [usize; 2], read_ahead: &[u8]) -> Rig {
     let [(client, client_end), (upstream, upstream_end)] = rooms.map(duplex);
     let drain = Drain::new();
+    let (client_end, at_client) = Pipe::new(client_end);
+    let (upstream_end, at_upstream) = Pipe::new(upstream_end);
     let bridge = tokio::spawn({
         let (drain, read_ahead) = (drain.clone(), read_ahead.to_vec());
-        let (client, upstream) = (Pipe::new(client_end).0, Pipe::new(upstream_end).0);
         async move {
-            run(Role::Server, client, upstream, &read_ahead, negotiated, enter(), &drain).await
+            run(Role::Server, client_end, upstream_end, &read_ahead, negotiated, enter(), &drain)
+                .await
         }
     });
-    Rig { client, upstream, bridge, drain, start: Instant::now() }
+    Rig { client, upstream, at_client, at_upstream, bridge, drain, start: Instant::now() }
 }
 
 fn rig(framing: Framing) -> Rig {

@@ -50,14 +50,13 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             return close;
         }
         let heartbeat = self.heartbeat.deadline(self.config.ping_times());
-        let idle = match &mut self.idle {
-            None => None,
-            Some(_) => self.idle_deadline(now),
-        };
+        let idle = self.idle_deadline(now);
         [close, idle].into_iter().flatten().fold(heartbeat, Instant::min)
     }
 
+    #[inline]
     fn idle_deadline(&mut self, now: Instant) -> Option<Instant> {
+        self.idle.as_ref()?;
         let delivered = self.delivered_bytes();
         self.idle.as_mut().map(|idle| idle.deadline(now, delivered))
     }
@@ -85,11 +84,12 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         if self.delivery().is_some() && !self.ws_has_ended_unread() {
             return;
         }
-        let running_since = self.watch.running_since(now);
-        if self.is_idle(now, running_since) {
+        let delivered = self.delivered_bytes();
+        let in_flight = || [self.ws.in_flight(), self.stream.in_flight()];
+        if self.watch.is_idle(&mut self.idle, now, delivered, in_flight) {
             return self.idle_timed_out();
         }
-        self.heartbeat.running_since(running_since);
+        self.heartbeat.running_since(self.watch.running_since(now));
         match self.heartbeat.on_timer(now, self.config.ping_times()) {
             HeartbeatAction::Wait => {}
             HeartbeatAction::SendPing => self.ping_due = true,
@@ -113,19 +113,6 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Whether the kernel of the WebSocket peer has acknowledged everything, as far as that is known.
     fn ws_took_all(&self) -> bool {
         self.to_ws.is_empty() && self.ws.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
-    }
-
-    /// Whether the connection has been idle for too long.
-    fn is_idle(&mut self, now: Instant, running_since: Instant) -> bool {
-        let delivered = self.delivered_bytes();
-        let Some(idle) = &mut self.idle else { return false };
-        if now < idle.deadline(now, delivered) {
-            return false;
-        }
-        let in_flight = [self.ws.in_flight(), self.stream.in_flight()];
-        let moving = in_flight.into_iter().flatten().filter(|side| !side.is_nothing());
-        let acknowledged = moving.map(|side| side.acknowledged).reduce(|sum, more| sum + more);
-        idle.is_over(now, running_since, acknowledged)
     }
 
     fn idle_timed_out(&mut self) {

@@ -47,7 +47,7 @@ use self::{
     state::{Input, Output},
 };
 use crate::{
-    connections::registry::{Counter, RegistryGuard},
+    connections::registry::RegistryGuard,
     gateway::{
         bridge::{BridgeConfig, End},
         websocket::latency::Latency,
@@ -121,14 +121,6 @@ struct PollContext<'a, 'b> {
 }
 
 impl Shared {
-    /// The counter of the payload that comes from a side with this role.
-    fn counter(&self, from: Role) -> &Counter {
-        match from {
-            Role::Server => self.entry.received(),
-            Role::Client => self.entry.sent(),
-        }
-    }
-
     /// Records the cause of the end, unless there was one before.
     fn ends(&mut self, code: CloseCode, why: impl Into<Cow<'static, str>>) {
         self.end.get_or_insert_with(|| End { code, why: why.into() }.into());

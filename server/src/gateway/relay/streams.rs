@@ -28,7 +28,6 @@
 //! closed its socket without having been answered.
 
 mod ending;
-mod owed;
 mod side;
 
 use std::{

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use echogate_proto::api::Legs;
+use echogate_proto::{api::Legs, recording::Direction};
 
 use crate::connections::registry::Entry;
 
@@ -23,19 +23,20 @@ enum Leg {
 }
 
 impl Latency {
-    /// Event: bytes of the client were read.
-    pub(in crate::gateway) fn client_read(&mut self, entry: &Entry) {
-        match (entry.has_subscribers(), &self.0) {
-            (true, None) => self.0 = Some(Leg::Up { since: Instant::now() }.into()),
-            (false, Some(_)) => self.0 = None,
-            _ => {}
+    /// Event: bytes of this direction were read.
+    #[inline]
+    pub(in crate::gateway) fn read(&mut self, direction: Direction, entry: &Entry) {
+        match direction {
+            Direction::ToServer => self.client_read(entry),
+            Direction::ToClient => self.upstream_read(),
         }
     }
 
-    /// Event: the payload of those bytes is about to be written to the upstream.
+    /// Event: payload of those bytes is about to be written.
     #[inline]
-    pub(in crate::gateway) fn upstream_writes(&mut self) {
-        if let Some(leg) = self.0.as_deref_mut()
+    pub(in crate::gateway) fn writes(&mut self, direction: Direction) {
+        if direction == Direction::ToServer
+            && let Some(leg) = self.0.as_deref_mut()
             && let Leg::Up { since } = *leg
         {
             let now = Instant::now();
@@ -43,8 +44,35 @@ impl Latency {
         }
     }
 
-    /// Event: those bytes are handled and counted. Without payload they are no exchange.
-    pub(in crate::gateway) fn client_handled(&mut self, entry: &Entry) {
+    /// Event: those bytes are handled and counted, and their payload, if there was `any`, is written.
+    #[inline]
+    pub(in crate::gateway) fn written(&mut self, direction: Direction, any: bool, entry: &Entry) {
+        match direction {
+            Direction::ToServer => self.client_handled(entry),
+            Direction::ToClient if any => self.client_written(entry),
+            Direction::ToClient => {}
+        }
+    }
+
+    fn client_read(&mut self, entry: &Entry) {
+        match (entry.has_subscribers(), &self.0) {
+            (true, None) => self.0 = Some(Leg::Up { since: Instant::now() }.into()),
+            (false, Some(_)) => self.0 = None,
+            _ => {}
+        }
+    }
+
+    fn upstream_read(&mut self) {
+        if let Some(leg) = self.0.as_deref_mut()
+            && let Leg::Upstream { since, up, received: Some(received) } = *leg
+        {
+            let now = Instant::now();
+            *leg = Leg::Down { since: now, up, upstream: now - since, received };
+        }
+    }
+
+    /// Without payload the client's bytes are no exchange.
+    fn client_handled(&mut self, entry: &Entry) {
         match self.0.as_deref_mut() {
             Some(Leg::Up { .. }) => self.0 = None,
             Some(Leg::Upstream { received, .. }) => {
@@ -54,18 +82,7 @@ impl Latency {
         }
     }
 
-    /// Event: bytes of the upstream were read.
-    pub(in crate::gateway) fn upstream_read(&mut self) {
-        if let Some(leg) = self.0.as_deref_mut()
-            && let Leg::Upstream { since, up, received: Some(received) } = *leg
-        {
-            let now = Instant::now();
-            *leg = Leg::Down { since: now, up, upstream: now - since, received };
-        }
-    }
-
-    /// Event: those bytes were written to the client.
-    pub(in crate::gateway) fn client_written(&mut self, entry: &Entry) {
+    fn client_written(&mut self, entry: &Entry) {
         if let Some(&Leg::Down { since, up, upstream, received }) = self.0.as_deref() {
             let [up, upstream, down] =
                 [up, upstream, since.elapsed()].map(|time| time.as_secs_f64() * 1e6);

@@ -3,8 +3,10 @@
 //! - [`gather`]: one vectored write of copied and borrowed bytes
 //! - [`heartbeat`]: Pings to a silent peer; [`pongs`]: the answers to its own
 //! - [`latency`]: the latency of an exchange, in three legs
+//! - [`undecoded`]: bytes that are kept until they are decoded
 
 pub(in crate::gateway) mod gather;
 pub(in crate::gateway) mod heartbeat;
 pub(in crate::gateway) mod latency;
 pub(in crate::gateway) mod pongs;
+pub(in crate::gateway) mod undecoded;

@@ -1,6 +1,6 @@
 //! The Pong frames that are to be sent.
 
-use echogate_proto::ws::{FrameHeader, OpCode};
+use echogate_proto::ws::{OpCode, frame::control_frame};
 
 /// The maximum number of waiting Pongs, which bounds the memory. Of further Pings only the latest
 /// is answered, as RFC 6455 section 5.5.3 allows.
@@ -24,8 +24,7 @@ impl Pongs {
             self.count += 1;
         }
         self.latest = self.frames.len();
-        self.frames.extend(FrameHeader::new(OpCode::Pong, true, payload.len() as u64).as_bytes());
-        self.frames.extend(payload);
+        self.frames.extend(control_frame(OpCode::Pong, payload));
     }
 
     /// The bytes of all frames.

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use echogate_event_loop::InFlight;
 use tokio::time::Instant;
 
 use super::{Drain, EndRequest, HAS_REQUESTS, ServerClose, Stage, Watcher, timer::Timer};
@@ -81,6 +82,26 @@ impl ShutdownWatch {
         if stage >= Stage::Immediate && self.is_asked_to_end() {
             IdleTimeout::limit(idle, END_TIMEOUT);
         }
+    }
+
+    /// Whether the idle timeout of the connection, if it has one, has passed: nothing was delivered,
+    /// and of the bytes that are `in_flight` to its peers none was acknowledged. The kernel is asked
+    /// for these only when nothing was `delivered` in time.
+    #[inline]
+    pub(crate) fn is_idle<const PEERS: usize>(
+        &self,
+        idle: &mut Option<Box<IdleTimeout>>,
+        now: Instant,
+        delivered: u64,
+        in_flight: impl FnOnce() -> [Option<InFlight>; PEERS],
+    ) -> bool {
+        let Some(idle) = idle else { return false };
+        if now < idle.deadline(now, delivered) {
+            return false;
+        }
+        let moving = in_flight().into_iter().flatten().filter(|bytes| !bytes.is_nothing());
+        let acknowledged = moving.map(|bytes| bytes.acknowledged).reduce(|sum, more| sum + more);
+        idle.is_over(now, self.running_since(now), acknowledged)
     }
 
     /// The Close of a connection whose idle timeout has passed: that of the request to end it, if

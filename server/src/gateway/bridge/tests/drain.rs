@@ -1,5 +1,7 @@
 //! The server's shutdown.
 
+use echogate_event_loop::InFlight;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -93,4 +95,39 @@ async fn an_immediate_drain_does_not_wait_for_the_upstream() {
     rig.drain.advance(Stage::Immediate);
     assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
     assert_eq!(rig.elapsed().as_secs(), 5);
+}
+
+/// Whether the upstream of a client is reset that has its reply and does not answer the Close, of which
+/// this is in flight.
+async fn is_reset(framing: Framing, in_flight: Option<InFlight>, is_cut: bool) -> bool {
+    let mut rig = rig(framing);
+    rig.client.write_all(&frame(0x82, b"ab")).await.unwrap();
+    rig.at_upstream(2).await;
+    rig.upstream.write_all(b"AB").await.unwrap();
+    assert_eq!(rig.at_client(4).await, b"\x82\x02AB");
+    rig.drain.advance(Stage::Graceful);
+    sleep(Duration::from_secs(1)).await;
+    rig.drain.advance(Stage::Immediate);
+    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+    rig.at_client.set_in_flight(in_flight);
+    if is_cut {
+        rig.drain.advance(Stage::Cut);
+    }
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
+    let at_upstream = rig.at_upstream.clone();
+    rig.end().await;
+    at_upstream.is_reset()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_only_leaves_a_close_unanswered_does_not_reset_the_upstream() {
+    for framing in [Framing::Message, Framing::Bytes] {
+        for is_cut in [false, true] {
+            let at = format!("{framing}, cut: {is_cut}");
+            assert!(!is_reset(framing, Some(InFlight::NOTHING), is_cut).await, "an end: {at}");
+            for unknown in [Some(InFlight::unfinished(0)), None] {
+                assert!(is_reset(framing, unknown, is_cut).await, "an abort: {at}");
+            }
+        }
+    }
 }

@@ -61,13 +61,6 @@ async fn with_half_close_nothing_may_follow_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_half_close_an_empty_text_is_a_message() {
-    let mut rig = half_close_rig(Framing::Line);
-    rig.client.write_all(&frame(0x81, b"")).await.unwrap();
-    assert_eq!(rig.at_upstream(1).await, b"\n");
-}
-
-#[tokio::test(start_paused = true)]
 async fn without_half_close_an_empty_binary_message_is_one() {
     let mut rig = rig(Framing::Message);
     rig.client.write_all(&frame(0x82, b"")).await.unwrap();

@@ -16,4 +16,8 @@ async fn a_connection_without_payload_ends_after_the_idle_timeout() {
     }
     rig.gets_close(CloseCode::GOING_AWAY, "idle timeout (--idle-timeout)").await;
     assert_eq!(rig.elapsed().as_secs(), 60);
+    // The client does not answer the Close.
+    let at_upstream = rig.at_upstream.clone();
+    assert_eq!(rig.end().await, (1001, "idle timeout (--idle-timeout)".to_owned(), 65));
+    assert!(!at_upstream.is_reset(), "the upstream has got everything");
 }

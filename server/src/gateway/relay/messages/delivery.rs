@@ -14,7 +14,7 @@ use super::{
 use crate::{
     gateway::bridge::End,
     net::stream::Transport,
-    runtime::delivery::{Delivery, STALL},
+    runtime::delivery::{Delivery, Progress, STALL},
 };
 
 impl<C: Transport, U: Transport> MessageRelay<C, U> {
@@ -74,16 +74,12 @@ fn poll_side<F: Transport, T: Transport>(
     };
     let stall = if may_be_clean { STALL } else { STALL.min(shared.config.ping_timeout) };
     let now = poll.now;
-    let (unwritten, in_flight) = (to.backlog.len(), to.stream.in_flight());
+    let progress = Progress { unwritten: to.backlog.len(), ..Progress::default() };
+    let in_flight = to.stream.in_flight();
     let closing = to.closing.get_or_insert_default();
-    let delivery = closing.delivery.get_or_insert_with(|| Delivery::new(now, stall));
-    delivery.set_stall(now, stall);
-    delivery.update(now, unwritten, 0, in_flight);
+    let delivery = Delivery::advance(&mut closing.delivery, now, stall, progress, in_flight);
     if to.output == Output::Last {
-        let has_arrived = match in_flight {
-            Some(in_flight) => in_flight.is_nothing(),
-            None => delivery.has_waited_blindly(now),
-        };
+        let has_arrived = Delivery::has_arrived(Some(delivery), now, in_flight);
         if (to.backlog.is_empty() && has_arrived) || to.stream.has_failed() {
             if closing.resets {
                 to.stream.reset_on_drop();
@@ -96,7 +92,7 @@ fn poll_side<F: Transport, T: Transport>(
     if delivery.has_stalled(now) {
         closing.undelivered += in_flight.map_or(0, |in_flight| in_flight.unsent as usize);
         if let Some(undecoded) = &from.undecoded {
-            closing.undelivered += undecoded.bytes.len() - undecoded.at;
+            closing.undelivered += undecoded.len();
         }
         to.fail();
         to.input = Input::Ended;

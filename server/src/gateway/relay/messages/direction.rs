@@ -9,25 +9,26 @@ use std::{
 
 use echogate_proto::{
     close::CloseCode,
-    ws::{Event, OpCode, Role, Violation},
+    ws::{Event, OpCode, Violation},
 };
 use tokio::io::ReadBuf;
 
 use super::{
     PollContext, Shared,
     close::{self, Loss},
-    frames::put_head,
-    side::{Side, Undecoded},
+    frames::{MAX_HEAD, put_head},
+    side::Side,
     state::Input,
 };
 use crate::{
-    gateway::websocket::gather::Gather, net::stream::Transport, runtime::buffer_pool::HEADROOM,
+    gateway::websocket::{
+        gather::Gather,
+        undecoded::{MAX_FRAMES, Undecoded},
+    },
+    net::stream::Transport,
+    runtime::buffer_pool::HEADROOM,
 };
 use echogate_event_loop::may_continue;
-
-/// The maximum number of frames decoded in one step. That takes some 0.1 ms, after which other
-/// connections get their turn.
-const MAX_FRAMES: usize = 2048;
 
 /// The last frame of a peer: a Close, or a violation of the protocol.
 type LastFrame = Result<CloseCode, Violation>;
@@ -55,7 +56,7 @@ pub(super) fn relay<F: Transport, T: Transport>(
                 let Undecoded { bytes, at } = &mut *undecoded;
                 *at = pass(from, to, shared, poll, (bytes, *at));
             }
-            if undecoded.at < undecoded.bytes.len() && from.input == Input::Open {
+            if undecoded.len() > 0 && from.input == Input::Open {
                 from.undecoded = Some(undecoded);
             }
             if may_continue {
@@ -71,7 +72,7 @@ pub(super) fn relay<F: Transport, T: Transport>(
         if end > HEADROOM && from.input == Input::Open {
             let at = pass(from, to, shared, poll, (&mut scratch[..end], HEADROOM));
             if from.input == Input::Open {
-                from.undecoded = Undecoded::new(&scratch[at..end]);
+                from.undecoded = Undecoded::new(&scratch[at..end], MAX_HEAD);
             }
         }
         poll.scratch = scratch;
@@ -93,28 +94,20 @@ fn pass<F: Transport, T: Transport>(
     poll: &mut PollContext<'_, '_>,
     (buffer, mut at): (&mut [u8], usize),
 ) -> usize {
-    match from.role {
-        Role::Server => shared.latency.client_read(&shared.entry),
-        Role::Client => shared.latency.upstream_read(),
-    }
+    let direction = from.direction();
+    shared.latency.read(direction, &shared.entry);
     let last = Gather::with(|gather| {
         let mut batch = Batch { gather, run: 0..0, bytes: 0, messages: 0 };
         let last = batch.decode(from, to, buffer, &mut at);
-        shared.counter(from.role).add(batch.bytes, batch.messages);
+        shared.entry.counter(direction).add(batch.bytes, batch.messages);
         let any = !batch.run.is_empty();
         if any {
-            if from.role == Role::Server {
-                shared.latency.upstream_writes();
-            }
+            shared.latency.writes(direction);
             if batch.write(buffer, poll.cx, to).is_err() {
                 to.fail();
             }
         }
-        match from.role {
-            Role::Server => shared.latency.client_handled(&shared.entry),
-            Role::Client if any => shared.latency.client_written(&shared.entry),
-            Role::Client => {}
-        }
+        shared.latency.written(direction, any, &shared.entry);
         last
     });
     match last {

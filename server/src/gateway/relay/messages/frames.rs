@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use echogate_proto::ws::{FrameHeader, OpCode, Role, frame::mask_control_frames, mask};
+use echogate_proto::ws::{FrameHeader, OpCode, Role, mask};
 
 use crate::gateway::masking_key;
 
@@ -26,12 +26,4 @@ pub(super) fn put_head(
         mask::apply(&mut buffer[payload.clone()], &mut key);
     }
     start..payload.end
-}
-
-/// Control frames, given as a server sends them, as an endpoint with this `role` sends them.
-pub(super) fn control(frames: Vec<u8>, role: Role) -> Vec<u8> {
-    match role {
-        Role::Server => frames,
-        Role::Client => mask_control_frames(&frames, masking_key::next),
-    }
 }

@@ -10,6 +10,7 @@ use std::{
 
 use echogate_proto::{
     close::CloseCode,
+    recording::Direction,
     ws::{
         Decoder, OpCode, Role,
         frame::{close_frame, control_frame},
@@ -18,13 +19,14 @@ use echogate_proto::{
 use tokio::time::Instant;
 
 use super::{
-    frames::{MAX_HEAD, control},
+    frames::MAX_HEAD,
     state::{Closing, Input, Output},
 };
 use crate::{
     gateway::{
         bridge::{BridgeConfig, CLOSE_TIMEOUT},
-        websocket::{heartbeat::Heartbeat, pongs::Pongs},
+        masking_key,
+        websocket::{heartbeat::Heartbeat, pongs::Pongs, undecoded::Undecoded},
     },
     net::stream::Transport,
     runtime::write_buffer::WriteBuffer,
@@ -55,22 +57,6 @@ pub(super) struct Side<S> {
     pub(super) closing: Option<Box<Closing>>,
 }
 
-/// Bytes that are not decoded yet, with room for a frame header in front.
-pub(super) struct Undecoded {
-    pub(super) bytes: Vec<u8>,
-    pub(super) at: usize,
-}
-
-impl Undecoded {
-    /// Keeps `bytes`, if there are any.
-    pub(super) fn new(bytes: &[u8]) -> Option<Box<Undecoded>> {
-        (!bytes.is_empty()).then(|| {
-            let bytes = [&[0; MAX_HEAD], bytes].concat();
-            Box::new(Undecoded { bytes, at: MAX_HEAD })
-        })
-    }
-}
-
 impl<S: Transport> Side<S> {
     /// An open connection on which this process has the `role`; `read_ahead` was read together with
     /// the opening handshake.
@@ -88,12 +74,21 @@ impl<S: Transport> Side<S> {
             input: Input::Open,
             output: Output::Open,
             begun: None,
-            undecoded: Undecoded::new(read_ahead),
+            undecoded: Undecoded::new(read_ahead, MAX_HEAD),
             backlog: WriteBuffer::default(),
             pongs: None,
             ping_due: false,
             heartbeat: Heartbeat::new(now),
             closing: None,
+        }
+    }
+
+    /// The direction of the messages that come from the peer.
+    #[inline]
+    pub(super) fn direction(&self) -> Direction {
+        match self.role {
+            Role::Server => Direction::ToServer,
+            Role::Client => Direction::ToClient,
         }
     }
 
@@ -184,7 +179,7 @@ impl<S: Transport> Side<S> {
 
     /// Writes control frames to the peer, and buffers what is not accepted.
     fn send_frames(&mut self, cx: &mut Context<'_>, frames: Vec<u8>) {
-        let frames = control(frames, self.role);
+        let frames = masking_key::control_frames(frames, self.role);
         if self.backlog.write(cx, &mut self.stream, &mut [IoSlice::new(&frames)]).is_err() {
             self.fail();
         }

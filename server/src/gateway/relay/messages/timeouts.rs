@@ -47,10 +47,10 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
 
     /// Handles a deadline that has passed.
     pub(super) fn on_timer(&mut self, poll: &mut PollContext<'_, '_>) {
-        let running_since = self.watch.running_since(poll.now);
-        if self.is_open() && self.is_idle(poll.now, running_since) {
+        if self.is_open() && self.is_idle(poll.now) {
             return self.idle_timed_out(poll);
         }
+        let running_since = self.watch.running_since(poll.now);
         let MessageRelay { client, upstream, shared, .. } = self;
         on_timer(client, upstream, shared, poll, running_since);
         on_timer(upstream, client, shared, poll, running_since);
@@ -69,16 +69,10 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
     }
 
     /// Whether the connection has been idle for too long.
-    fn is_idle(&mut self, now: Instant, running_since: Instant) -> bool {
+    fn is_idle(&mut self, now: Instant) -> bool {
         let delivered = self.delivered_bytes();
-        let Some(idle) = &mut self.idle else { return false };
-        if now < idle.deadline(now, delivered) {
-            return false;
-        }
-        let in_flight = [self.client.stream.in_flight(), self.upstream.stream.in_flight()];
-        let moving = in_flight.into_iter().flatten().filter(|side| !side.is_nothing());
-        let acknowledged = moving.map(|side| side.acknowledged).reduce(|sum, more| sum + more);
-        idle.is_over(now, running_since, acknowledged)
+        let in_flight = || [self.client.stream.in_flight(), self.upstream.stream.in_flight()];
+        self.watch.is_idle(&mut self.idle, now, delivered, in_flight)
     }
 
     fn idle_timed_out(&mut self, poll: &mut PollContext<'_, '_>) {

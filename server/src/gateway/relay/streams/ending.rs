@@ -7,10 +7,12 @@ use tokio::time::Instant;
 
 use super::{
     Relay,
-    owed::OwedDelivery,
-    side::{Input, Output, Side},
+    side::{Failure, Input, Output, Side},
 };
-use crate::net::stream::Transport;
+use crate::{
+    net::stream::Transport,
+    runtime::delivery::{Delivery, Progress, STALL},
+};
 
 /// The end of a connection, for the log and the registry.
 #[derive(Clone, Debug)]
@@ -62,14 +64,8 @@ impl<C: Transport, U: Transport> Relay<C, U> {
     /// The end of a connection on which nothing was delivered for too long.
     pub(super) fn poll_idle(&mut self, now: Instant) -> Option<End> {
         let delivered = self.delivered_bytes();
-        let idle = self.idle.as_mut()?;
-        if now < idle.deadline(now, delivered) {
-            return None;
-        }
-        let in_flight = [self.client.stream.in_flight(), self.upstream.stream.in_flight()];
-        let moving = in_flight.into_iter().flatten().filter(|side| !side.is_nothing());
-        let acknowledged = moving.map(|side| side.acknowledged).reduce(|sum, more| sum + more);
-        idle.is_over(now, self.watch.running_since(now), acknowledged).then(|| {
+        let in_flight = || [self.client.stream.in_flight(), self.upstream.stream.in_flight()];
+        self.watch.is_idle(&mut self.idle, now, delivered, in_flight).then(|| {
             self.client.end_or_reset();
             self.upstream.end_or_reset();
             self.describe(self.watch.idle_close().reason)
@@ -86,9 +82,9 @@ impl<C: Transport, U: Transport> Relay<C, U> {
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let delivered = self.delivered_bytes();
         let idle = self.idle.as_mut().map(|idle| idle.deadline(now, delivered));
-        let next = |owed: Option<&OwedDelivery>| owed.map(|owed| owed.delivery.next_update());
-        let deliveries = (self.client.owed(), self.upstream.owed());
-        [idle, next(deliveries.0), next(deliveries.1)].into_iter().flatten().min()
+        let [client, upstream] =
+            [self.client.owed(), self.upstream.owed()].map(|owed| owed.map(Delivery::next_update));
+        [idle, client, upstream].into_iter().flatten().min()
     }
 
     /// Ends a connection at once, at the end of the server's shutdown or by resets at a request.
@@ -107,14 +103,15 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         let failed = (self.client.output == Output::Failed, self.upstream.output == Output::Failed);
         self.client.reset_if_incomplete(failed.1);
         self.upstream.reset_if_incomplete(failed.0);
-        let of = |side: &str, failure: &str| format!("the {side}'s connection failed: {failure}");
-        let why: Cow<'static, str> = match (self.client.failure(), self.upstream.failure()) {
-            (_, Some(failure)) if !self.client.has_ended_first => of("upstream", failure).into(),
-            (Some(failure), _) => of("client", failure).into(),
-            (None, Some(failure)) => of("upstream", failure).into(),
-            (None, None) if self.is_asked => self.watch.close().reason,
-            (None, None) if self.client.has_ended_first => "the client ended the stream".into(),
-            (None, None) => "the upstream ended the stream".into(),
+        let failures = [(self.client.failure(), "client"), (self.upstream.failure(), "upstream")];
+        let first = failures.into_iter().filter_map(|(failure, side)| Some((failure?, side))).min();
+        let why: Cow<'static, str> = match first {
+            Some(((_, failure), side)) => {
+                format!("the {side}'s connection failed: {failure}").into()
+            }
+            None if self.is_asked => self.watch.close().reason,
+            None if self.client.has_ended_first => "the client ended the stream".into(),
+            None => "the upstream ended the stream".into(),
         };
         self.describe(why)
     }
@@ -132,12 +129,12 @@ impl<C: Transport, U: Transport> Relay<C, U> {
 }
 
 impl<T: Transport> Side<T> {
-    fn owed(&self) -> Option<&OwedDelivery> {
+    fn owed(&self) -> Option<&Delivery> {
         self.closing.as_ref()?.owed.as_ref()
     }
 
-    fn failure(&self) -> Option<&str> {
-        self.closing.as_ref()?.failure.as_deref()
+    fn failure(&self) -> Option<&Failure> {
+        self.closing.as_ref()?.failure.as_ref()
     }
 
     fn lost(&self) -> u64 {
@@ -161,7 +158,7 @@ impl<T: Transport> Side<T> {
             true => self.stream.in_flight(),
             false => Some(InFlight::NOTHING),
         };
-        if !is_due || !is_owed && self.has_arrived(now, in_flight) {
+        if !is_due || !is_owed && Delivery::has_arrived(self.owed(), now, in_flight) {
             if let Some(closing) = &mut self.closing {
                 closing.owed = None;
             }
@@ -169,9 +166,9 @@ impl<T: Transport> Side<T> {
         }
         let unwritten = self.unwritten.len();
         let written = counted.wrapping_sub(unwritten as u64);
-        let owed = self.closing().owed.get_or_insert_with(|| OwedDelivery::new(now, written));
-        owed.update(now, written, unwritten, in_flight);
-        owed.delivery.has_stalled(now)
+        let progress = Progress { unwritten, written, expected: 0 };
+        let slot = &mut self.closing().owed;
+        Delivery::advance(slot, now, STALL, progress, in_flight).has_stalled(now)
     }
 
     /// Whether closing the socket loses nothing that was written. A reset does, and closing a
@@ -181,14 +178,6 @@ impl<T: Transport> Side<T> {
             Output::Failed => true,
             Output::Shut if self.input != Input::Open => true,
             _ => self.stream.has_failed(),
-        }
-    }
-
-    /// Whether everything written can be assumed to have reached the peer.
-    fn has_arrived(&self, now: Instant, in_flight: Option<InFlight>) -> bool {
-        match in_flight {
-            Some(in_flight) => in_flight.is_nothing(),
-            None => self.owed().is_some_and(|owed| owed.delivery.has_waited_blindly(now)),
         }
     }
 

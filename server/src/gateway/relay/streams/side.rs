@@ -4,13 +4,15 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use tokio::io::ReadBuf;
 
-use super::owed::OwedDelivery;
 use crate::{
-    connections::registry::Counter, net::stream::Transport, runtime::write_buffer::WriteBuffer,
+    connections::registry::Counter,
+    net::stream::Transport,
+    runtime::{delivery::Delivery, write_buffer::WriteBuffer},
     text::io_error::describe,
 };
 
@@ -58,12 +60,15 @@ pub(super) struct Side<T> {
 #[derive(Default)]
 pub(super) struct Closing {
     /// The delivery of the bytes for this side, once the side that sent them is gone.
-    pub(super) owed: Option<OwedDelivery>,
+    pub(super) owed: Option<Delivery>,
     /// The number of bytes for this side that are known to be lost.
     pub(super) lost: u64,
-    /// The failure of the connection, for the log.
-    pub(super) failure: Option<Box<str>>,
+    /// The failure of the connection, for the log, and its time.
+    pub(super) failure: Option<Failure>,
 }
+
+/// A failure of a connection: the time at which the relay learned of it, and the description.
+pub(super) type Failure = (Instant, Box<str>);
 
 /// The result of one step in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,7 +195,7 @@ impl<T: Transport> Side<T> {
     #[cold]
     fn write_failed(&mut self, error: &io::Error) {
         self.is_aborted |= error.kind() != io::ErrorKind::BrokenPipe;
-        self.closing().failure.get_or_insert_with(|| describe(error).into());
+        self.closing().failure.get_or_insert_with(|| (Instant::now(), describe(error).into()));
         self.stop_writing();
     }
 
@@ -220,9 +225,9 @@ impl<T: Transport> Side<T> {
             if self.input == Input::Open {
                 self.input = Input::Failed;
             }
-            self.closing()
-                .failure
-                .get_or_insert_with(|| "it was closed before it took everything".into());
+            self.closing().failure.get_or_insert_with(|| {
+                (Instant::now(), "it was closed before it took everything".into())
+            });
             self.stop_writing();
         }
         has_failed

@@ -220,3 +220,18 @@ async fn what_is_lost_at_the_end_of_a_shutdown_is_counted() {
         client";
     assert_eq!(rig.relay.end().await, (why.to_owned(), 0, (true, true)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_failed_first_is_named_although_its_client_ended_first() {
+    let mut rig = rig(64, None);
+    rig.upstream.write_all(&[0; 100]).await.unwrap();
+    rig.client.write_all(&[0; 100]).await.unwrap();
+    rig.client.shutdown().await.unwrap();
+    settle().await;
+    drop(rig.upstream);
+    settle().await;
+    rig.relay.at_client.set_failed();
+    rig.client.read_exact(&mut [0]).await.unwrap();
+    let (end, ..) = rig.relay.end().await;
+    assert!(end.starts_with("the upstream's connection failed: "), "{end}");
+}

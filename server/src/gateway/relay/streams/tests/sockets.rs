@@ -42,29 +42,6 @@ pub(super) fn unix_rig() -> Rig<UnixStream> {
     rig_on(pair(), pair())
 }
 
-#[tokio::test]
-async fn an_end_of_input_passes_and_the_other_direction_stays_open() {
-    for (client_first, counted, why) in
-        [(true, (8, 10), "the client ended"), (false, (10, 8), "the upstream ended")]
-    {
-        let mut rig = rig().await;
-        let (first, last) = match client_first {
-            true => (&mut rig.client, &mut rig.upstream),
-            false => (&mut rig.upstream, &mut rig.client),
-        };
-        first.write_all(b"question").await.unwrap();
-        first.shutdown().await.unwrap();
-        assert_eq!(read_to_end(last).await, (b"question".to_vec(), Ok(())));
-        last.write_all(b"the answer").await.unwrap();
-        last.shutdown().await.unwrap();
-        assert_eq!(read_to_end(first).await, (b"the answer".to_vec(), Ok(())));
-        let carried = rig.entry.carried();
-        assert_eq!((carried.bytes_received, carried.bytes_sent), counted);
-        assert_eq!(carried.messages_sent, 0);
-        assert_eq!(rig.relay.end().await.to_string(), format!("{why} the stream"));
-    }
-}
-
 /// The client's upload is larger than all buffers on the way, and the upstream reads it only after
 /// the client has been reset. What the relay's kernel has received is delivered.
 #[tokio::test]
@@ -127,4 +104,21 @@ async fn bytes_to_an_upstream_that_has_closed_reset_the_client_after_the_upstrea
     in_time(async { while rig.client.write_all(b"more").await.is_ok() {} }).await;
     let end = rig.relay.end().await.to_string();
     assert!(end.starts_with("the upstream's connection failed: "), "{end}");
+}
+
+#[tokio::test]
+async fn a_client_that_failed_first_is_named_although_its_upstream_ended_first() {
+    let mut rig = unix_rig();
+    socket2::SockRef::from(&rig.client).shutdown(std::net::Shutdown::Read).unwrap();
+    rig.upstream.write_all(b"nobody reads it").await.unwrap();
+    in_time(async {
+        while rig.entry.sent().bytes() < 15 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(rig.upstream);
+    in_time(async { while rig.client.write_all(b"more").await.is_ok() {} }).await;
+    let end = rig.relay.end().await.to_string();
+    assert!(end.starts_with("the client's connection failed: "), "{end}");
 }
