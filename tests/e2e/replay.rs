@@ -23,7 +23,7 @@ use std::{
 use echogate_proto::{
     api::Kind,
     recording::{
-        Close, Control, Data, DataKind, Direction, Event, Frame, Opened, Place, Record, Side,
+        Close, Control, Data, DataKind, Direction, Event, Frame, Opened, Record, Side, TapPoint,
     },
 };
 use echogate_tests::{server::Server, tcp, ws::RawWsServer};
@@ -31,8 +31,8 @@ use tempfile::TempDir;
 
 use crate::ECHOGATE;
 
-const UP: Place = Place { side: Side::Client, direction: Direction::ToServer };
-const DOWN: Place = Place { side: Side::Client, direction: Direction::ToClient };
+const UP: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToServer };
+const DOWN: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToClient };
 
 /// A recording in JSON Lines that a test writes.
 struct Recording {
@@ -76,31 +76,31 @@ impl Recording {
         self.add(connection, Event::Opened(opened.into()))
     }
 
-    fn bytes(self, connection: u64, place: Place, bytes: &str) -> Recording {
-        self.data(connection, place, DataKind::Bytes, None, bytes)
+    fn bytes(self, connection: u64, point: TapPoint, bytes: &str) -> Recording {
+        self.data(connection, point, DataKind::Bytes, None, bytes)
     }
 
-    fn text(self, connection: u64, place: Place, text: &str) -> Recording {
+    fn text(self, connection: u64, point: TapPoint, text: &str) -> Recording {
         let length = text.len() as u64;
         let frame = Frame { fin: true, opcode: 1, rsv: 0, masked: false, length, offset: 0 };
-        self.data(connection, place, DataKind::Text, Some(frame), text)
+        self.data(connection, point, DataKind::Text, Some(frame), text)
     }
 
     fn data(
         self,
         connection: u64,
-        place: Place,
+        point: TapPoint,
         kind: DataKind,
         frame: Option<Frame>,
         bytes: &str,
     ) -> Recording {
         let payload = bytes.as_bytes().into();
-        self.add(connection, Event::Data(Data { place, kind, frame, payload }))
+        self.add(connection, Event::Data(Data { point, kind, frame, payload }))
     }
 
-    fn close(self, connection: u64, place: Place, code: u16, reason: &str) -> Recording {
+    fn close(self, connection: u64, point: TapPoint, code: u16, reason: &str) -> Recording {
         let reason = reason.to_owned();
-        self.add(connection, Event::Close(Close { place, code: Some(code), reason }))
+        self.add(connection, Event::Close(Close { point, code: Some(code), reason }))
     }
 
     /// The file.
@@ -289,7 +289,7 @@ fn a_websocket_has_the_recorded_path_subprotocol_messages_and_close() {
     let recording = Recording::new()
         .websocket(1)
         .text(1, UP, "hello")
-        .add(1, Event::Ping(Control { place: UP, payload: b"p"[..].into() }))
+        .add(1, Event::Ping(Control { point: UP, payload: b"p"[..].into() }))
         .text(1, DOWN, "HELLO")
         .close(1, UP, 4000, "bye")
         .close(1, DOWN, 4000, "");

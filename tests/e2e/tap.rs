@@ -19,7 +19,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use echogate_proto::recording::{Direction, Event, Opened, Payload, Place, Record, Side};
+use echogate_proto::recording::{Direction, Event, Opened, Payload, Record, Side, TapPoint};
 use echogate_tests::{
     http::{Response, connect},
     program::programs,
@@ -101,9 +101,9 @@ pub(crate) fn id_of(server: &Server, target: &str) -> u64 {
 
 /// An event as a line: `client > text FIN hello`.
 fn line(event: &Event) -> String {
-    let at = |place: &Place| {
-        let side = if place.side == Side::Client { "client" } else { "upstream" };
-        let arrow = if place.direction == Direction::ToServer { '>' } else { '<' };
+    let at = |point: &TapPoint| {
+        let side = if point.side == Side::Client { "client" } else { "upstream" };
+        let arrow = if point.direction == Direction::ToServer { '>' } else { '<' };
         format!("{side} {arrow}")
     };
     let shown = |payload: &Payload| String::from_utf8_lossy(payload.as_bytes()).into_owned();
@@ -112,20 +112,20 @@ fn line(event: &Event) -> String {
         Event::Data(data) => {
             let kind = format!("{:?}", data.kind).to_lowercase();
             let fin = data.frame.map_or("", |frame| if frame.fin { " FIN" } else { " part" });
-            format!("{} {kind}{fin} {}", at(&data.place), shown(&data.payload))
+            format!("{} {kind}{fin} {}", at(&data.point), shown(&data.payload))
         }
-        Event::Ping(ping) => format!("{} Ping {}", at(&ping.place), shown(&ping.payload)),
-        Event::Pong(pong) => format!("{} Pong {}", at(&pong.place), shown(&pong.payload)),
+        Event::Ping(ping) => format!("{} Ping {}", at(&ping.point), shown(&ping.payload)),
+        Event::Pong(pong) => format!("{} Pong {}", at(&pong.point), shown(&pong.payload)),
         Event::Close(close) => {
             format!(
                 "{} Close {} {}",
-                at(&close.place),
+                at(&close.point),
                 close.code.unwrap_or_default(),
                 close.reason
             )
         }
-        Event::EndOfInput(place) => format!("{} end", at(place)),
-        Event::Reset(place) => format!("{} reset", at(place)),
+        Event::EndOfInput(point) => format!("{} end", at(point)),
+        Event::Reset(point) => format!("{} reset", at(point)),
         Event::Lost(lost) => format!("lost {}", lost.events),
         Event::Closed { reason } => format!("closed: {reason}"),
     }

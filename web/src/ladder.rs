@@ -197,23 +197,23 @@ mod tests {
 
     #[test]
     fn frames_have_their_flags_and_bytes_their_text() {
-        let place = r#""time":1,"connection":7,"side":"client","direction":"to-server""#;
+        let point = r#""time":1,"connection":7,"side":"client","direction":"to-server""#;
         let frame = r#"{"fin":true,"opcode":1,"masked":true,"length":2}"#;
         let text =
-            format!(r#"{{{place},"event":"data","kind":"text","frame":{frame},"text":"hi"}}"#);
+            format!(r#"{{{point},"event":"data","kind":"text","frame":{frame},"text":"hi"}}"#);
         let expected = "text · FIN · mask · opcode 1 · 2 bytes · hi";
         assert_eq!(labels(&read(&text)), [(Some((false, true)), expected)]);
         let rest = r#"{"fin":true,"opcode":1,"masked":true,"length":5,"offset":3}"#;
         let part =
-            format!(r#"{{{place},"event":"data","kind":"text","frame":{rest},"text":"lo"}}"#);
+            format!(r#"{{{point},"event":"data","kind":"text","frame":{rest},"text":"lo"}}"#);
         let expected = "text · 2 bytes / 5 bytes · lo";
         assert_eq!(labels(&read(&part)), [(Some((false, true)), expected)]);
-        let empty = format!(r#"{{{place},"event":"data","kind":"binary","hex":""}}"#);
+        let empty = format!(r#"{{{point},"event":"data","kind":"binary","hex":""}}"#);
         assert_eq!(labels(&read(&empty)), [(Some((false, true)), "binary · 0 bytes")]);
         let bytes = r#"{"time":1,"connection":7,"event":"data","side":"upstream",
             "direction":"to-client","kind":"bytes","hex":"00ff"}"#;
         assert_eq!(labels(&read(bytes)), [(Some((true, false)), "bytes · 2 bytes · 00 ff")]);
-        let close = format!(r#"{{{place},"event":"close","code":4000,"reason":"done"}}"#);
+        let close = format!(r#"{{{point},"event":"close","code":4000,"reason":"done"}}"#);
         assert_eq!(labels(&read(&close)), [(Some((false, true)), "Close 4000 done")]);
         assert_eq!(labels(&read("{}")), []);
     }

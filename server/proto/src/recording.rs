@@ -7,7 +7,7 @@
 //!     "direction":"to-server","kind":"bytes","text":"hello\n"}"#;
 //! let record: Record = serde_json::from_str(line).unwrap();
 //! let Event::Data(data) = record.event else { panic!() };
-//! assert_eq!((data.place.side, data.place.direction), (Side::Client, Direction::ToServer));
+//! assert_eq!((data.point.side, data.point.direction), (Side::Client, Direction::ToServer));
 //! assert_eq!((data.kind, data.payload), (DataKind::Bytes, Payload::Text("hello\n".into())));
 //! ```
 
@@ -44,9 +44,9 @@ pub enum Event {
     /// A Close frame.
     Close(Close),
     /// The end of one direction: FIN, with TLS also one without close_notify.
-    EndOfInput(Place),
+    EndOfInput(TapPoint),
     /// The end of one side by a reset, or by a failure of the connection.
-    Reset(Place),
+    Reset(TapPoint),
     /// Events that are missing here: the observer was slower than the connection.
     Lost(Lost),
     /// The last event of a connection.
@@ -76,9 +76,9 @@ pub enum Direction {
     ToClient,
 }
 
-/// The connection and the direction of an event.
+/// The point of a relay at which an event is observed: one of its two connections, and a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Place {
+pub struct TapPoint {
     /// The side.
     pub side: Side,
     /// The direction.
@@ -132,7 +132,7 @@ pub struct Opened {
 pub struct Data {
     /// Side and direction.
     #[serde(flatten)]
-    pub place: Place,
+    pub point: TapPoint,
     /// The kind of the payload.
     pub kind: DataKind,
     /// The frame, if the payload is in one.
@@ -186,7 +186,7 @@ pub struct Frame {
 pub struct Control {
     /// Side and direction.
     #[serde(flatten)]
-    pub place: Place,
+    pub point: TapPoint,
     /// The payload.
     #[serde(flatten)]
     pub payload: Payload,
@@ -197,7 +197,7 @@ pub struct Control {
 pub struct Close {
     /// Side and direction.
     #[serde(flatten)]
-    pub place: Place,
+    pub point: TapPoint,
     /// The status code; null if the frame is empty.
     pub code: Option<u16>,
     /// The reason.
@@ -287,10 +287,10 @@ mod tests {
 
     #[test]
     fn a_line_is_a_flat_object_and_is_read_back_the_same() {
-        let place = Place { side: Side::Client, direction: Direction::ToClient };
+        let point = TapPoint { side: Side::Client, direction: Direction::ToClient };
         let frame = Frame { fin: true, opcode: 2, rsv: 0, masked: false, length: 2, offset: 0 };
         let payload = Payload::from(&b"\0\xff"[..]);
-        let data = Data { place, kind: DataKind::Binary, frame: Some(frame), payload };
+        let data = Data { point, kind: DataKind::Binary, frame: Some(frame), payload };
         let record = Record { time: 1790000000.25, connection: 7, event: Event::Data(data) };
         let json = concat!(
             r#"{"time":1790000000.25,"connection":7,"event":"data","side":"client","#,
@@ -322,17 +322,17 @@ mod tests {
 
     #[test]
     fn every_event_is_read_back_the_same() {
-        let place = Place { side: Side::Upstream, direction: Direction::ToServer };
+        let point = TapPoint { side: Side::Upstream, direction: Direction::ToServer };
         let payload = || Payload::from(&b"p"[..]);
         let opened = Opened { kind: Some(Kind::Tcp), target: "upper".into(), ..Opened::default() };
         for event in [
             Event::Opened(Box::new(opened)),
-            Event::Ping(Control { place, payload: payload() }),
-            Event::Pong(Control { place, payload: payload() }),
-            Event::Close(Close { place, code: Some(1000), reason: "bye".into() }),
-            Event::Close(Close { place, code: None, reason: String::new() }),
-            Event::EndOfInput(place),
-            Event::Reset(place),
+            Event::Ping(Control { point, payload: payload() }),
+            Event::Pong(Control { point, payload: payload() }),
+            Event::Close(Close { point, code: Some(1000), reason: "bye".into() }),
+            Event::Close(Close { point, code: None, reason: String::new() }),
+            Event::EndOfInput(point),
+            Event::Reset(point),
             Event::Lost(Lost { events: 2, bytes: 10 }),
             Event::Closed { reason: "closed by the client".into() },
         ] {

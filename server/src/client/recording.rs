@@ -4,7 +4,7 @@ use std::{cell::Cell, path::Path, rc::Rc, sync::Arc};
 
 use echogate_proto::{
     api::Kind,
-    recording::{Direction, Opened, Place, Side},
+    recording::{Direction, Opened, Side, TapPoint},
 };
 
 use super::{recording_file::FileWriter, target::Target};
@@ -93,8 +93,10 @@ impl Drop for RecordedConnection {
     }
 }
 
-/// The place of the bytes that the client sends.
-pub(super) const TO_SERVER: Place = Place { side: Side::Client, direction: Direction::ToServer };
+/// The tap point of the bytes that the client sends.
+pub(super) const TO_SERVER: TapPoint =
+    TapPoint { side: Side::Client, direction: Direction::ToServer };
 
-/// The place of the bytes that the client receives.
-pub(super) const TO_CLIENT: Place = Place { side: Side::Client, direction: Direction::ToClient };
+/// The tap point of the bytes that the client receives.
+pub(super) const TO_CLIENT: TapPoint =
+    TapPoint { side: Side::Client, direction: Direction::ToClient };

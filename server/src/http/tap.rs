@@ -13,7 +13,7 @@ use axum::{
     },
 };
 use bytes::Bytes;
-use echogate_proto::recording::{Event, Opened, Place, Record};
+use echogate_proto::recording::{Event, Opened, Record, TapPoint};
 use futures_util::stream;
 
 use super::{
@@ -147,7 +147,7 @@ struct Observer {
     since: Instant,
     decoder: RecordDecoder,
     /// The rest of an event that is decoded in pieces.
-    undecoded: Option<(WireRecord, Place, Bytes)>,
+    undecoded: Option<(WireRecord, TapPoint, Bytes)>,
     /// Events that are decoded and not sent.
     decoded: VecDeque<Record>,
     lost: u64,
@@ -230,11 +230,11 @@ impl Observer {
                 None => self.receive().await?,
             };
             let record = match record.event {
-                WireEvent::Bytes(place, ref bytes)
-                    if bytes.len() > PIECE && self.decoder.has_frames(record.connection, place) =>
+                WireEvent::Bytes(point, ref bytes)
+                    if bytes.len() > PIECE && self.decoder.has_frames(record.connection, point) =>
                 {
                     let bytes = bytes.clone();
-                    self.piece((record, place, bytes))
+                    self.piece((record, point, bytes))
                 }
                 _ => record,
             };
@@ -258,11 +258,11 @@ impl Observer {
     }
 
     /// The first piece of an event. The rest is left for later.
-    fn piece(&mut self, (record, place, mut bytes): (WireRecord, Place, Bytes)) -> WireRecord {
+    fn piece(&mut self, (record, point, mut bytes): (WireRecord, TapPoint, Bytes)) -> WireRecord {
         let first = bytes.split_to(PIECE.min(bytes.len()));
-        let piece = WireRecord { event: WireEvent::Bytes(place, first), ..record.clone() };
+        let piece = WireRecord { event: WireEvent::Bytes(point, first), ..record.clone() };
         if !bytes.is_empty() {
-            self.undecoded = Some((record, place, bytes));
+            self.undecoded = Some((record, point, bytes));
         }
         piece
     }

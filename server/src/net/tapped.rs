@@ -10,7 +10,7 @@ use std::{
 
 use echogate_event_loop::InFlight;
 use echogate_proto::{
-    recording::{Place, Side},
+    recording::{Side, TapPoint},
     ws::scanner::FrameScanner,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -56,10 +56,10 @@ impl<T: Transport, const IS_UPSTREAM: bool> Tapped<T, IS_UPSTREAM> {
     }
 
     /// Reports the first `len` bytes of `parts` to the observers.
-    fn passed(&self, place: Place, parts: &[IoSlice<'_>], len: usize) {
+    fn passed(&self, point: TapPoint, parts: &[IoSlice<'_>], len: usize) {
         if self.is_tapped() {
             let is_datagram = self.stream.reads_messages();
-            self.entry.passed(&Passed { place, parts, len, is_datagram });
+            self.entry.passed(&Passed { point, parts, len, is_datagram });
         }
     }
 

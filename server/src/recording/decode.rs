@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use echogate_proto::{
     recording::{
-        Close, Control, Data, DataKind, Direction, Event, Frame, Payload, Place, Record, Side,
+        Close, Control, Data, DataKind, Direction, Event, Frame, Payload, Record, Side, TapPoint,
     },
     ws::{
         OpCode,
@@ -20,14 +20,14 @@ use super::wire::{WireEvent, WireRecord};
 #[derive(Debug, Default)]
 pub(crate) struct RecordDecoder {
     /// The directions of open connections that have frames.
-    frames: HashMap<(u64, Place), FrameDirection>,
+    frames: HashMap<(u64, TapPoint), FrameDirection>,
 }
 
 /// An event whose payload is not copied.
 #[derive(Debug)]
 pub(super) enum Decoded<'a> {
     /// Bytes that passed.
-    Part(Place, Part<'a>),
+    Part(TapPoint, Part<'a>),
     /// Any other event.
     Other(Event),
 }
@@ -51,8 +51,8 @@ pub(crate) struct FrameDirection {
 
 impl RecordDecoder {
     /// Whether there are frames in a direction of a connection.
-    pub(crate) fn has_frames(&self, connection: u64, place: Place) -> bool {
-        self.frames.contains_key(&(connection, place))
+    pub(crate) fn has_frames(&self, connection: u64, point: TapPoint) -> bool {
+        self.frames.contains_key(&(connection, point))
     }
 
     /// Decodes an event, and calls `emit` with each event that it becomes: none while a frame header
@@ -78,7 +78,7 @@ impl RecordDecoder {
                     (Side::Upstream, opened.upstream_has_frames),
                 ] {
                     for direction in [Direction::ToServer, Direction::ToClient] {
-                        let key = (connection, Place { side, direction });
+                        let key = (connection, TapPoint { side, direction });
                         if has_frames {
                             self.frames.insert(key, FrameDirection::default());
                         } else {
@@ -88,18 +88,18 @@ impl RecordDecoder {
                 }
                 emit(Decoded::Other(Event::Opened(Box::new((*opened).clone()))));
             }
-            WireEvent::Bytes(place, bytes) => match self.frames.get_mut(&(connection, place)) {
-                Some(direction) => direction.decode(bytes, |part| emit(Decoded::Part(place, part))),
-                None => emit(Decoded::Part(place, data(DataKind::Bytes, None, &bytes))),
+            WireEvent::Bytes(point, bytes) => match self.frames.get_mut(&(connection, point)) {
+                Some(direction) => direction.decode(bytes, |part| emit(Decoded::Part(point, part))),
+                None => emit(Decoded::Part(point, data(DataKind::Bytes, None, &bytes))),
             },
-            WireEvent::Position(place, scanner) => {
-                self.frames.insert((connection, place), FrameDirection::at(*scanner));
+            WireEvent::Position(point, scanner) => {
+                self.frames.insert((connection, point), FrameDirection::at(*scanner));
             }
-            WireEvent::Datagram(place, bytes) => {
-                emit(Decoded::Part(place, data(DataKind::Datagram, None, &bytes)));
+            WireEvent::Datagram(point, bytes) => {
+                emit(Decoded::Part(point, data(DataKind::Datagram, None, &bytes)));
             }
-            WireEvent::EndOfInput(place) => emit(Decoded::Other(Event::EndOfInput(place))),
-            WireEvent::Reset(place) => emit(Decoded::Other(Event::Reset(place))),
+            WireEvent::EndOfInput(point) => emit(Decoded::Other(Event::EndOfInput(point))),
+            WireEvent::Reset(point) => emit(Decoded::Other(Event::Reset(point))),
             WireEvent::Lost(lost) => emit(Decoded::Other(Event::Lost(lost))),
             WireEvent::Closed(reason) => {
                 self.frames.retain(|(of, _), _| *of != connection);
@@ -146,11 +146,11 @@ impl FrameDirection {
 impl From<Decoded<'_>> for Event {
     fn from(decoded: Decoded<'_>) -> Event {
         match decoded {
-            Decoded::Part(place, Part::Data { kind, frame, payload }) => {
-                Event::Data(Data { place, kind, frame, payload: payload.into() })
+            Decoded::Part(point, Part::Data { kind, frame, payload }) => {
+                Event::Data(Data { point, kind, frame, payload: payload.into() })
             }
-            Decoded::Part(place, Part::Control { opcode, payload, .. }) => {
-                control(place, opcode, payload)
+            Decoded::Part(point, Part::Control { opcode, payload, .. }) => {
+                control(point, opcode, payload)
             }
             Decoded::Other(event) => event,
         }
@@ -183,17 +183,17 @@ fn frame(piece: &Piece) -> Frame {
 }
 
 /// The event of a control frame.
-pub(super) fn control(place: Place, opcode: OpCode, payload: &[u8]) -> Event {
-    let with_payload = || Control { place, payload: Payload::from(payload) };
+pub(super) fn control(point: TapPoint, opcode: OpCode, payload: &[u8]) -> Event {
+    let with_payload = || Control { point, payload: Payload::from(payload) };
     match (opcode, payload) {
         (OpCode::Ping, _) => Event::Ping(with_payload()),
         (OpCode::Pong, _) => Event::Pong(with_payload()),
         (_, [high, low, reason @ ..]) => {
             let code = Some(u16::from_be_bytes([*high, *low]));
             let reason = String::from_utf8_lossy(reason).into_owned();
-            Event::Close(Close { place, code, reason })
+            Event::Close(Close { point, code, reason })
         }
-        _ => Event::Close(Close { place, code: None, reason: String::new() }),
+        _ => Event::Close(Close { point, code: None, reason: String::new() }),
     }
 }
 
@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    const TO_SERVER: Place = Place { side: Side::Client, direction: Direction::ToServer };
+    const TO_SERVER: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToServer };
 
     /// The events after the first of a connection with frames, which `bytes` arrived on.
     fn events(bytes: &[&[u8]]) -> Vec<Event> {

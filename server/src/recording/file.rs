@@ -272,14 +272,14 @@ mod tests {
 
     use bytes::Bytes;
     use echogate_proto::{
-        recording::{Direction, Lost, Opened, Place, Side},
+        recording::{Direction, Lost, Opened, Side, TapPoint},
         ws::{OpCode, frame::control_frame},
     };
 
     use super::*;
     use crate::recording::wire::WireEvent;
 
-    const DOWN: Place = Place { side: Side::Client, direction: Direction::ToClient };
+    const DOWN: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToClient };
 
     fn record(event: WireEvent) -> WireRecord {
         WireRecord { time: 0, connection: 1, event }

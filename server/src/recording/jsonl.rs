@@ -1,7 +1,7 @@
 //! JSON Lines: one [`Record`] a line.
 
 use data_encoding::HEXLOWER;
-use echogate_proto::recording::{DataKind, Direction, Frame, Payload, Place, Record, Side};
+use echogate_proto::recording::{DataKind, Direction, Frame, Payload, Record, Side, TapPoint};
 use serde::Serialize;
 
 use super::{
@@ -35,11 +35,11 @@ impl JsonlEncoder {
         let (mut start, mut start_kind) = (Vec::new(), None);
         self.decoder.decode_in_place(record, |event| {
             match event {
-                Decoded::Part(place, Part::Data { kind, frame, payload }) => {
+                Decoded::Part(point, Part::Data { kind, frame, payload }) => {
                     if start_kind != Some(kind) {
                         start_kind = Some(kind);
                         start.clear();
-                        let (event, Place { side, direction }) = ("data", place);
+                        let (event, TapPoint { side, direction }) = ("data", point);
                         let members = Start { time, connection, event, side, direction, kind };
                         json::value(&mut start, &members);
                         // Members follow.
@@ -140,7 +140,7 @@ mod tests {
         ) {
             let side = if is_upstream { Side::Upstream } else { Side::Client };
             let [up, down] = [Direction::ToServer, Direction::ToClient]
-                .map(|direction| Place { side, direction });
+                .map(|direction| TapPoint { side, direction });
             let opened = Opened {
                 client_has_frames: !is_upstream,
                 upstream_has_frames: is_upstream,
@@ -153,11 +153,11 @@ mod tests {
                 sent.extend(payload);
                 sent.extend(control_frame(OpCode::Ping, &payload[..payload.len().min(125)]));
             }
-            let framed = [up, down].into_iter().flat_map(|place| {
+            let framed = [up, down].into_iter().flat_map(|point| {
                 let parts = sent.chunks(cuts).map(Bytes::copy_from_slice);
-                parts.map(move |bytes| WireEvent::Bytes(place, bytes)).collect::<Vec<_>>()
+                parts.map(move |bytes| WireEvent::Bytes(point, bytes)).collect::<Vec<_>>()
             });
-            let other = Place { side: if is_upstream { Side::Client } else { Side::Upstream }, ..up };
+            let other = TapPoint { side: if is_upstream { Side::Client } else { Side::Upstream }, ..up };
             let plain = payloads.iter().cloned().map(Bytes::from).flat_map(|payload| {
                 [WireEvent::Bytes(other, payload.clone()), WireEvent::Datagram(other, payload)]
             });

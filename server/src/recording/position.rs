@@ -4,18 +4,18 @@
 use std::{collections::BTreeMap, hint::black_box, sync::Arc};
 
 use echogate_proto::{
-    recording::{Direction, Opened, Place, Side},
+    recording::{Direction, Opened, Side, TapPoint},
     ws::scanner::FrameScanner,
 };
 
 use super::wire::{WireEvent, WireRecord};
 
 /// The directions of a connection.
-const PLACES: [Place; 4] = [
-    Place { side: Side::Client, direction: Direction::ToServer },
-    Place { side: Side::Client, direction: Direction::ToClient },
-    Place { side: Side::Upstream, direction: Direction::ToServer },
-    Place { side: Side::Upstream, direction: Direction::ToClient },
+const TAP_POINTS: [TapPoint; 4] = [
+    TapPoint { side: Side::Client, direction: Direction::ToServer },
+    TapPoint { side: Side::Client, direction: Direction::ToClient },
+    TapPoint { side: Side::Upstream, direction: Direction::ToServer },
+    TapPoint { side: Side::Upstream, direction: Direction::ToClient },
 ];
 
 /// The open connections, and the file that each was last written to.
@@ -26,7 +26,7 @@ pub(crate) struct Positions(BTreeMap<u64, Position>);
 struct Position {
     opened: Arc<Opened>,
     bytes: u64,
-    /// In the order of [`PLACES`].
+    /// In the order of [`TAP_POINTS`].
     frames: [FrameScanner; 4],
     file: u64,
 }
@@ -53,9 +53,9 @@ impl Positions {
                         .for_each(|event| emit(WireRecord { time, connection, event }));
                 }
                 match event {
-                    WireEvent::Bytes(place, bytes) => position.bytes(*place, bytes),
-                    WireEvent::Position(place, scanner) => {
-                        position.frames[index(*place)] = (**scanner).clone();
+                    WireEvent::Bytes(point, bytes) => position.bytes(*point, bytes),
+                    WireEvent::Position(point, scanner) => {
+                        position.frames[index(*point)] = (**scanner).clone();
                     }
                     WireEvent::Datagram(_, bytes) => position.bytes += bytes.len() as u64,
                     WireEvent::Lost(lost) => position.bytes += lost.bytes,
@@ -76,21 +76,21 @@ impl Position {
         }
     }
 
-    fn bytes(&mut self, place: Place, bytes: &[u8]) {
+    fn bytes(&mut self, point: TapPoint, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
-        if self.has_frames(place.side) {
+        if self.has_frames(point.side) {
             load(bytes);
-            self.frames[index(place)].skip(bytes);
+            self.frames[index(point)].skip(bytes);
         }
     }
 
     /// The first events in a further file.
     fn resume(&self) -> impl Iterator<Item = WireEvent> {
         let opened = Opened { bytes_before: self.bytes, ..(*self.opened).clone() };
-        let positions = PLACES.into_iter().zip(&self.frames);
+        let positions = TAP_POINTS.into_iter().zip(&self.frames);
         let positions = positions.filter(|(_, scanner)| !scanner.is_at_boundary());
         let positions =
-            positions.map(|(place, scanner)| WireEvent::Position(place, scanner.clone().into()));
+            positions.map(|(point, scanner)| WireEvent::Position(point, scanner.clone().into()));
         [WireEvent::Opened(opened.into())].into_iter().chain(positions)
     }
 }
@@ -102,8 +102,8 @@ fn load(bytes: &[u8]) {
     black_box(bytes.iter().step_by(LINE).fold(0, |sum, byte| sum ^ byte));
 }
 
-/// The index of a direction in [`PLACES`].
-fn index(Place { side, direction }: Place) -> usize {
+/// The index of a direction in [`TAP_POINTS`].
+fn index(TapPoint { side, direction }: TapPoint) -> usize {
     side as usize * 2 + direction as usize
 }
 
@@ -117,7 +117,7 @@ mod tests {
     use crate::recording::decode::RecordDecoder;
     use echogate_proto::recording::{Event, Record};
 
-    const TO_SERVER: Place = PLACES[0];
+    const TO_SERVER: TapPoint = TAP_POINTS[0];
 
     /// The payload bytes in the events that `wire` decodes to.
     fn payload(wire: Vec<WireEvent>) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use echogate_proto::{
-    recording::{Lost, Opened, Place},
+    recording::{Lost, Opened, TapPoint},
     ws::scanner::FrameScanner,
 };
 use nix::time::ClockId;
@@ -34,16 +34,16 @@ pub(crate) enum WireEvent {
     /// The first event of a connection.
     Opened(Arc<Opened>),
     /// Bytes of a stream that were read, or that the system accepted for sending.
-    Bytes(Place, Bytes),
+    Bytes(TapPoint, Bytes),
     /// The position of the next bytes within the frames of a direction, where the bytes before
     /// were not observed: the scanner to continue with.
-    Position(Place, Box<FrameScanner>),
+    Position(TapPoint, Box<FrameScanner>),
     /// A datagram.
-    Datagram(Place, Bytes),
+    Datagram(TapPoint, Bytes),
     /// The end of one direction.
-    EndOfInput(Place),
+    EndOfInput(TapPoint),
     /// The end of one side by a reset, or by a failure of the connection.
-    Reset(Place),
+    Reset(TapPoint),
     /// Events that are missing here.
     Lost(Lost),
     /// The last event of a connection, with the reason of its end.

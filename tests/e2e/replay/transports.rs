@@ -42,8 +42,8 @@ fn datagrams() -> Recording {
     let opened = Opened { kind: Some(Kind::Udp), ..Opened::default() };
     let recording = Recording::new().add(1, Event::Opened(opened.into()));
     let parts = [(UP, "one"), (DOWN, "ONE"), (UP, "two"), (DOWN, "TWO"), (DOWN, "more")];
-    parts.into_iter().fold(recording, |recording, (place, text)| {
-        recording.data(1, place, DataKind::Datagram, None, text)
+    parts.into_iter().fold(recording, |recording, (point, text)| {
+        recording.data(1, point, DataKind::Datagram, None, text)
     })
 }
 

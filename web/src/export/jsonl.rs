@@ -299,8 +299,8 @@ mod tests {
         let event = |rest: &str| format!(r#"{{"time":1,"connection":7,"event":{rest}}}"#);
         let part = |kind: &str, fin: bool, text: &str| {
             let frame = format!(r#"{{"fin":{fin},"opcode":1,"length":{}}}"#, text.len());
-            let place = r#""side":"client","direction":"to-server""#;
-            event(&format!(r#""data",{place},"kind":"{kind}","frame":{frame},"text":"{text}""#))
+            let point = r#""side":"client","direction":"to-server""#;
+            event(&format!(r#""data",{point},"kind":"{kind}","frame":{frame},"text":"{text}""#))
         };
         let text = [
             event(r#""opened","target":"/ws","peer":"127.0.0.1:9""#),

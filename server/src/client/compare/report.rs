@@ -65,19 +65,19 @@ pub(in crate::client) fn of_clients(comparison: &Comparison) -> Vec<String> {
 /// The difference in three lines.
 pub(super) fn lines(difference: &Difference) -> [String; 3] {
     let Difference { direction, message, offset, a, b } = difference;
-    let mut place = match direction {
+    let mut position = match direction {
         Direction::ToServer => "to the server".to_owned(),
         Direction::ToClient => "to the client".to_owned(),
     };
     if let Some(message) = message {
-        place += &format!(", message {message}");
+        position += &format!(", message {message}");
     }
     match offset {
-        Some(offset) => place += &format!(", byte {offset}"),
-        None if message.is_none() => place += ", the end",
+        Some(offset) => position += &format!(", byte {offset}"),
+        None if message.is_none() => position += ", the end",
         None => {}
     }
-    [place + ":", format!("  A: {}", shown(a)), format!("  B: {}", shown(b))]
+    [position + ":", format!("  A: {}", shown(a)), format!("  B: {}", shown(b))]
 }
 
 fn shown(shown: &Shown) -> String {

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use echogate_proto::{
     api::Kind,
-    recording::{Direction, Opened, Place, Side},
+    recording::{Direction, Opened, Side, TapPoint},
     ws::OpCode,
 };
 use tokio::sync::Notify;
@@ -160,10 +160,10 @@ impl Live {
     }
 
     fn payload(&self, direction: Direction, bytes: Bytes) -> WireEvent {
-        let place = Place { side: Side::Client, direction };
+        let point = TapPoint { side: Side::Client, direction };
         match self.traffic {
-            Traffic::Datagrams => WireEvent::Datagram(place, bytes),
-            Traffic::Bytes | Traffic::Messages => WireEvent::Bytes(place, bytes),
+            Traffic::Datagrams => WireEvent::Datagram(point, bytes),
+            Traffic::Bytes | Traffic::Messages => WireEvent::Bytes(point, bytes),
         }
     }
 
@@ -198,8 +198,8 @@ impl Frames {
 }
 
 fn end(direction: Direction, is_reset: bool) -> WireEvent {
-    let place = Place { side: Side::Client, direction };
-    if is_reset { WireEvent::Reset(place) } else { WireEvent::EndOfInput(place) }
+    let point = TapPoint { side: Side::Client, direction };
+    if is_reset { WireEvent::Reset(point) } else { WireEvent::EndOfInput(point) }
 }
 
 /// The direction of the other end.

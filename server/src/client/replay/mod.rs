@@ -199,9 +199,9 @@ fn handshake(target: &Result<Target, String>) -> Opened {
 /// Warns of what is missing in the recording.
 fn warn_of_defects(file: &Path, recording: &Recording) {
     for connection in &recording.connections {
-        let place = format!("{}: connection {}", file.display(), connection.number);
+        let position = format!("{}: connection {}", file.display(), connection.number);
         for defect in &connection.defects {
-            notice(&format!("warning: {place}: {defect}"));
+            notice(&format!("warning: {position}: {defect}"));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use echogate_proto::{
     close::CloseCode,
     hex,
-    recording::{Data, DataKind, Direction, Event, Frame, Opened, Place, Record, Side},
+    recording::{Data, DataKind, Direction, Event, Frame, Opened, Record, Side, TapPoint},
 };
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -47,13 +47,13 @@ impl Output {
         if self.format == Format::Json {
             return serde_json::to_string(record).expect("numbers and texts are JSON") + "\n";
         }
-        let (place, text, payload) = described(&record.event);
-        let sign = match place.map(|place| place.direction) {
+        let (point, text, payload) = described(&record.event);
+        let sign = match point.map(|point| point.direction) {
             Some(Direction::ToServer) => '>',
             Some(Direction::ToClient) => '<',
             None => '*',
         };
-        let side = place.map_or("", |place| match place.side {
+        let side = point.map_or("", |point| match point.side {
             Side::Client => "",
             Side::Upstream => "upstream ",
         });
@@ -80,25 +80,25 @@ impl Output {
     }
 }
 
-/// The place of an event, its description and its payload.
-fn described(event: &Event) -> (Option<Place>, String, &[u8]) {
+/// The tap point of an event, its description and its payload.
+fn described(event: &Event) -> (Option<TapPoint>, String, &[u8]) {
     match event {
         Event::Opened(opened) => (None, opened_line(opened), &[]),
         Event::Data(data) => {
             let payload = data.payload.as_bytes();
-            (Some(data.place), data_line(data, payload.len()), payload)
+            (Some(data.point), data_line(data, payload.len()), payload)
         }
-        Event::Ping(ping) => control("Ping", ping.place, ping.payload.as_bytes()),
-        Event::Pong(pong) => control("Pong", pong.place, pong.payload.as_bytes()),
+        Event::Ping(ping) => control("Ping", ping.point, ping.payload.as_bytes()),
+        Event::Pong(pong) => control("Pong", pong.point, pong.payload.as_bytes()),
         Event::Close(close) => {
             let text = match close.code {
                 Some(code) => format!("Close {code} ({})", CloseCode(code).description()),
                 None => "Close".to_owned(),
             };
-            (Some(close.place), text, close.reason.as_bytes())
+            (Some(close.point), text, close.reason.as_bytes())
         }
-        Event::EndOfInput(place) => (Some(*place), "end of input".to_owned(), &[]),
-        Event::Reset(place) => (Some(*place), "reset".to_owned(), &[]),
+        Event::EndOfInput(point) => (Some(*point), "end of input".to_owned(), &[]),
+        Event::Reset(point) => (Some(*point), "reset".to_owned(), &[]),
         Event::Lost(lost) => {
             let text = format!("{} events with {} bytes lost", lost.events, lost.bytes);
             (None, text, &[])
@@ -107,8 +107,12 @@ fn described(event: &Event) -> (Option<Place>, String, &[u8]) {
     }
 }
 
-fn control<'a>(name: &str, place: Place, payload: &'a [u8]) -> (Option<Place>, String, &'a [u8]) {
-    (Some(place), format!("{name}, {}", bytes(payload.len() as u64)), payload)
+fn control<'a>(
+    name: &str,
+    point: TapPoint,
+    payload: &'a [u8],
+) -> (Option<TapPoint>, String, &'a [u8]) {
+    (Some(point), format!("{name}, {}", bytes(payload.len() as u64)), payload)
 }
 
 fn opened_line(opened: &Opened) -> String {
@@ -184,16 +188,16 @@ mod tests {
 
     use super::*;
 
-    const TO_SERVER: Place = Place { side: Side::Client, direction: Direction::ToServer };
-    const TO_CLIENT: Place = Place { side: Side::Upstream, direction: Direction::ToClient };
+    const TO_SERVER: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToServer };
+    const TO_CLIENT: TapPoint = TapPoint { side: Side::Upstream, direction: Direction::ToClient };
 
     fn lines(format: Format, event: Event) -> String {
         let mut output = Output { format, is_coloured: false, zone: TimeZone::UTC };
         output.lines(&Record { time: 1_790_000_000.25, connection: 1, event })
     }
 
-    fn data(place: Place, kind: DataKind, frame: Option<Frame>, payload: &[u8]) -> Event {
-        Event::Data(Data { place, kind, frame, payload: Payload::from(payload) })
+    fn data(point: TapPoint, kind: DataKind, frame: Option<Frame>, payload: &[u8]) -> Event {
+        Event::Data(Data { point, kind, frame, payload: Payload::from(payload) })
     }
 
     #[test]
@@ -210,9 +214,9 @@ mod tests {
             lines(Format::Text, part),
             "< 14:13:20.250000 upstream binary, bytes 10 to 11 of 100\n  x\n"
         );
-        let ping = Event::Ping(Control { place: TO_SERVER, payload: Payload::from(&b""[..]) });
+        let ping = Event::Ping(Control { point: TO_SERVER, payload: Payload::from(&b""[..]) });
         assert_eq!(lines(Format::Text, ping), "> 14:13:20.250000 Ping, 0 bytes\n");
-        let close = Close { place: TO_SERVER, code: Some(1000), reason: "bye".to_owned() };
+        let close = Close { point: TO_SERVER, code: Some(1000), reason: "bye".to_owned() };
         let shown = lines(Format::Text, Event::Close(close));
         assert!(shown.starts_with("> 14:13:20.250000 Close 1000 ("), "{shown}");
         assert!(shown.ends_with(")\n  bye\n"), "{shown}");

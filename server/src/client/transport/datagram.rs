@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use echogate_proto::recording::{Opened, Place};
+use echogate_proto::recording::{Opened, TapPoint};
 use tokio::{io::ReadBuf, sync::Notify, time::timeout};
 
 use super::{CHUNK, Received, send_window::SendWindow};
@@ -87,9 +87,9 @@ pub(super) fn split(
 }
 
 impl Shared {
-    fn record(&self, place: Place, bytes: &[u8]) {
+    fn record(&self, point: TapPoint, bytes: &[u8]) {
         if let Some(connection) = &mut *self.recorded.borrow_mut() {
-            connection.add(WireEvent::Datagram(place, Bytes::copy_from_slice(bytes)));
+            connection.add(WireEvent::Datagram(point, Bytes::copy_from_slice(bytes)));
         }
     }
 }

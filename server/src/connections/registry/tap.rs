@@ -7,7 +7,7 @@ use std::{
 
 use echogate_proto::{
     api::{Kind, Legs},
-    recording::{Opened, Place, Side},
+    recording::{Opened, Side, TapPoint},
     ws::scanner::FrameScanner,
 };
 
@@ -140,21 +140,21 @@ impl Entry {
 
     /// Event for the observers: a direction ended.
     #[cold]
-    pub(crate) fn direction_ended(&self, place: Place) {
-        self.tap(|observers| observers.ended(place));
+    pub(crate) fn direction_ended(&self, point: TapPoint) {
+        self.tap(|observers| observers.ended(point));
     }
 
     /// Event for the observers: a side failed, or is reset.
     #[cold]
-    pub(crate) fn side_failed(&self, place: Place) {
-        self.tap(|observers| observers.failed(place));
+    pub(crate) fn side_failed(&self, point: TapPoint) {
+        self.tap(|observers| observers.failed(point));
     }
 
     /// Event for the observers: the next bytes in a direction are at a known position within the
     /// frames.
     #[cold]
-    pub(crate) fn is_at(&self, place: Place, scanner: impl FnOnce() -> FrameScanner) {
-        self.tap(|observers| observers.is_at(place, scanner));
+    pub(crate) fn is_at(&self, point: TapPoint, scanner: impl FnOnce() -> FrameScanner) {
+        self.tap(|observers| observers.is_at(point, scanner));
     }
 
     /// Whether the end of the connection has been reported.

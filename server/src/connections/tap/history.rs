@@ -9,11 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use echogate_proto::{
-    recording::{Place, Side},
+    recording::{Side, TapPoint},
     ws::scanner::FrameScanner,
 };
 
-use super::{Places, histories::HistoryMemory, index, sink::OVERHEAD};
+use super::{TapPoints, histories::HistoryMemory, index, sink::OVERHEAD};
 use crate::recording::wire::{WireEvent, WireRecord};
 
 /// The payload bytes that a history holds at most.
@@ -36,7 +36,7 @@ pub(super) struct History {
     records: VecDeque<WireRecord>,
     bytes: usize,
     window: Window,
-    framed: Places,
+    framed: TapPoints,
     /// The positions in front of the first event, once an event with frames has left.
     scanners: Option<Box<[FrameScanner; 4]>>,
     /// The bytes in front of the first event, by side.
@@ -66,7 +66,7 @@ impl Window {
 
 impl History {
     /// A history without events, which begins at `start`. The directions of `framed` have frames.
-    pub(super) fn new(framed: Places, start: Instant, memory: HistoryMemory) -> History {
+    pub(super) fn new(framed: TapPoints, start: Instant, memory: HistoryMemory) -> History {
         History {
             records: VecDeque::new(),
             bytes: 0,
@@ -97,23 +97,23 @@ impl History {
     /// Removes the oldest event, or of a single one the bytes that are too many.
     fn evict(&mut self) {
         let Some(mut record) = self.records.pop_front() else { return };
-        let Some((place, bytes)) = payload(&record.event) else { return };
-        let (place, bytes) = (*place, bytes.clone());
+        let Some((point, bytes)) = payload(&record.event) else { return };
+        let (point, bytes) = (*point, bytes.clone());
         let is_stream = matches!(record.event, WireEvent::Bytes(..));
         let too_many = match self.records.is_empty() && is_stream {
             true => self.bytes - MAX_BYTES,
             false => bytes.len(),
         };
         self.bytes -= too_many;
-        self.evicted[place.side as usize] += too_many as u64;
-        if self.framed.contains(place) {
+        self.evicted[point.side as usize] += too_many as u64;
+        if self.framed.contains(point) {
             let scanners = self.scanners.get_or_insert_default();
-            scanners[index(place)].skip(&bytes[..too_many]);
+            scanners[index(point)].skip(&bytes[..too_many]);
         }
         if too_many < bytes.len() {
             // A copy: a slice would keep all of the memory.
             let rest = Bytes::copy_from_slice(&bytes[too_many..]);
-            record.event = WireEvent::Bytes(place, rest);
+            record.event = WireEvent::Bytes(point, rest);
             self.records.push_front(record);
         }
     }
@@ -130,16 +130,16 @@ impl History {
 
     /// The position in front of the first event of a direction, unless that is the beginning of a
     /// frame.
-    pub(super) fn position(&self, place: Place) -> Option<FrameScanner> {
-        let scanner = &self.scanners.as_ref()?[index(place)];
+    pub(super) fn position(&self, point: TapPoint) -> Option<FrameScanner> {
+        let scanner = &self.scanners.as_ref()?[index(point)];
         (!scanner.is_at_boundary()).then(|| scanner.clone())
     }
 }
 
 /// The payload of an event.
-pub(super) fn payload(event: &WireEvent) -> Option<(&Place, &Bytes)> {
+pub(super) fn payload(event: &WireEvent) -> Option<(&TapPoint, &Bytes)> {
     match event {
-        WireEvent::Bytes(place, bytes) | WireEvent::Datagram(place, bytes) => Some((place, bytes)),
+        WireEvent::Bytes(point, bytes) | WireEvent::Datagram(point, bytes) => Some((point, bytes)),
         _ => None,
     }
 }
@@ -151,34 +151,34 @@ mod tests {
     use super::*;
     use crate::connections::tap::{Histories, input, output};
 
-    fn history(framed: Places) -> (History, Instant) {
+    fn history(framed: TapPoints) -> (History, Instant) {
         let start = Instant::now();
         (History::new(framed, start, Histories::default().begin(1, start, 0)), start)
     }
 
-    fn record(place: Place, bytes: Vec<u8>) -> WireRecord {
-        WireRecord { time: 1, connection: 1, event: WireEvent::Bytes(place, Bytes::from(bytes)) }
+    fn record(point: TapPoint, bytes: Vec<u8>) -> WireRecord {
+        WireRecord { time: 1, connection: 1, event: WireEvent::Bytes(point, Bytes::from(bytes)) }
     }
 
     #[test]
     fn the_oldest_bytes_go_and_the_position_behind_them_is_known() {
-        let (mut history, start) = history(Places::of_side(Side::Client));
+        let (mut history, start) = history(TapPoints::of_side(Side::Client));
         let push = |history: &mut History, record| history.push(record, start);
-        let place = input(Side::Client);
+        let point = input(Side::Client);
         let frame = masked_frame(OpCode::Binary, &[7; 5000], [1, 2, 3, 4]);
-        assert!(push(&mut history, record(place, frame[..3000].to_vec())));
+        assert!(push(&mut history, record(point, frame[..3000].to_vec())));
         assert!(push(&mut history, record(output(Side::Client), b"answer".to_vec())));
-        assert!(history.position(place).is_none(), "nothing is missing");
-        assert!(push(&mut history, record(place, frame[3000..].to_vec())));
-        assert!(push(&mut history, record(place, frame.clone())));
+        assert!(history.position(point).is_none(), "nothing is missing");
+        assert!(push(&mut history, record(point, frame[3000..].to_vec())));
+        assert!(push(&mut history, record(point, frame.clone())));
         assert_eq!(history.bytes_before(Side::Client), 3000);
-        assert!(history.position(place).is_some(), "a part of a frame is missing");
-        assert!(push(&mut history, record(place, frame.clone())));
+        assert!(history.position(point).is_some(), "a part of a frame is missing");
+        assert!(push(&mut history, record(point, frame.clone())));
         assert_eq!(history.bytes_before(Side::Client), 6 + 2 * frame.len() as u64);
-        assert!(history.position(place).is_none(), "whole frames are missing");
+        assert!(history.position(point).is_none(), "whole frames are missing");
         assert_eq!(history.records().count(), 1);
 
-        assert!(push(&mut history, record(place, vec![0; 10_000])));
+        assert!(push(&mut history, record(point, vec![0; 10_000])));
         assert_eq!(history.bytes, MAX_BYTES, "the end of a long event is kept");
     }
 
@@ -191,7 +191,7 @@ mod tests {
             (WINDOW / 20, 8 * 1024, None),
             (WINDOW * 100, 1024 * 1024, Some(0)),
         ] {
-            let (mut history, start) = history(Places::default());
+            let (mut history, start) = history(TapPoints::default());
             // The time of the records, which a step of the clock changes, does not matter.
             let pushed = (0..1000).take_while(|index| {
                 let record = record(input(Side::Client), vec![0; length]);

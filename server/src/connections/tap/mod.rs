@@ -27,7 +27,7 @@ pub(crate) use self::{
 use std::io::IoSlice;
 
 use bytes::Bytes;
-use echogate_proto::recording::{Direction, Place, Side};
+use echogate_proto::recording::{Direction, Side, TapPoint};
 
 use crate::recording::wire::WireEvent;
 
@@ -55,7 +55,7 @@ impl Sides {
 /// Payload that was read or written: the first `len` bytes of `parts`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Passed<'a> {
-    pub(crate) place: Place,
+    pub(crate) point: TapPoint,
     pub(crate) parts: &'a [IoSlice<'a>],
     pub(crate) len: usize,
     pub(crate) is_datagram: bool,
@@ -64,73 +64,73 @@ pub(crate) struct Passed<'a> {
 impl Passed<'_> {
     /// The event, with a copy of the payload.
     fn event(&self) -> WireEvent {
-        let Passed { place, parts, len, is_datagram } = *self;
+        let Passed { point, parts, len, is_datagram } = *self;
         let mut copied = Vec::with_capacity(len);
         for part in parts {
             copied.extend_from_slice(&part[..part.len().min(len - copied.len())]);
         }
         let copied = Bytes::from(copied);
         if is_datagram {
-            WireEvent::Datagram(place, copied)
+            WireEvent::Datagram(point, copied)
         } else {
-            WireEvent::Bytes(place, copied)
+            WireEvent::Bytes(point, copied)
         }
     }
 }
 
 /// The side and direction of what is read from a side.
-pub(crate) fn input(side: Side) -> Place {
+pub(crate) fn input(side: Side) -> TapPoint {
     let direction = match side {
         Side::Client => Direction::ToServer,
         Side::Upstream => Direction::ToClient,
     };
-    Place { side, direction }
+    TapPoint { side, direction }
 }
 
 /// The side and direction of what is written to a side.
-pub(crate) fn output(side: Side) -> Place {
+pub(crate) fn output(side: Side) -> TapPoint {
     let direction = match side {
         Side::Client => Direction::ToClient,
         Side::Upstream => Direction::ToServer,
     };
-    Place { side, direction }
+    TapPoint { side, direction }
 }
 
 /// A set of sides and directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Places(u8);
+struct TapPoints(u8);
 
-impl Places {
+impl TapPoints {
     /// Both directions of a side.
-    fn of_side(side: Side) -> Places {
-        Places(Places::bit(input(side)) | Places::bit(output(side)))
+    fn of_side(side: Side) -> TapPoints {
+        TapPoints(TapPoints::bit(input(side)) | TapPoints::bit(output(side)))
     }
 
-    fn bit(place: Place) -> u8 {
-        1 << index(place)
+    fn bit(point: TapPoint) -> u8 {
+        1 << index(point)
     }
 
-    fn contains(self, place: Place) -> bool {
-        self.0 & Places::bit(place) != 0
+    fn contains(self, point: TapPoint) -> bool {
+        self.0 & TapPoints::bit(point) != 0
     }
 
     /// Adds an element; false if it was there.
-    fn insert(&mut self, place: Place) -> bool {
-        let is_new = !self.contains(place);
-        self.0 |= Places::bit(place);
+    fn insert(&mut self, point: TapPoint) -> bool {
+        let is_new = !self.contains(point);
+        self.0 |= TapPoints::bit(point);
         is_new
     }
 
-    fn remove(&mut self, place: Place) {
-        self.0 &= !Places::bit(place);
+    fn remove(&mut self, point: TapPoint) {
+        self.0 &= !TapPoints::bit(point);
     }
 
-    fn union(self, other: Places) -> Places {
-        Places(self.0 | other.0)
+    fn union(self, other: TapPoints) -> TapPoints {
+        TapPoints(self.0 | other.0)
     }
 }
 
 /// A number less than 4 for a side and direction.
-fn index(Place { side, direction }: Place) -> usize {
+fn index(TapPoint { side, direction }: TapPoint) -> usize {
     side as usize * 2 + direction as usize
 }

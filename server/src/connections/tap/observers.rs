@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Instant};
 
 use echogate_proto::{
-    recording::{Opened, Place, Side},
+    recording::{Opened, Side, TapPoint},
     ws::scanner::FrameScanner,
 };
 use thiserror::Error;
 
 use super::{
-    Histories, Passed, Places, Sides,
+    Histories, Passed, Sides, TapPoints,
     history::{History, payload},
     input, output,
     sink::{OVERHEAD, Sink},
@@ -41,12 +41,12 @@ pub(crate) struct Observers {
     /// The time at which the observation began.
     since: u64,
     /// The directions in which there are frames.
-    framed: Places,
+    framed: TapPoints,
     sinks: Vec<Attached>,
     history: Option<Box<History>>,
     /// The directions that have ended, and the sides that have failed in a direction.
-    ended: Places,
-    failed: Places,
+    ended: TapPoints,
+    failed: TapPoints,
 }
 
 /// An observer of one connection.
@@ -57,18 +57,18 @@ struct Attached {
     sides: Sides,
     /// The directions in which the position within the frames is not known, because bytes before
     /// were not observed. Their bytes are lost until the relay reports it.
-    unknown: Places,
+    unknown: TapPoints,
 }
 
 impl Observers {
     /// The observers, none so far, of a connection that `opened` describes.
     pub(crate) fn new(connection: u64, opened: Opened) -> Observers {
-        let mut framed = Places::default();
+        let mut framed = TapPoints::default();
         for (side, has_frames) in
             [(Side::Client, opened.client_has_frames), (Side::Upstream, opened.upstream_has_frames)]
         {
             if has_frames {
-                framed = framed.union(Places::of_side(side));
+                framed = framed.union(TapPoints::of_side(side));
             }
         }
         Observers {
@@ -78,8 +78,8 @@ impl Observers {
             framed,
             sinks: Vec::new(),
             history: None,
-            ended: Places::default(),
-            failed: Places::default(),
+            ended: TapPoints::default(),
+            failed: TapPoints::default(),
         }
     }
 
@@ -107,7 +107,7 @@ impl Observers {
 
     /// Whether an observer does not know the position within the frames of a direction.
     pub(crate) fn await_position(&self) -> bool {
-        self.sinks.iter().any(|attached| attached.unknown != Places::default())
+        self.sinks.iter().any(|attached| attached.unknown != TapPoints::default())
     }
 
     /// Adds an observer. It is sent the description of the connection, its history, and what
@@ -143,22 +143,22 @@ impl Observers {
             return Err(AttachError::NoRoom);
         }
         let is_known = history.is_some() || bytes_before == 0;
-        let unknown = if is_known { Places::default() } else { self.framed };
+        let unknown = if is_known { TapPoints::default() } else { self.framed };
         let mut attached =
             Attached { connection: self.connection, sink: sink.clone(), sides, unknown };
         if let Some(history) = history {
-            for place in
+            for point in
                 [Side::Client, Side::Upstream].map(|side| [input(side), output(side)]).concat()
             {
-                if let Some(position) = history.position(place) {
-                    let record = self.record(WireEvent::Position(place, position.into()));
-                    attached.push(place, 0, self.framed, || record);
+                if let Some(position) = history.position(point) {
+                    let record = self.record(WireEvent::Position(point, position.into()));
+                    attached.push(point, 0, self.framed, || record);
                 }
             }
             for record in history.records() {
                 let bytes = payload(&record.event).map_or(0, |(_, bytes)| bytes.len());
-                if let Some(place) = place(&record.event) {
-                    attached.push(place, bytes, self.framed, || record.clone());
+                if let Some(point) = point(&record.event) {
+                    attached.push(point, bytes, self.framed, || record.clone());
                 }
             }
         }
@@ -175,39 +175,39 @@ impl Observers {
     pub(crate) fn passed(&mut self, passed: &Passed<'_>) {
         let (time, connection) = (wire::now(), self.connection);
         let record = || WireRecord { time, connection, event: passed.event() };
-        self.emit(passed.place, passed.len, record);
+        self.emit(passed.point, passed.len, record);
     }
 
     /// Event: a direction ended, reported once.
-    pub(crate) fn ended(&mut self, place: Place) {
-        if !self.failed.contains(place) && self.ended.insert(place) {
-            let record = self.record(WireEvent::EndOfInput(place));
-            self.emit(place, 0, || record.clone());
+    pub(crate) fn ended(&mut self, point: TapPoint) {
+        if !self.failed.contains(point) && self.ended.insert(point) {
+            let record = self.record(WireEvent::EndOfInput(point));
+            self.emit(point, 0, || record.clone());
         }
     }
 
     /// Event: a side failed or is reset, reported once for each direction, and not behind the ends
     /// of both.
-    pub(crate) fn failed(&mut self, place: Place) {
-        let both = [input(place.side), output(place.side)];
-        let has_ended = both.iter().all(|place| self.ended.contains(*place));
-        if !has_ended && self.failed.insert(place) {
-            let record = self.record(WireEvent::Reset(place));
-            self.emit(place, 0, || record.clone());
+    pub(crate) fn failed(&mut self, point: TapPoint) {
+        let both = [input(point.side), output(point.side)];
+        let has_ended = both.iter().all(|point| self.ended.contains(*point));
+        if !has_ended && self.failed.insert(point) {
+            let record = self.record(WireEvent::Reset(point));
+            self.emit(point, 0, || record.clone());
         }
     }
 
     /// Event: the next bytes in a direction are at a known position within the frames.
-    pub(crate) fn is_at(&mut self, place: Place, scanner: impl FnOnce() -> FrameScanner) {
+    pub(crate) fn is_at(&mut self, point: TapPoint, scanner: impl FnOnce() -> FrameScanner) {
         let is_unknown =
-            |attached: &Attached| attached.unknown.contains(place) && attached.sink.has_room(0);
+            |attached: &Attached| attached.unknown.contains(point) && attached.sink.has_room(0);
         if !self.sinks.iter().any(is_unknown) {
             return;
         }
-        let record = self.record(WireEvent::Position(place, scanner().into()));
+        let record = self.record(WireEvent::Position(point, scanner().into()));
         for attached in self.sinks.iter_mut().filter(|attached| is_unknown(attached)) {
-            attached.unknown.remove(place);
-            attached.push(place, 0, self.framed, || record.clone());
+            attached.unknown.remove(point);
+            attached.push(point, 0, self.framed, || record.clone());
         }
     }
 
@@ -226,7 +226,7 @@ impl Observers {
 
     /// Queues an event with `bytes` of payload for each observer of its side, and adds it to the
     /// history. All of them share one copy of the payload.
-    fn emit(&mut self, place: Place, bytes: usize, record: impl Fn() -> WireRecord) {
+    fn emit(&mut self, point: TapPoint, bytes: usize, record: impl Fn() -> WireRecord) {
         let recipients = self.sinks.len() + usize::from(self.history.is_some());
         let mut shared = None;
         let mut record = || match recipients {
@@ -235,7 +235,7 @@ impl Observers {
         };
         let mut is_any_closed = false;
         for attached in &mut self.sinks {
-            attached.push(place, bytes, self.framed, &mut record);
+            attached.push(point, bytes, self.framed, &mut record);
             is_any_closed |= attached.sink.is_closed();
         }
         if let Some(history) = &mut self.history
@@ -253,15 +253,15 @@ impl Attached {
     /// Queues an event with `bytes` of payload if its side is observed; otherwise it is lost.
     fn push(
         &mut self,
-        place: Place,
+        point: TapPoint,
         bytes: usize,
-        framed: Places,
+        framed: TapPoints,
         record: impl FnOnce() -> WireRecord,
     ) {
-        if !self.sides.contains(place.side) {
+        if !self.sides.contains(point.side) {
             return;
         }
-        let is_useless = bytes > 0 && self.unknown.contains(place);
+        let is_useless = bytes > 0 && self.unknown.contains(point);
         // Without room the payload is not copied.
         let is_taken = if is_useless || !self.sink.has_room(bytes) {
             self.sink.lose(self.connection, bytes);
@@ -269,8 +269,8 @@ impl Attached {
         } else {
             self.sink.push(record(), bytes)
         };
-        if !is_taken && framed.contains(place) {
-            self.unknown.insert(place);
+        if !is_taken && framed.contains(point) {
+            self.unknown.insert(point);
         }
     }
 }
@@ -282,13 +282,13 @@ fn head_bytes(opened: &Opened) -> usize {
 }
 
 /// The side and direction of an event, if it has one.
-fn place(event: &WireEvent) -> Option<Place> {
+fn point(event: &WireEvent) -> Option<TapPoint> {
     match event {
-        WireEvent::Bytes(place, _)
-        | WireEvent::Datagram(place, _)
-        | WireEvent::Position(place, _)
-        | WireEvent::EndOfInput(place)
-        | WireEvent::Reset(place) => Some(*place),
+        WireEvent::Bytes(point, _)
+        | WireEvent::Datagram(point, _)
+        | WireEvent::Position(point, _)
+        | WireEvent::EndOfInput(point)
+        | WireEvent::Reset(point) => Some(*point),
         WireEvent::Opened(_) | WireEvent::Lost(_) | WireEvent::Closed(_) => None,
     }
 }

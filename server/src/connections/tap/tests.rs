@@ -4,7 +4,7 @@ use std::{io::IoSlice, sync::Arc};
 
 use echogate_proto::{
     api::Kind,
-    recording::{Data, Direction, Event, Opened, Place, Side},
+    recording::{Data, Direction, Event, Opened, Side, TapPoint},
     ws::{
         Decoder, OpCode,
         frame::{control_frame, masked_frame},
@@ -22,7 +22,7 @@ use crate::{
     recording::{decode::RecordDecoder, wire::WireEvent},
 };
 
-const TO_SERVER: Place = Place { side: Side::Client, direction: Direction::ToServer };
+const TO_SERVER: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToServer };
 
 fn enter(registry: &Registry, kind: Kind) -> RegistryGuard {
     let target = Arc::new(ConnectionTarget::of_service("test", false));
@@ -42,9 +42,9 @@ fn events(sink: &Sink) -> Vec<Event> {
     events
 }
 
-fn pass(entry: &Entry, place: Place, bytes: &[u8]) {
+fn pass(entry: &Entry, point: TapPoint, bytes: &[u8]) {
     let parts = &[IoSlice::new(bytes)];
-    entry.passed(&Passed { place, parts, len: bytes.len(), is_datagram: false });
+    entry.passed(&Passed { point, parts, len: bytes.len(), is_datagram: false });
 }
 
 fn attach(entry: &Entry, sink: &Sink, sides: Sides) -> Result<(), AttachError> {

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use echogate_proto::recording::{Direction, Lost, Opened, Place, Side};
+use echogate_proto::recording::{Direction, Lost, Opened, Side, TapPoint};
 use serde_json::json;
 
 use self::{
@@ -86,14 +86,14 @@ impl HarEncoder {
         let (time, connection) = (record.seconds(), record.connection);
         match record.event {
             WireEvent::Opened(opened) => self.opened(time, connection, &opened),
-            WireEvent::Bytes(place, bytes) => self.bytes(time, connection, place, bytes),
-            WireEvent::Position(Place { side, direction }, scanner) => {
+            WireEvent::Bytes(point, bytes) => self.bytes(time, connection, point, bytes),
+            WireEvent::Position(TapPoint { side, direction }, scanner) => {
                 if let Some(socket) = self.open.get_mut(&(connection, side)) {
                     socket.directions[direction as usize].0 = FrameDirection::at(*scanner);
                 }
             }
             WireEvent::Datagram(..) | WireEvent::EndOfInput(_) => {}
-            WireEvent::Reset(Place { side, direction }) => {
+            WireEvent::Reset(TapPoint { side, direction }) => {
                 let sender = if direction == Direction::ToServer { "client" } else { "server" };
                 if let Some(entry) = self.described(time, (connection, side)) {
                     entry.comment(&format!("reset by the {sender}"));
@@ -183,7 +183,7 @@ impl HarEncoder {
         &mut self,
         time: f64,
         connection: u64,
-        Place { side, direction }: Place,
+        TapPoint { side, direction }: TapPoint,
         bytes: Bytes,
     ) {
         let Some(socket) = self.open.get_mut(&(connection, side)) else { return };

@@ -11,11 +11,11 @@ use serde_json::Value;
 use super::*;
 use crate::recording::wire::WireEvent;
 
-const UP: Place = Place { side: Side::Client, direction: Direction::ToServer };
-const DOWN: Place = Place { side: Side::Client, direction: Direction::ToClient };
+const UP: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToServer };
+const DOWN: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToClient };
 
-fn bytes(place: Place, bytes: &[u8]) -> WireEvent {
-    WireEvent::Bytes(place, Bytes::copy_from_slice(bytes))
+fn bytes(point: TapPoint, bytes: &[u8]) -> WireEvent {
+    WireEvent::Bytes(point, Bytes::copy_from_slice(bytes))
 }
 
 fn opened() -> Opened {

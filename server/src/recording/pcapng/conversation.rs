@@ -4,7 +4,7 @@ use std::{mem, sync::Arc};
 
 use echogate_proto::{
     api::Kind,
-    recording::{Direction, Lost, Opened, Place, Side},
+    recording::{Direction, Lost, Opened, Side, TapPoint},
     ws::scanner::{FrameScanner, RawHeader},
 };
 
@@ -91,8 +91,8 @@ impl Conversation {
     }
 
     /// Bytes or a datagram.
-    pub(super) fn data(&mut self, place: Place, bytes: &[u8], time: u64, out: &mut Vec<u8>) {
-        let Place { side, direction } = place;
+    pub(super) fn data(&mut self, point: TapPoint, bytes: &[u8], time: u64, out: &mut Vec<u8>) {
+        let TapPoint { side, direction } = point;
         let gap = self.sides[side as usize].gaps[direction as usize].take();
         self.sides[side as usize].lost[direction as usize] = 0;
         let Some(Gap { length, prefix }) = gap else {
@@ -106,8 +106,8 @@ impl Conversation {
     }
 
     /// The position within the frames of a direction, of which bytes before are not observed.
-    pub(super) fn position(&mut self, place: Place, scanner: &FrameScanner) {
-        let (side, direction) = (&mut self.sides[place.side as usize], place.direction as usize);
+    pub(super) fn position(&mut self, point: TapPoint, scanner: &FrameScanner) {
+        let (side, direction) = (&mut self.sides[point.side as usize], point.direction as usize);
         let (prefix, lost) = (scanner.prefix(), side.lost[direction]);
         if !side.has_begun && lost == 0 {
             side.prefixes[direction] = prefix;
@@ -119,15 +119,15 @@ impl Conversation {
     }
 
     /// The end of a direction.
-    pub(super) fn fin(&mut self, place: Place, time: u64, out: &mut Vec<u8>) {
-        let (flow, mut to) = self.side(place.side, time, out);
-        flow.fin(place.direction, &mut to);
+    pub(super) fn fin(&mut self, point: TapPoint, time: u64, out: &mut Vec<u8>) {
+        let (flow, mut to) = self.side(point.side, time, out);
+        flow.fin(point.direction, &mut to);
     }
 
     /// A reset.
-    pub(super) fn reset(&mut self, place: Place, time: u64, out: &mut Vec<u8>) {
-        let (flow, mut to) = self.side(place.side, time, out);
-        flow.reset(place.direction, &mut to);
+    pub(super) fn reset(&mut self, point: TapPoint, time: u64, out: &mut Vec<u8>) {
+        let (flow, mut to) = self.side(point.side, time, out);
+        flow.reset(point.direction, &mut to);
     }
 
     /// Lost events of any side and direction.

@@ -78,12 +78,12 @@ impl PcapngEncoder {
             return;
         };
         match event {
-            WireEvent::Bytes(place, bytes) | WireEvent::Datagram(place, bytes) => {
-                conversation.data(*place, bytes, time, out);
+            WireEvent::Bytes(point, bytes) | WireEvent::Datagram(point, bytes) => {
+                conversation.data(*point, bytes, time, out);
             }
-            WireEvent::Position(place, scanner) => conversation.position(*place, scanner),
-            WireEvent::EndOfInput(place) => conversation.fin(*place, time, out),
-            WireEvent::Reset(place) => conversation.reset(*place, time, out),
+            WireEvent::Position(point, scanner) => conversation.position(*point, scanner),
+            WireEvent::EndOfInput(point) => conversation.fin(*point, time, out),
+            WireEvent::Reset(point) => conversation.reset(*point, time, out),
             WireEvent::Lost(lost) => conversation.lose(*lost, time),
             WireEvent::Closed(reason) => {
                 if let Some(conversation) = self.connections.remove(&connection) {

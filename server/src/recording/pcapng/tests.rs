@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use echogate_proto::{
     api::Kind,
-    recording::{Direction, Lost, Opened, Place, Side},
+    recording::{Direction, Lost, Opened, Side, TapPoint},
     ws::{
         OpCode,
         frame::{FrameHeader, masked_frame},
@@ -122,11 +122,11 @@ fn file(opened: Opened, events: Vec<WireEvent>) -> Vec<u8> {
     out
 }
 
-const UP: Place = Place { side: Side::Client, direction: Direction::ToServer };
-const DOWN: Place = Place { side: Side::Client, direction: Direction::ToClient };
+const UP: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToServer };
+const DOWN: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToClient };
 
-fn bytes(place: Place, bytes: &[u8]) -> WireEvent {
-    WireEvent::Bytes(place, Bytes::copy_from_slice(bytes))
+fn bytes(point: TapPoint, bytes: &[u8]) -> WireEvent {
+    WireEvent::Bytes(point, Bytes::copy_from_slice(bytes))
 }
 
 fn closed() -> WireEvent {
@@ -259,7 +259,7 @@ fn the_sides_of_a_relay_are_two_connections_and_unknown_addresses_are_synthetic(
         upstream: Some("udp://[2001:db8::1]:53".into()),
         ..Opened::default()
     };
-    let upstream = Place { side: Side::Upstream, direction: Direction::ToServer };
+    let upstream = TapPoint { side: Side::Upstream, direction: Direction::ToServer };
     let datagram = WireEvent::Datagram(upstream, Bytes::from_static(b"abc"));
     let packets = packets(&file(opened, vec![bytes(UP, b"abc"), datagram, closed()]));
     let udp = packets.iter().find(|packet| packet.segment.is_none()).unwrap();
@@ -271,7 +271,7 @@ fn the_sides_of_a_relay_are_two_connections_and_unknown_addresses_are_synthetic(
 
 #[test]
 fn the_largest_datagram_of_udp_is_one_packet() {
-    let upstream = Place { side: Side::Upstream, direction: Direction::ToServer };
+    let upstream = TapPoint { side: Side::Upstream, direction: Direction::ToServer };
     for (length, expected) in [(65_507, 1), (65_508, 2)] {
         let datagram = WireEvent::Datagram(upstream, Bytes::from(vec![b'x'; length]));
         let opened = Opened { upstream: Some("udp://127.0.0.1:7".to_owned()), ..Opened::default() };

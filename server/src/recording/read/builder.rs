@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use echogate_proto::{
     api::Kind,
-    recording::{Data, DataKind, Event, Lost, Opened, Payload, Place, Record, Side},
+    recording::{Data, DataKind, Event, Lost, Opened, Payload, Record, Side, TapPoint},
 };
 
 use crate::recording::{
@@ -68,14 +68,14 @@ impl Builder {
             // The connection continues from another file.
             Event::Opened(_) => {}
             Event::Data(data) => pending.data(time, data),
-            Event::Ping(ping) => pending.push(time, ping.place, Action::Ping(bytes(ping.payload))),
-            Event::Pong(pong) => pending.push(time, pong.place, Action::Pong(bytes(pong.payload))),
+            Event::Ping(ping) => pending.push(time, ping.point, Action::Ping(bytes(ping.payload))),
+            Event::Pong(pong) => pending.push(time, pong.point, Action::Pong(bytes(pong.payload))),
             Event::Close(close) => {
                 let action = Action::Close { code: close.code, reason: close.reason };
-                pending.push(time, close.place, action);
+                pending.push(time, close.point, action);
             }
-            Event::EndOfInput(place) => pending.push(time, place, Action::End),
-            Event::Reset(place) => pending.push(time, place, Action::Reset),
+            Event::EndOfInput(point) => pending.push(time, point, Action::End),
+            Event::Reset(point) => pending.push(time, point, Action::Reset),
             Event::Lost(lost) => pending.lost += lost,
             Event::Closed { .. } => {}
         }
@@ -124,24 +124,24 @@ impl Builder {
 }
 
 impl Pending {
-    fn push(&mut self, time: u64, place: Place, action: Action) {
-        let Place { side, direction } = place;
+    fn push(&mut self, time: u64, point: TapPoint, action: Action) {
+        let TapPoint { side, direction } = point;
         self.sides[side as usize].events.push(TimedEvent { time, direction, action });
     }
 
     fn data(&mut self, time: u64, data: Data) {
-        let Data { place, kind, frame, payload } = data;
+        let Data { point, kind, frame, payload } = data;
         let payload = bytes(payload);
         match kind {
-            DataKind::Bytes => return self.push(time, place, Action::Bytes(payload)),
-            DataKind::Datagram => return self.push(time, place, Action::Datagram(payload)),
+            DataKind::Bytes => return self.push(time, point, Action::Bytes(payload)),
+            DataKind::Datagram => return self.push(time, point, Action::Datagram(payload)),
             DataKind::Unknown => return self.refuse("it has frames that RFC 6455 does not define"),
             DataKind::Text | DataKind::Binary | DataKind::Continuation => {}
         }
         if frame.is_some_and(|frame| frame.rsv != 0) {
             self.refuse("it has frames with reserved bits, as of compression");
         }
-        let partial = &mut self.sides[place.side as usize].partial[place.direction as usize];
+        let partial = &mut self.sides[point.side as usize].partial[point.direction as usize];
         let begins = kind != DataKind::Continuation && frame.is_none_or(|frame| frame.offset == 0);
         let interrupted = begins
             && partial
@@ -155,7 +155,7 @@ impl Pending {
             frame.fin && frame.offset.saturating_add(payload.len() as u64) >= frame.length
         });
         if is_complete && let Some(PartialMessage { is_text, payload }) = partial.take() {
-            self.push(time, place, Action::Message { is_text, payload: payload.into() });
+            self.push(time, point, Action::Message { is_text, payload: payload.into() });
         }
         if interrupted {
             self.defect("a message has no end");

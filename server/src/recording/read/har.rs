@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use echogate_proto::{
     api::Kind,
     recording::{
-        Data, DataKind, Direction, Event, Frame, Lost, Opened, Payload, Place, Record, Side,
+        Data, DataKind, Direction, Event, Frame, Lost, Opened, Payload, Record, Side, TapPoint,
     },
     ws::OpCode,
 };
@@ -138,8 +138,8 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
         [Some(opened), lost].into_iter().flatten().for_each(|record| builder.add(record));
         for (index, message) in (1..).zip(messages) {
             message.add(connection, side, &mut builder).map_err(|text| {
-                let place = format!("entry {number}, message {index}");
-                ReadError::new(input.offset(), format!("(before here) {place}: {text}"))
+                let position = format!("entry {number}, message {index}");
+                ReadError::new(input.offset(), format!("(before here) {position}: {text}"))
             })?;
         }
     }
@@ -193,7 +193,7 @@ impl Message {
             other => return Err(format!("expected the type send or receive, found {other:?}")),
         };
         check_time(self.time)?;
-        let place = Place { side, direction };
+        let point = TapPoint { side, direction };
         let payload = match self.opcode {
             1 => self.data.clone().into_bytes(),
             0 | 2 | 8..=10 => {
@@ -203,7 +203,7 @@ impl Message {
             other => return Err(format!("expected an opcode of RFC 6455, found {other}")),
         };
         let event = match OpCode::from_bits(self.opcode as u8) {
-            Some(opcode) if opcode.is_control() => control(place, opcode, &payload),
+            Some(opcode) if opcode.is_control() => control(point, opcode, &payload),
             _ => {
                 let kind = match self.opcode {
                     0 => DataKind::Continuation,
@@ -219,7 +219,7 @@ impl Message {
                     offset: 0,
                 };
                 let payload = Payload::from(&payload[..]);
-                Event::Data(Data { place, kind, frame: Some(frame), payload })
+                Event::Data(Data { point, kind, frame: Some(frame), payload })
             }
         };
         builder.add(Record { time: self.time, connection, event });

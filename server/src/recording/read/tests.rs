@@ -7,7 +7,7 @@ use bytes::Bytes;
 use echogate_proto::{
     api::Kind,
     close::CloseCode,
-    recording::{Direction, Lost, Opened, Place, Side},
+    recording::{Direction, Lost, Opened, Side, TapPoint},
     ws::{
         OpCode,
         frame::{FrameHeader, close_frame, control_frame, masked_frame},
@@ -24,8 +24,8 @@ use crate::recording::{
     wire::{WireEvent, WireRecord},
 };
 
-const UP: Place = Place { side: Side::Client, direction: Direction::ToServer };
-const DOWN: Place = Place { side: Side::Client, direction: Direction::ToClient };
+const UP: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToServer };
+const DOWN: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToClient };
 
 /// A file in `format` with these events of connections, one each microsecond.
 fn file(format: FileFormat, events: &[(u64, WireEvent)]) -> Vec<u8> {
@@ -72,8 +72,8 @@ fn described(event: &WireEvent) -> Opened {
     (**opened).clone()
 }
 
-fn data(place: Place, bytes: impl AsRef<[u8]>) -> WireEvent {
-    WireEvent::Bytes(place, Bytes::copy_from_slice(bytes.as_ref()))
+fn data(point: TapPoint, bytes: impl AsRef<[u8]>) -> WireEvent {
+    WireEvent::Bytes(point, Bytes::copy_from_slice(bytes.as_ref()))
 }
 
 fn connections(file: &[u8]) -> Vec<RecordedConnection> {
@@ -210,7 +210,7 @@ fn of_two_recorded_sides_the_clients_is_read() {
         upstream: Some("tcp://192.0.2.9:1".to_owned()),
         ..Opened::default()
     };
-    let upstream = Place { side: Side::Upstream, ..UP };
+    let upstream = TapPoint { side: Side::Upstream, ..UP };
     let events = [
         (1, WireEvent::Opened(opened.into())),
         (1, data(UP, "client")),
@@ -241,15 +241,15 @@ fn connections_that_are_missing_altogether_are_a_warning_in_all_formats() {
 #[test]
 fn what_is_missing_is_reported() {
     let lost = WireEvent::Lost(Lost { events: 2, bytes: 10 });
-    let upstream = Place { side: Side::Upstream, ..UP };
+    let upstream = TapPoint { side: Side::Upstream, ..UP };
     let text = "10 bytes are missing (in 2 events)";
     // The packet behind the loss is one of either side, and may be the first one of its side.
-    for place in [UP, upstream] {
+    for point in [UP, upstream] {
         let events = [
             (1, tcp()),
             (1, data(UP, "a")),
             (1, lost.clone()),
-            (1, data(place, "b")),
+            (1, data(point, "b")),
             (1, WireEvent::Closed("closed".into())),
         ];
         for format in [FileFormat::Jsonl, FileFormat::Pcapng] {

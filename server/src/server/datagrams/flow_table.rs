@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use echogate_proto::recording::{Place, Side};
+use echogate_proto::recording::{Side, TapPoint};
 
 use crate::{
     connections::{
@@ -89,9 +89,9 @@ impl Flow {
     }
 
     /// Event for the observers: a datagram was received, or one was sent.
-    pub(super) fn passed(&self, place: Place, datagram: &[u8]) {
+    pub(super) fn passed(&self, point: TapPoint, datagram: &[u8]) {
         let (parts, len) = (&[IoSlice::new(datagram)], datagram.len());
-        self.entry.passed(&Passed { place, parts, len, is_datagram: true });
+        self.entry.passed(&Passed { point, parts, len, is_datagram: true });
     }
 
     /// Counts a datagram of `received` bytes, and its answer if that was sent.

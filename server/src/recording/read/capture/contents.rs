@@ -47,12 +47,12 @@ pub(super) fn add(number: u64, flow: &Flow, builder: &mut Builder) {
     let lost = (flow.lost.events > 0).then(|| (time, WireEvent::Lost(flow.lost)));
     for (time, event) in [&opened].into_iter().chain(&flow.events).chain(&lost) {
         let event = match event {
-            WireEvent::Bytes(place, bytes) => {
-                let bytes = without(&mut skip[place.direction as usize], bytes);
+            WireEvent::Bytes(point, bytes) => {
+                let bytes = without(&mut skip[point.direction as usize], bytes);
                 if bytes.is_empty() {
                     continue;
                 }
-                WireEvent::Bytes(*place, bytes)
+                WireEvent::Bytes(*point, bytes)
             }
             WireEvent::Position(..) if !has_frames => continue,
             event => event.clone(),
@@ -67,7 +67,7 @@ fn start(flow: &Flow, of: Direction) -> Vec<u8> {
     let mut start = Vec::new();
     for (_, event) in &flow.events {
         match event {
-            WireEvent::Bytes(place, bytes) if place.direction == of => start.extend(bytes),
+            WireEvent::Bytes(point, bytes) if point.direction == of => start.extend(bytes),
             _ => {}
         }
         if start.len() >= MAX_HEAD || head::length(&start).is_some() {

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use echogate_proto::{
     api::Kind,
-    recording::{Direction, Lost, Opened, Place, Side},
+    recording::{Direction, Lost, Opened, Side, TapPoint},
 };
 
 use super::{
@@ -205,13 +205,13 @@ impl Flow {
     /// Adds a segment. It may be one with which frames continue behind a loss.
     fn add(&mut self, time: u64, segment: &Segment<'_>, frames_continue: bool) {
         let direction = self.direction(segment);
-        let place = Place { side: Side::Client, direction };
+        let point = TapPoint { side: Side::Client, direction };
         if segment.is_cut {
             self.add_defect(CUT);
         }
         let Some(tcp) = segment.tcp else {
             let payload = Bytes::copy_from_slice(segment.payload);
-            self.events.push((time, WireEvent::Datagram(place, payload)));
+            self.events.push((time, WireEvent::Datagram(point, payload)));
             return;
         };
         let sequence = if tcp.syn { tcp.sequence.wrapping_add(1) } else { tcp.sequence };
@@ -224,30 +224,30 @@ impl Flow {
         }
         let Flow { directions, events, .. } = self;
         if let Some(reassembly) = &mut directions[direction as usize] {
-            let mut emit = |next| events.push((time, event(place, next)));
+            let mut emit = |next| events.push((time, event(point, next)));
             if frames_continue && reassembly.go_on_at(sequence, &mut emit) {
-                events.push((time, WireEvent::Position(place, Box::default())));
+                events.push((time, WireEvent::Position(point, Box::default())));
             }
-            let emit = &mut |next| events.push((time, event(place, next)));
+            let emit = &mut |next| events.push((time, event(point, next)));
             reassembly.add(sequence, segment.payload, tcp.fin, emit);
         } else if tcp.fin {
-            events.push((time, WireEvent::EndOfInput(place)));
+            events.push((time, WireEvent::EndOfInput(point)));
         }
         let is_over = self.directions.iter().flatten().filter(|d| d.has_ended()).count() == 2;
         if tcp.rst && !self.has_end && !is_over {
             self.has_end = true;
             self.finish(time);
-            self.events.push((time, WireEvent::Reset(place)));
+            self.events.push((time, WireEvent::Reset(point)));
         }
     }
 
     /// Passes on what waits for missing segments.
     fn finish(&mut self, time: u64) {
         for direction in [Direction::ToServer, Direction::ToClient] {
-            let place = Place { side: Side::Client, direction };
+            let point = TapPoint { side: Side::Client, direction };
             let Flow { directions, events, .. } = self;
             if let Some(reassembly) = &mut directions[direction as usize] {
-                reassembly.finish(&mut |next| events.push((time, event(place, next))));
+                reassembly.finish(&mut |next| events.push((time, event(point, next))));
             }
         }
     }
@@ -292,10 +292,10 @@ fn own_client_address(comment: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(client.ip().to_canonical(), client.port()))
 }
 
-fn event(place: Place, next: Next) -> WireEvent {
+fn event(point: TapPoint, next: Next) -> WireEvent {
     match next {
-        Next::Bytes(bytes) => WireEvent::Bytes(place, bytes),
+        Next::Bytes(bytes) => WireEvent::Bytes(point, bytes),
         Next::Missing(bytes) => WireEvent::Lost(Lost { events: 1, bytes }),
-        Next::End => WireEvent::EndOfInput(place),
+        Next::End => WireEvent::EndOfInput(point),
     }
 }
