@@ -115,8 +115,8 @@ Over WebSocket, lines typed at the prompt that begin with a slash are commands: 
 there are no commands.
 
 A pipe over TCP or TLS that is cut, because this process is killed or fails, resets the connection, \
-so that the server does not take a part of the input for all of it. So do lines of a pipe, and \
---message or --now with --count.
+so that the server does not take a part of the input for all of it. So does a session that is cut \
+while it sends lines of a pipe, or --message or --now with --count.
 
 If the server ends its direction first, the input is still sent, until the input pauses for 1 s \
 (--wait) or the server refuses it. After such a pause the rest is not sent: a notice says so, and the \

@@ -191,9 +191,9 @@ impl TargetSpec {
         let max = endpoint.option("max").map(parse_max).transpose()?;
         let proxy = endpoint.option("proxy").map(str::parse).transpose()?;
         let record = parse_record(&endpoint).map_err(in_url)?;
-        // A route shows its framing itself, the default too.
+        // `check` shows the framing of a route itself, also the default.
         let is_shown =
-            |key: &str| SHOWN.contains(&key) || key == "framing" && client != Traffic::Messages;
+            |key: &str| SHOWN.contains(&key) && (key != "framing" || client != Traffic::Messages);
         let options = endpoint.options.iter().filter(|(key, _)| is_shown(key));
         let shown = options.map(|(key, value)| format!(" {key}={}", escape(value)));
         let shown_options = shown.collect();
@@ -218,8 +218,9 @@ impl TargetSpec {
     }
 }
 
-/// The options that `check` shows: those that are no secret. The framing is shown apart.
-const SHOWN: [&str; 12] = [
+/// The options that `check` shows: those that are no secret.
+const SHOWN: [&str; 13] = [
+    "framing",
     "chunk",
     "invalid",
     "newline",

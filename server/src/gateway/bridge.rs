@@ -224,6 +224,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         loop {
             let stage = self.watch.poll(cx);
             if stage == Stage::Cut {
+                // What has arrived decides whether the stream ends in order.
+                self.poll_messages_to_stream(cx, scratch, now);
                 return Poll::Ready(self.cut(cx));
             }
             let before = (self.close_is_decided(), self.ws_in.is_gone());

@@ -15,7 +15,7 @@ use crate::{
 /// The upstream of a route or a forward, resolved after the listeners are bound.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
-    /// The kind of what the upstream carries.
+    /// The kind of data that the upstream carries.
     pub(crate) traffic: Traffic,
     /// The URL, as the API and the log show it.
     pub(crate) url: Arc<str>,

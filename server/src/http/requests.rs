@@ -30,12 +30,14 @@ pub(super) struct RequestHandler<S> {
     pub(super) local: Option<SocketAddr>,
     pub(super) is_tls: bool,
     pub(super) activity: Arc<Activity>,
+    /// The head of the 101 response, which the stream writes in place of hyper's.
     pub(super) head: SwitchingHead,
     pub(super) site: S,
 }
 
 impl<S: Fn() -> Arc<Site>> RequestHandler<S> {
-    /// Receives a request, which counts as received when this returns, and answers it.
+    /// Handles a request. Its head counts as received when this function returns, before the future is
+    /// polled.
     pub(super) fn handle(
         &self,
         mut request: Request<Incoming>,

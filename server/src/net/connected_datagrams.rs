@@ -154,7 +154,7 @@ impl Udp {
                     tracing::debug!("datagrams go to {address}");
                     break;
                 }
-                Err(error) => tracing::debug!("{address}: {}", describe(error)),
+                Err(error) => tracing::debug!("no datagrams to {address}: {}", describe(error)),
             }
         }
         result

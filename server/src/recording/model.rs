@@ -28,7 +28,7 @@ pub(crate) struct RecordedConnection {
     pub(crate) refusal: Option<String>,
 }
 
-/// The kind of what passes on a connection.
+/// The kind of data that a connection carries: a byte stream, WebSocket messages, or datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Traffic {
     Bytes,

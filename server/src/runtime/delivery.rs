@@ -49,7 +49,7 @@ pub(crate) struct Delivery {
     unwritten: usize,
     /// The number of expected replies, if they keep the sender from being read.
     expected: usize,
-    /// The number of bytes written before, where new ones may wait as soon as some are written.
+    /// [`Progress::written`] at the last update.
     written: u64,
     /// The number of bytes that the receiving peer's kernel has acknowledged.
     acknowledged: u64,
@@ -64,8 +64,8 @@ pub(crate) struct Progress {
     pub(crate) unwritten: usize,
     /// The number of expected replies, if they keep the sender from being read.
     pub(crate) expected: usize,
-    /// The number of bytes written since the connection was made, where new ones may wait as soon as
-    /// some are written.
+    /// The number of bytes written since the connection was made, where bytes are added while others
+    /// wait, so that `unwritten` alone does not show progress; otherwise 0.
     pub(crate) written: u64,
 }
 
@@ -83,15 +83,12 @@ impl Delivery {
         if stall != delivery.stall {
             (delivery.stall, delivery.progress) = (stall, now);
         }
-        if std::mem::replace(&mut delivery.written, progress.written) != progress.written {
-            delivery.progressed(now);
-        }
-        delivery.update(now, progress.unwritten, progress.expected, in_flight);
+        delivery.update(now, progress, in_flight);
         delivery
     }
 
     /// A delivery that begins `now`, and is given up after the time `stall` without progress.
-    pub(crate) fn new(now: Instant, stall: Duration) -> Delivery {
+    fn new(now: Instant, stall: Duration) -> Delivery {
         Delivery {
             progress: now,
             stall,
@@ -105,22 +102,19 @@ impl Delivery {
 
     /// Records the current state: bytes that are not written yet, expected replies that keep the
     /// sender from being read, and bytes in flight, as far as the kernel reports them.
-    pub(crate) fn update(
-        &mut self,
-        now: Instant,
-        unwritten: usize,
-        expected: usize,
-        in_flight: Option<InFlight>,
-    ) {
+    fn update(&mut self, now: Instant, progress: Progress, in_flight: Option<InFlight>) {
+        let Progress { unwritten, expected, written } = progress;
         let acknowledged = in_flight.map_or(0, |in_flight| in_flight.acknowledged);
         // Bytes are added only when none are left, so that more of them are progress, too.
         if unwritten != self.unwritten
             || expected < self.expected
+            || written != self.written
             || acknowledged > self.acknowledged
         {
             self.progressed(now);
         }
-        (self.unwritten, self.expected, self.acknowledged) = (unwritten, expected, acknowledged);
+        (self.unwritten, self.expected) = (unwritten, expected);
+        (self.written, self.acknowledged) = (written, acknowledged);
         self.polling.advance(now);
     }
 

@@ -52,8 +52,8 @@ const FINAL_HEADER_TIMEOUT: Duration = Duration::from_millis(100);
 /// has accepted by then.
 const FINAL_ACCEPTS: usize = 4096;
 
-/// The time in which those are accepted, at whatever rate further ones arrive; at the shutdown
-/// without the time in which descriptors or memory are short.
+/// The time in which those are accepted, at whatever rate further ones arrive. At the shutdown, time in
+/// which descriptors or memory are short does not count.
 const FINAL_ACCEPTS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Final accepts before other tasks have a turn.
@@ -69,7 +69,8 @@ const FINAL_ACCEPTS_BATCH: usize = 64;
 /// descriptors or memory is logged and waited out. A connection in the reserve of descriptors that
 /// may not use it waits too, and none is accepted meanwhile. Closing a listener resets the connections in
 /// its backlog, so those that the kernel has accepted are still accepted, unless they are left to
-/// another process ([`accept_rest`]). In `tasks` are connections that wait for a permit or for a PROXY
+/// another process; where descriptors or memory are short, as other connections end
+/// ([`accept_rest`]). In `tasks` are connections that wait for a permit or for a PROXY
 /// header.
 pub(super) async fn accept(
     listener: Arc<Listener>,
@@ -134,11 +135,13 @@ pub(super) async fn accept(
     let Err(shortage) = accept_final(&listener, &admission, &tasks).await else { return };
     let services = admission.snapshot().context.services.clone();
     let tasks = services.tracker.clone();
-    let rest = accept_rest(listener, admission, services, shortage);
+    let is_shutdown = shutting_down.is_cancelled();
+    let rest = accept_rest(listener, admission, services, shortage, is_shutdown);
     // The shutdown frees descriptors once all listeners have accepted what they can.
-    match shutting_down.is_cancelled() {
-        true => _ = tasks.spawn(rest),
-        false => rest.await,
+    if is_shutdown {
+        tasks.spawn(rest);
+    } else {
+        rest.await;
     }
 }
 
@@ -233,12 +236,14 @@ async fn accept_rest(
     admission: Admission,
     services: ConnectionGroup,
     mut shortage: io::Error,
+    is_shutdown: bool,
 ) {
-    let (start, shutting_down) = (Instant::now(), admission.shutting_down());
-    while match shutting_down.is_cancelled() {
+    let start = Instant::now();
+    let may_accept = || match is_shutdown {
         true => services.drain.watch().stage() < Stage::Immediate,
         false => start.elapsed() < FINAL_ACCEPTS_TIMEOUT,
-    } {
+    };
+    while may_accept() {
         sleep(SHORTAGE_PAUSE).await;
         match accept_final(&listener, &admission, &services.tracker).await {
             Ok(()) => return,

@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     Bridge,
     delivery::{Delivery, Polling},
-    state::{CloseCause, CloseStage, PendingClose, Replies, StreamIn, StreamOut, WsIn},
+    state::{CloseCause, CloseStage, PendingClose, Replies, StreamIn, StreamOut, WsIn, WsOut},
     timeouts::{CLOSE_TIMEOUT, GRACE},
 };
 use crate::{
@@ -79,6 +79,11 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Decides on the Close, unless one is decided on already or the peer is gone. A peer that closed
     /// first gets its own code back (RFC 6455 section 5.5.1).
     pub(super) fn close_with(&mut self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
+        self.close_for(CloseCause::Own, ServerClose { code, reason: reason.into() });
+    }
+
+    /// Decides on the Close, as [`Bridge::close_with`] does, for a cause.
+    pub(super) fn close_for(&mut self, cause: CloseCause, close: ServerClose) {
         if self.close_is_decided() || self.ws_in.is_gone() {
             return;
         }
@@ -86,7 +91,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             WsIn::Closed { code, .. } if self.undelivered() == 0 || self.is_ws_client() => {
                 (code, "".into(), CloseCause::Echo)
             }
-            _ => (code, reason.into(), CloseCause::Own),
+            _ => (close.code, close.reason, cause),
         };
         let closing = self.closing();
         closing.close = Some(PendingClose { code, reason, cause, stage: CloseStage::Due });
@@ -110,18 +115,21 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// last message is complete. That is no abort, so the upstream's connection ends in order.
     pub(super) fn only_lacks_close_reply(&self) -> bool {
         let is_ending = self.pending_close().is_some_and(|close| {
-            close.stage == CloseStage::Sent
-                && (self.watch.stage() > Stage::Serving || close.code == CloseCode::GOING_AWAY)
+            close.stage == CloseStage::Sent && close.cause == CloseCause::Server
         });
+        // What the client has sent is read: behind a turn, and behind its end, some may not be.
+        let all_is_read = has_turn()
+            && !self.ws.has_ended()
+            && self.undecoded.is_none()
+            && self.decoder.at_message_boundary();
         is_ending
+            && all_is_read
             && !self.is_ws_client()
             && self.ws_in.is_open()
-            && self.stream_in != StreamIn::Unframed
+            && self.ws_out != WsOut::Failed
             && self.framer.expected() == 0
-            && self.to_ws.is_empty()
-            && self.ws.in_flight().is_some_and(|in_flight| in_flight.is_nothing())
-            && self.undecoded.is_none()
-            && self.decoder.at_message_boundary()
+            && self.ws_took_all()
+            && self.ws.in_flight().is_some()
     }
 
     /// Whether the Close is to be sent now.
@@ -175,8 +183,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             && has_turn()
             && self.decoder.at_message_boundary()
             && !(self.is_ws_client() && self.partial_reply.is_some());
-        if let Some(ServerClose { code, reason }) = self.next_close(stage, is_quiet) {
-            self.close_with(code, reason);
+        if let Some((cause, close)) = self.next_close(stage, is_quiet) {
+            self.close_for(cause, close);
         } else if is_quiet
             && self.ws_in.is_open()
             && self.stream_out == StreamOut::Open
@@ -190,9 +198,11 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         true
     }
 
-    fn next_close(&self, stage: Stage, is_quiet: bool) -> Option<ServerClose> {
-        let normal =
-            |reason: &'static str| ServerClose { code: CloseCode::NORMAL, reason: reason.into() };
+    fn next_close(&self, stage: Stage, is_quiet: bool) -> Option<(CloseCause, ServerClose)> {
+        let normal = |reason: &'static str| {
+            (CloseCause::Own, ServerClose { code: CloseCode::NORMAL, reason: reason.into() })
+        };
+        let by_server = || (CloseCause::Server, self.watch.close());
         let stream_has_ended = self.half_close && self.stream_in == StreamIn::Ended;
         match self.ws_in {
             WsIn::Closed { .. } => {
@@ -200,10 +210,10 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             }
             WsIn::Violated | WsIn::Gone(_) => None,
             WsIn::InputEnded if stream_has_ended => Some(normal("both sides ended the stream")),
-            WsIn::Open if stream_has_ended => (stage > Stage::Serving).then(|| self.watch.close()),
+            WsIn::Open if stream_has_ended => (stage > Stage::Serving).then(by_server),
             WsIn::Open | WsIn::InputEnded => {
                 let is_due = stage >= Stage::Immediate || is_quiet && self.all_is_answered();
-                is_due.then(|| self.watch.close())
+                is_due.then(by_server)
             }
         }
     }

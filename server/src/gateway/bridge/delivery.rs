@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use echogate_event_loop::InFlight;
 use echogate_proto::close::CloseCode;
 use tokio::time::Instant;
 
@@ -15,7 +16,15 @@ use super::{
     state::{Disconnect, End, StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
 };
 pub(super) use crate::runtime::delivery::{Delivery, Polling, Progress, STALL};
-use crate::{net::stream::Transport, runtime::drain::END_TIMEOUT};
+use crate::{
+    net::stream::Transport,
+    runtime::{drain::END_TIMEOUT, write_buffer::WriteBuffer},
+};
+
+/// Whether the kernel of a peer has acknowledged everything, as far as that is known.
+pub(super) fn took_all(unwritten: &WriteBuffer, in_flight: Option<InFlight>) -> bool {
+    unwritten.is_empty() && in_flight.is_none_or(|in_flight| in_flight.is_nothing())
+}
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// The end of the connection, once the WebSocket peer has ended and its bytes are delivered or
@@ -175,8 +184,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// Whether the kernel of the stream peer has acknowledged all payload, as far as that is known.
     fn stream_took_all(&self) -> bool {
-        self.to_stream.is_empty()
-            && self.stream.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
+        took_all(&self.to_stream, self.stream.in_flight())
     }
 
     /// The number of bytes that the kernel has not sent to the stream peer.

@@ -17,11 +17,7 @@ use super::{
     state::{CloseCause, CloseStage, Disconnect, StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
     timeouts::{GRACE, VIOLATION_GRACE},
 };
-use crate::{
-    gateway::failure,
-    net::stream::Transport,
-    runtime::drain::{ServerClose, Stage},
-};
+use crate::{gateway::failure, net::stream::Transport, runtime::drain::Stage};
 
 /// Events of the WebSocket.
 impl<W: Transport, S: Transport> Bridge<W, S> {
@@ -103,7 +99,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Handles the loss of the peer: nothing more is read from it or written to it. Its earlier
-    /// messages are still delivered.
+    /// messages are still delivered. The stream ends by a reset, unless a client has only left the
+    /// server's Close unanswered ([`Bridge::only_lacks_close_reply`]).
     pub(super) fn ws_lost(&mut self, how: Disconnect) {
         let only_lacks_reply = how == Disconnect::NoCloseReply && self.only_lacks_close_reply();
         self.ws_not_writable();
@@ -156,8 +153,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             // The peer may continue to send; when it has ended too, advance_close() closes.
             self.send_header(cx, &FrameHeader::new(OpCode::Binary, true, 0));
         } else if self.watch.stage() > Stage::Serving && !self.is_ws_client() {
-            let ServerClose { code, reason } = self.watch.close();
-            self.close_with(code, reason);
+            self.close_for(CloseCause::Server, self.watch.close());
         } else {
             self.close_with(CloseCode::NORMAL, format!("{} ended the stream", self.stream_peer()));
         }

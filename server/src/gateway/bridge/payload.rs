@@ -6,10 +6,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use echogate_proto::{close::CloseCode, framing::Newline, ws::OpCode};
+use echogate_proto::{framing::Newline, ws::OpCode};
 use tokio::time::Instant;
 
-use super::{Bridge, state::StreamEnd, timeouts::CLOSE_TIMEOUT};
+use super::{
+    Bridge,
+    state::{CloseCause, StreamEnd},
+    timeouts::CLOSE_TIMEOUT,
+};
 use crate::{gateway::websocket::gather::Gather, net::stream::Transport};
 
 /// The part of a message that a payload is.
@@ -125,10 +129,10 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Handles payload of an upstream behind the Close of this end: the upstream sends what it owes,
-    /// and its answer may take longer. After a Close for the shutdown or the idle timeout nothing
-    /// tells whether that is everything.
+    /// and its answer may take longer. After a Close for a shutdown, a request or the idle timeout
+    /// nothing tells whether that is everything.
     pub(super) fn payload_behind_close(&mut self) {
-        if self.pending_close().is_some_and(|close| close.code == CloseCode::GOING_AWAY) {
+        if self.pending_close().is_some_and(|close| close.cause == CloseCause::Server) {
             self.stream_end = StreamEnd::Reset;
         }
         self.closing().ws_deadline = Some(Instant::now() + CLOSE_TIMEOUT);

@@ -129,7 +129,9 @@ pub(super) struct PendingClose {
 /// The cause of a Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseCause {
-    /// An event at this end or of the stream.
+    /// A shutdown, a request or the idle timeout.
+    Server,
+    /// Another event at this end or of the stream.
     Own,
     /// A violation of the protocol by the WebSocket peer.
     Violation,

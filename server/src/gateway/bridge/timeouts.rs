@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::{
     Bridge,
-    state::{CloseStage, Disconnect, Replies, StreamEnd, WsIn, WsOut},
+    delivery::took_all,
+    state::{CloseCause, CloseStage, Disconnect, Replies, StreamEnd, WsIn, WsOut},
 };
 use crate::{
     gateway::websocket::heartbeat::HeartbeatAction,
@@ -111,8 +112,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Whether the kernel of the WebSocket peer has acknowledged everything, as far as that is known.
-    fn ws_took_all(&self) -> bool {
-        self.to_ws.is_empty() && self.ws.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
+    pub(super) fn ws_took_all(&self) -> bool {
+        took_all(&self.to_ws, self.ws.in_flight())
     }
 
     fn idle_timed_out(&mut self) {
@@ -123,8 +124,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             // The peer does not read, so a Close would not reach it.
             return self.ws_lost(Disconnect::NoCloseReply);
         }
-        let ServerClose { code, reason } = ServerClose::IDLE;
-        self.close_with(code, reason);
+        self.close_for(CloseCause::Server, ServerClose::IDLE);
     }
 
     /// Whether the stream is known to owe replies that the WebSocket peer can still be sent.

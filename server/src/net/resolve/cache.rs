@@ -79,7 +79,7 @@ pub(super) struct Name {
     /// Sends the next answer to the callers that wait for it.
     pub(super) waiting: Option<watch::Sender<Option<Answer>>>,
     pub(super) running: usize,
-    /// The time at which the last look-up was queued; None unless it is queued or runs.
+    /// The time at which the last look-up was queued, or began; None unless it is queued or runs.
     pub(super) asked: Option<Instant>,
     pub(super) is_queued: bool,
     pub(super) history: History,
@@ -98,15 +98,13 @@ impl Name {
     /// Notes that another look-up is queued for the callers that wait, if one is needed: the history
     /// by which it waits for a thread.
     pub(super) fn queue_another(&mut self, now: Instant) -> Option<History> {
-        let is_hung = match self.asked {
-            None => false,
-            Some(asked) if !self.is_queued && now.duration_since(asked) >= HUNG => true,
-            Some(_) => return None,
-        };
-        if self.running == LOOKUPS_PER_NAME {
+        if self.is_queued || self.running >= LOOKUPS_PER_NAME {
             return None;
         }
-        if is_hung {
+        if let Some(asked) = self.asked {
+            if now.duration_since(asked) < HUNG {
+                return None;
+            }
             self.history = History::Hung;
         }
         (self.asked, self.is_queued) = (Some(now), true);
@@ -149,7 +147,7 @@ impl Table {
     }
 
     /// Takes the next name with a waiting caller from the queues, for one of the threads.
-    pub(super) fn next(&mut self) -> Option<Arc<str>> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<Arc<str>> {
         let threads = self.threads;
         let mut next = || {
             let queues = self.queues.iter_mut().zip(History::ALL);
@@ -160,7 +158,7 @@ impl Table {
             let Some(name) = self.names.get_mut(&host) else { continue };
             name.is_queued = false;
             if name.waiting.as_ref().is_some_and(|waiting| waiting.receiver_count() > 0) {
-                name.running += 1;
+                (name.running, name.asked) = (name.running + 1, Some(now));
                 return Some(host);
             }
             (name.waiting, name.asked) = (None, None);
@@ -188,6 +186,8 @@ mod tests {
         (name.running, name.is_queued) = (1, false);
         assert_eq!(name.queue_another(start + HUNG / 2), None, "the look-up may still end");
         assert_eq!(name.queue_another(start + HUNG), Some(History::Hung));
+        name.finish(Ok(Arc::default()), start, start + HUNG);
+        assert_eq!(name.queue_another(start + 2 * HUNG), None, "the second one waits already");
         (name.running, name.is_queued) = (LOOKUPS_PER_NAME, false);
         assert_eq!(name.queue_another(start + 9 * HUNG), None);
     }
@@ -229,7 +229,7 @@ mod tests {
                 table.names.insert(host, name);
             }
             table.threads += 1;
-            while table.next().is_some() {
+            while table.next(start).is_some() {
                 table.threads += 1;
             }
             table.threads -= 1;

@@ -160,7 +160,7 @@ impl Inner {
     /// Looks up queued names until the queue is empty. Runs on a thread of its own.
     fn work(&self) {
         let mut table = self.table.lock();
-        while let Some(host) = table.next() {
+        while let Some(host) = table.next(Instant::now()) {
             drop(table);
             let begun = Instant::now();
             let answer = match (self.look_up)(&host) {

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::runtime::delivery::{Delivery, STALL};
+use crate::runtime::delivery::{Delivery, Progress, STALL};
 
 /// A TCP connection that is reset when its sockets are closed: at the end of the process at the
 /// latest.
@@ -36,13 +36,14 @@ impl ResetGuard {
     ///
     /// The connection has failed, or the peer has taken nothing for [`STALL`].
     pub(crate) async fn delivered(&self) -> io::Result<()> {
-        let mut delivery = Delivery::new(Instant::now(), STALL);
+        let mut delivery = None;
         while let Some(in_flight) = InFlight::on(&self.0).filter(|it| !it.is_nothing()) {
             if let Some(error) = self.0.take_error()? {
                 return Err(error);
             }
             let now = Instant::now();
-            delivery.update(now, 0, 0, Some(in_flight));
+            let none = Progress::default();
+            let delivery = Delivery::advance(&mut delivery, now, STALL, none, Some(in_flight));
             if delivery.has_stalled(now) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
