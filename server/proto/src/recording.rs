@@ -47,7 +47,8 @@ pub enum Event {
     EndOfInput(TapPoint),
     /// The end of one side by a reset, or by a failure of the connection.
     Reset(TapPoint),
-    /// Events that are missing here: the observer was slower than the connection.
+    /// Events that are missing here: the observer was slower than the connection, or the file could
+    /// not be written.
     Lost(Lost),
     /// The last event of a connection.
     Closed {

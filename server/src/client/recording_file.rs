@@ -3,10 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -35,9 +32,6 @@ pub(super) struct FileWriter {
     path: PathBuf,
     /// The file, or the failure that ended the recording, as one line.
     file: Mutex<Result<RecordingFile, String>>,
-    /// Whether there are events since the interval began: HAR has what is known of open connections
-    /// written again.
-    has_new: AtomicBool,
 }
 
 impl FileWriter {
@@ -52,15 +46,12 @@ impl FileWriter {
         let failed = |e: io::Error| format!("--record {}: {}", path.display(), describe(&e));
         let mut file = RecordingFile::replace(path, format).map_err(failed)?;
         file.flush().map_err(failed)?;
-        let (path, file, has_new) = (path.to_owned(), Mutex::new(Ok(file)), AtomicBool::new(false));
-        let writer = Arc::new(FileWriter { path, file, has_new });
+        let writer = Arc::new(FileWriter { path: path.to_owned(), file: Mutex::new(Ok(file)) });
         let in_background = writer.clone();
         tokio::spawn(async move {
             loop {
                 sleep(INTERVAL).await;
-                if in_background.has_new.swap(false, Ordering::Relaxed) {
-                    in_background.write(0, |_| {});
-                }
+                in_background.write(0, |_| {});
             }
         });
         Ok(writer)
@@ -68,7 +59,6 @@ impl FileWriter {
 
     /// Adds an event.
     pub(super) fn add(&self, record: WireRecord) {
-        self.has_new.store(true, Ordering::Relaxed);
         self.write(CHUNK, |file| file.add(record));
     }
 

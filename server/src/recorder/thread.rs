@@ -54,7 +54,7 @@ impl RecorderThread {
             let _sender = sender;
             let mut writer = Writer::new(settings, recorded);
             if let Err(why) = record(&mut writer, &closing.0, &own_control) {
-                closing.0.close().iter().for_each(|record| writer.lose(record));
+                writer.lose(closing.0.close());
                 closing.0.count_lost(writer.end_with_losses());
                 tracing::warn!(
                     "recording stopped: {why}; solve the problem and send SIGHUP to start \
@@ -131,12 +131,9 @@ fn record(writer: &mut Writer, queue: &Sink, control: &Control) -> Result<(), St
             writer.set(settings)?;
         }
         let has_events = queue.take(&mut batch, &waker);
-        let ended = if has_events { writer.end_old_file() } else { Ok(()) };
-        let mut records = batch.drain();
-        let added = ended.and_then(|()| records.try_for_each(|record| writer.add(record)));
-        // Behind a failure.
-        records.for_each(|record| writer.lose(&record));
-        added?;
+        if has_events {
+            writer.add_all(batch.drain())?;
+        }
         if stop {
             return writer.end_file();
         }

@@ -1,7 +1,7 @@
 //! The files that the recorder writes, one after the other.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     fmt::{self, Display},
     fs::OpenOptions,
     io, mem,
@@ -91,7 +91,6 @@ struct Current {
     since: Instant,
     /// The recordings before it.
     before: Recordings,
-    is_flushed: bool,
 }
 
 impl Writer {
@@ -104,7 +103,7 @@ impl Writer {
 
     /// Whether nothing is pending.
     pub(super) fn is_flushed(&self) -> bool {
-        self.current.as_ref().is_none_or(|current| current.is_flushed)
+        self.current.as_ref().is_none_or(|current| current.file.is_flushed())
     }
 
     /// Uses other settings from now on.
@@ -117,11 +116,7 @@ impl Writer {
     }
 
     /// Ends the present file if it is old enough.
-    ///
-    /// # Errors
-    ///
-    /// As those of [`Writer::add`].
-    pub(super) fn end_old_file(&mut self) -> Result<(), String> {
+    fn end_old_file(&mut self) -> Result<(), String> {
         let rotate_time = self.settings.rotate_time;
         match &self.current {
             Some(current) if current.since.elapsed() >= rotate_time => self.end_file(),
@@ -129,19 +124,30 @@ impl Writer {
         }
     }
 
-    /// Writes an event, soon.
+    /// Writes events, soon, in the next file if the present one is old enough.
     ///
     /// # Errors
     ///
-    /// One line that names the file or the directory: nothing more can be written.
-    pub(super) fn add(&mut self, record: WireRecord) -> Result<(), String> {
+    /// One line that names the file or the directory: nothing more can be written. The events after
+    /// one that failed are lost, too.
+    pub(super) fn add_all(
+        &mut self,
+        records: impl IntoIterator<Item = WireRecord>,
+    ) -> Result<(), String> {
+        let mut records = records.into_iter();
+        let added =
+            self.end_old_file().and_then(|()| records.try_for_each(|record| self.add(record)));
+        self.lose(records);
+        added
+    }
+
+    fn add(&mut self, record: WireRecord) -> Result<(), String> {
         let begun = self.begin_file_if_due();
         self.unwritten.add(&record);
         begun?;
         let Some(current) = &mut self.current else { return Ok(()) };
         let number = u64::from(self.number);
         self.positions.pass(number, record, |record| current.file.add(record));
-        current.is_flushed = false;
         if current.file.pending() >= CHUNK { self.flush() } else { Ok(()) }
     }
 
@@ -159,19 +165,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Counts an event as one that cannot be written.
-    pub(super) fn lose(&mut self, record: &WireRecord) {
-        self.unwritten.add(record);
+    /// Counts events as ones that cannot be written.
+    pub(super) fn lose(&mut self, records: impl IntoIterator<Item = WireRecord>) {
+        records.into_iter().for_each(|record| self.unwritten.add(&record));
     }
 
-    /// Writes the losses of each connection behind a failure, if there is still room in the file for
-    /// so little, and returns the number of lost events.
+    /// Writes the losses of each connection behind a failure, where the disk has room for it, and
+    /// returns the number of lost events.
     pub(super) fn end_with_losses(&mut self) -> u64 {
-        let Unwritten { records, events } = mem::take(&mut self.unwritten);
+        let unwritten = mem::take(&mut self.unwritten);
+        let events = unwritten.events;
         if let Some(current) = &mut self.current
             && self.settings.format != Format::Har
         {
-            losses(&records).for_each(|lost| current.file.add(lost));
+            let number = u64::from(self.number);
+            for lost in unwritten.losses() {
+                // Of connections that only an earlier file has, this one has their first event now.
+                self.positions.pass(number, lost, |record| current.file.add(record));
+            }
             let grown = current.file.flush().unwrap_or_default();
             self.recorded.fetch_add(grown, Ordering::Relaxed);
         }
@@ -182,13 +193,12 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// As those of [`Writer::add`].
+    /// As those of [`Writer::add_all`].
     pub(super) fn flush(&mut self) -> Result<(), String> {
         let Some(current) = &mut self.current else { return Ok(()) };
-        if current.is_flushed {
+        if current.file.is_flushed() {
             return Ok(());
         }
-        current.is_flushed = true;
         let failed =
             |e: &io::Error| format!("{}: {}", current.path.display(), io_error::describe(e));
         let grown = current.file.flush().map_err(|e| failed(&e))?;
@@ -230,9 +240,7 @@ impl Writer {
                 // Of another process that began in the same second.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(e) => Err(format!("{}: {}", path.display(), io_error::describe(&e))),
-                Ok(file) => {
-                    Ok(Current { file, path, since: Instant::now(), before, is_flushed: false })
-                }
+                Ok(file) => Ok(Current { file, path, since: Instant::now(), before }),
             };
         }
     }
@@ -241,49 +249,117 @@ impl Writer {
 /// Events that are not in a file yet.
 #[derive(Debug, Default)]
 struct Unwritten {
-    /// Their connections and what each would be as a loss; none for the first event of a connection.
-    records: Vec<(u64, Option<Lost>)>,
+    /// The losses of connections if nothing more is written, one for adjacent events, and whether the
+    /// first event of the connection is among them.
+    losses: Vec<(u64, Lost, bool)>,
     /// The number of events, without those that were lost before.
     events: u64,
 }
 
 impl Unwritten {
     fn add(&mut self, record: &WireRecord) {
-        let bytes = |bytes: usize| Some(Lost { events: 1, bytes: bytes as u64 });
-        let (lost, is_event) = match &record.event {
-            WireEvent::Opened(_) => (None, true),
-            WireEvent::Lost(lost) => (Some(*lost), false),
-            WireEvent::Bytes(_, payload) | WireEvent::Datagram(_, payload) => {
-                (bytes(payload.len()), true)
+        let connection = record.connection;
+        if self.losses.last().is_none_or(|(last, ..)| *last != connection) {
+            self.losses.push((connection, Lost::default(), false));
+        }
+        let Some((_, sum, is_unknown)) = self.losses.last_mut() else { return };
+        let bytes = match &record.event {
+            WireEvent::Lost(lost) => return *sum += *lost,
+            WireEvent::Bytes(_, payload) | WireEvent::Datagram(_, payload) => payload.len() as u64,
+            WireEvent::Opened(_) => {
+                *is_unknown = true;
+                0
             }
-            _ => (bytes(0), true),
+            _ => 0,
         };
-        self.records.push((record.connection, lost));
-        self.events += u64::from(is_event);
+        *sum += Lost { events: 1, bytes };
+        self.events += 1;
     }
 
     fn clear(&mut self) {
-        self.records.clear();
+        self.losses.clear();
         self.events = 0;
+    }
+
+    /// The losses of connections, those without a first event counted together.
+    fn losses(self) -> impl Iterator<Item = WireRecord> {
+        let mut of_connections: BTreeMap<u64, (Lost, bool)> = BTreeMap::new();
+        for (connection, lost, is_unknown) in self.losses {
+            let of_connection = of_connections.entry(connection).or_default();
+            of_connection.0 += lost;
+            of_connection.1 |= is_unknown;
+        }
+        let mut all: BTreeMap<u64, Lost> = BTreeMap::new();
+        for (connection, (lost, is_unknown)) in of_connections {
+            let (connection, lost) =
+                if is_unknown { (0, Lost { events: 1, ..lost }) } else { (connection, lost) };
+            *all.entry(connection).or_default() += lost;
+        }
+        let time = wire::now();
+        let record =
+            move |(connection, lost)| WireRecord { time, connection, event: WireEvent::Lost(lost) };
+        all.into_iter().map(record)
     }
 }
 
-/// The losses of connections, those without a first event counted together.
-fn losses(records: &[(u64, Option<Lost>)]) -> impl Iterator<Item = WireRecord> {
-    let mut all: BTreeMap<u64, Lost> = BTreeMap::new();
-    let unknown =
-        records.iter().filter(|(_, lost)| lost.is_none()).map(|(connection, _)| *connection);
-    let unknown: HashSet<u64> = unknown.collect();
-    for (connection, lost) in records {
-        let lost = match (unknown.contains(connection), lost) {
-            (_, None) => Lost { events: 1, bytes: 0 },
-            (true, Some(lost)) => Lost { events: 0, ..*lost },
-            (false, Some(lost)) => *lost,
-        };
-        *all.entry(if unknown.contains(connection) { 0 } else { *connection }).or_default() += lost;
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use bytes::Bytes;
+    use echogate_proto::{
+        api::Kind,
+        recording::{Direction, Opened, Side, TapPoint},
+    };
+
+    use super::*;
+
+    const UP: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToServer };
+
+    fn record(connection: u64, event: WireEvent) -> WireRecord {
+        WireRecord { time: 0, connection, event }
     }
-    let time = wire::now();
-    let record =
-        move |(connection, lost)| WireRecord { time, connection, event: WireEvent::Lost(lost) };
-    all.into_iter().map(record)
+
+    fn opened(connection: u64) -> WireRecord {
+        let opened = Opened { kind: Some(Kind::Udp), target: "x".to_owned(), ..Opened::default() };
+        record(connection, WireEvent::Opened(opened.into()))
+    }
+
+    fn datagram(connection: u64) -> WireRecord {
+        record(connection, WireEvent::Datagram(UP, Bytes::from_static(b"abc")))
+    }
+
+    #[test]
+    fn losses_of_a_connection_that_only_an_earlier_file_has_are_its_own() {
+        for (format, expected) in [
+            (Format::Pcapng, "connection 7; 2 events (6 bytes) were lost here"),
+            (Format::Jsonl, r#""connection":7,"event":"lost","events":2,"bytes":6"#),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let settings = RecorderSettings {
+                dir: dir.path().to_owned(),
+                format,
+                rotate_size: 1 << 20,
+                rotate_time: Duration::MAX,
+                limit: 1 << 20,
+                records_all: true,
+            };
+            let mut writer = Writer::new(settings, Arc::default());
+            writer.add_all([opened(7), datagram(7)]).unwrap();
+            writer.end_file().unwrap();
+            writer.add_all([opened(8), datagram(8)]).unwrap();
+            writer.flush().unwrap();
+            // One that is missing altogether, too.
+            writer.lose([datagram(7), opened(9), datagram(9), datagram(7)]);
+            assert_eq!(writer.end_with_losses(), 4);
+            let path = &writer.current.as_ref().unwrap().path;
+            let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+            assert!(text.contains(expected), "{text}");
+            let missing = match format {
+                Format::Jsonl => r#""connection":0,"event":"lost","events":1,"bytes":3"#,
+                _ => "missing in this recording: 1",
+            };
+            assert!(text.contains(missing), "{text}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::{
     fmt::{self, Display},
     fs::{File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
+    mem,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
     str::FromStr,
@@ -112,8 +113,10 @@ pub(crate) struct RecordingFile {
     advised: u64,
     /// The bytes at the end of the file that the next flush overwrites.
     tail: Vec<u8>,
-    /// The file has an earlier recording, which stays until there is an event.
-    keeps_earlier: bool,
+    /// Whether there is something to write: the start of a new file, or events since the latest
+    /// flush. Without it a flush writes nothing: an earlier recording stays, and HAR does not have
+    /// open connections written again.
+    has_new: bool,
 }
 
 impl RecordingFile {
@@ -137,7 +140,7 @@ impl RecordingFile {
             written: 0,
             advised: 0,
             tail: Vec::new(),
-            keeps_earlier: false,
+            has_new: true,
         })
     }
 
@@ -146,8 +149,8 @@ impl RecordingFile {
     pub(crate) fn replace(path: &Path, format: Format) -> io::Result<RecordingFile> {
         let options = &mut OpenOptions::new();
         let file = RecordingFile::open(path, format, options.create(true).truncate(false))?;
-        let keeps_earlier = file.file.metadata()?.len() > 0;
-        Ok(RecordingFile { keeps_earlier, ..file })
+        let has_new = file.file.metadata()?.len() == 0;
+        Ok(RecordingFile { has_new, ..file })
     }
 
     /// Continues the connections that were open at the end of another file.
@@ -167,7 +170,7 @@ impl RecordingFile {
 
     /// Encodes an event, to be written by a flush.
     pub(crate) fn add(&mut self, record: WireRecord) {
-        self.keeps_earlier = false;
+        self.has_new = true;
         match &mut self.encoder {
             Encoder::Pcapng(encoder) => encoder.encode(&record, &mut self.pending),
             Encoder::Jsonl(encoder) => encoder.encode(record, &mut self.pending),
@@ -187,7 +190,7 @@ impl RecordingFile {
 
     /// Writes what is pending, and returns the number of bytes by which the file has grown.
     pub(crate) fn flush(&mut self) -> io::Result<u64> {
-        if self.keeps_earlier {
+        if !mem::take(&mut self.has_new) {
             return Ok(0);
         }
         let before = self.written + self.tail.len() as u64;
@@ -209,10 +212,18 @@ impl RecordingFile {
         } else {
             self.restore();
         }
+        if let Encoder::Pcapng(encoder) = &mut self.encoder {
+            if result.is_ok() { encoder.commit() } else { encoder.roll_back() }
+        }
         self.pending.clear();
         self.pending.shrink_to(1 << 20);
         self.free_page_cache();
         result.map(|()| (self.written + self.tail.len() as u64).saturating_sub(before))
+    }
+
+    /// Whether a flush would write nothing.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.has_new
     }
 
     /// Whether the file has been removed from its directory.
@@ -272,6 +283,7 @@ mod tests {
 
     use bytes::Bytes;
     use echogate_proto::{
+        api::Kind,
         recording::{Direction, Lost, Opened, Side, TapPoint},
         ws::{OpCode, frame::control_frame},
     };
@@ -311,7 +323,7 @@ mod tests {
                 let text = String::from_utf8_lossy(&bytes);
                 assert!(text.contains(&format!("message {n}")), "{text}");
                 // One statement for all connections that are missing so far.
-                let statements = text.matches("recorder was too slow").count();
+                let statements = text.matches("missing in this recording").count();
                 assert_eq!(statements, usize::from(format != Format::Jsonl), "{format}");
                 match format {
                     Format::Pcapng => assert_eq!(bytes.len() % 4, 0),
@@ -321,6 +333,51 @@ mod tests {
             }
         }
         Format::of_file(Path::new("a.pcap")).unwrap_err();
+    }
+
+    #[test]
+    fn a_failed_flush_changes_no_loss_that_the_file_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.pcapng");
+        let options = &mut OpenOptions::new();
+        let mut file =
+            RecordingFile::open(&path, Format::Pcapng, options.create_new(true)).unwrap();
+        let of = |connection, event| WireRecord { time: 0, connection, event };
+        let opened = || WireEvent::Opened(Opened::default().into());
+        let lost = |events| WireEvent::Lost(Lost { events, bytes: 0 });
+        let bytes = || WireEvent::Bytes(DOWN, Bytes::from_static(b"abc"));
+        let events = [of(1, opened()), of(1, bytes()), of(1, lost(2)), missing(), of(2, opened())];
+        events.into_iter().for_each(|record| file.add(record));
+        file.flush().unwrap();
+        // A packet names the losses of the first connection, and the second ends.
+        let events = [of(1, bytes()), of(1, lost(30)), missing()];
+        events.into_iter().for_each(|record| file.add(record));
+        file.add(of(2, WireEvent::Closed("closed".into())));
+        let writable = mem::replace(&mut file.file, File::open(&path).unwrap());
+        file.flush().unwrap_err();
+        file.file = writable;
+        let events = [of(1, lost(31)), of(2, lost(1)), missing()];
+        events.into_iter().for_each(|record| file.add(record));
+        file.flush().unwrap();
+        let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+        assert!(text.contains("connection 1; 33 events (0 bytes) were lost here"), "{text}");
+        assert!(text.contains("connection 2; 1 events (0 bytes) were lost here"), "{text}");
+        assert!(text.contains("are missing in this recording: 2"), "{text}");
+    }
+
+    #[test]
+    fn losses_of_a_connection_without_packets_are_in_the_file_in_which_they_are_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.pcapng");
+        let options = &mut OpenOptions::new();
+        let mut file =
+            RecordingFile::open(&path, Format::Pcapng, options.create_new(true)).unwrap();
+        let opened = Opened { kind: Some(Kind::Udp), ..Opened::default() };
+        file.add(record(WireEvent::Opened(opened.into())));
+        file.add(record(WireEvent::Lost(Lost { events: 2, bytes: 9 })));
+        file.flush().unwrap();
+        let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+        assert!(text.contains("connection 1; 2 events (9 bytes) were lost here"), "{text}");
     }
 
     #[test]

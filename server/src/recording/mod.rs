@@ -22,5 +22,5 @@ pub(crate) mod wire;
 
 /// The text about connections that a recorder has lost altogether.
 fn missing_connections(count: u64) -> String {
-    format!("connections that are missing because the recorder was too slow: {count}")
+    format!("connections that are missing in this recording: {count}")
 }

@@ -207,7 +207,7 @@ fn connections_that_the_recorder_has_lost_are_a_warning_and_shift_no_other() {
     let output = replay(&recording, &arguments);
     assert_status(&output, 0);
     let warning = format!(
-        "echogate: warning: {}: connections that are missing because the recorder was too slow: 3\n",
+        "echogate: warning: {}: connections that are missing in this recording: 3\n",
         recording.file().display()
     );
     assert_eq!(stderr(&output), warning);

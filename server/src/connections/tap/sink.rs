@@ -146,7 +146,7 @@ impl Sink {
         std::iter::from_fn(|| self.next(&mut queue)).collect()
     }
 
-    /// Counts events that were taken, and lost then.
+    /// Adds events that the observer has taken and could not write to the lost ones.
     pub(crate) fn count_lost(&self, events: u64) {
         self.0.budget.lost_events.fetch_add(events, Ordering::Relaxed);
     }

@@ -166,7 +166,7 @@ fn losses(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt::
         (
             "record_lost_events",
             Counter,
-            "Events that are missing in recordings because their disk was too slow",
+            "Events that are missing in recordings: the disk was too slow, or writing failed",
             recorder.lost_events(),
         ),
         (

@@ -12,7 +12,7 @@ use super::{
     addresses,
     block::Packets,
     flow::{Flow, Transport},
-    handshake, loss,
+    handshake, loss, packet,
 };
 
 const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
@@ -31,6 +31,8 @@ pub(super) struct Conversation {
     /// The events that are lost since the packet before, and the time at which it was known.
     lost: Lost,
     lost_at: u64,
+    /// The same losses at the latest flush: those that the end of the file names.
+    flushed: Lost,
 }
 
 /// The packets of a side.
@@ -63,7 +65,8 @@ impl Conversation {
     /// A connection without packets.
     pub(super) fn new(connection: u64, opened: Arc<Opened>) -> Conversation {
         let (sides, comment) = (Default::default(), String::new());
-        Conversation { connection, opened, sides, comment, lost: Lost::default(), lost_at: 0 }
+        let (lost, flushed) = (Lost::default(), Lost::default());
+        Conversation { connection, opened, sides, comment, lost, lost_at: 0, flushed }
     }
 
     /// The same connection in a further file, which `opened` describes.
@@ -141,20 +144,33 @@ impl Conversation {
 
     /// Appends a packet without payload that names the losses since the packet before, if there are any.
     pub(super) fn note_losses(&self, out: &mut Vec<u8>) {
-        if let (Some(flow), true) = (&self.sides[0].flow, self.lost.events > 0) {
-            let mut comment =
-                format!("connection {}; {}", self.connection, loss::comment(self.lost));
-            flow.note(&mut Packets { time: self.lost_at, comment: &mut comment, out });
+        if self.lost.events == 0 {
+            return;
         }
+        // A side without packets has no flow yet.
+        let ends = addresses::ends(self.connection, &self.opened, Side::Client);
+        let mut comment = format!("connection {}; {}", self.connection, loss::comment(self.lost));
+        Packets { time: self.lost_at, comment: &mut comment, out }
+            .add(|out| packet::empty(out, ends));
+    }
+
+    /// Takes the losses so far as those that the end of the file names.
+    pub(super) fn commit(&mut self) {
+        self.flushed = self.lost;
+    }
+
+    /// Goes back to the losses that the end of the file names.
+    pub(super) fn roll_back(&mut self) {
+        self.lost = self.flushed;
     }
 
     /// Forgets the losses since the packet before, which the end of a file names.
     pub(super) fn forget_losses(&mut self) {
-        self.lost = Lost::default();
+        (self.lost, self.flushed) = Default::default();
     }
 
     /// The end of the connection, which a comment names.
-    pub(super) fn end(mut self, reason: &str, time: u64, out: &mut Vec<u8>) {
+    pub(super) fn end(&mut self, reason: &str, time: u64, out: &mut Vec<u8>) {
         for side in [Side::Client, Side::Upstream] {
             if side == Side::Client || self.sides[side as usize].flow.is_some() {
                 self.side(side, time, out);
@@ -163,7 +179,7 @@ impl Conversation {
         self.comment_losses();
         let text = format!("connection {} {reason}", self.connection);
         super::add_comment(&mut self.comment, &text);
-        let Conversation { sides, comment, .. } = &mut self;
+        let Conversation { sides, comment, .. } = self;
         let mut to = Packets { time, comment, out };
         let flows = sides.iter_mut().filter_map(|side| side.flow.as_mut());
         flows.for_each(|flow| flow.end(&mut to));
@@ -264,8 +280,9 @@ fn description(connection: u64, opened: &Opened, side: Side) -> String {
     if side == Side::Upstream {
         text.push_str(", upstream side");
     }
+    text.push(':');
     if let Some(kind) = opened.kind {
-        text += &format!(": {kind}");
+        text += &format!(" {kind}");
     }
     text += &format!(" {}", opened.target);
     for (name, value) in [("client", &opened.peer), ("upstream", &opened.upstream)] {

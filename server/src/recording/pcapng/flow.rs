@@ -122,8 +122,8 @@ impl Flow {
         }
     }
 
-    /// Goes back by `length` bytes, which are sent again. True if the direction had ended: then its end
-    /// is sent again, too.
+    /// Rewinds the sequence numbers by `length` bytes, which the caller sends again. Returns whether the
+    /// direction had ended: the caller then sends its FIN again, too.
     pub(super) fn rewind(&mut self, direction: Direction, length: usize) -> bool {
         let sender = &mut self.senders[direction as usize];
         let had_ended = std::mem::take(&mut sender.has_ended);
@@ -132,7 +132,7 @@ impl Flow {
         had_ended
     }
 
-    /// Leaves out so many sequence numbers.
+    /// Skips `length` sequence numbers: bytes that the file does not have.
     pub(super) fn skip(&mut self, direction: Direction, length: u32) {
         let sender = &mut self.senders[direction as usize];
         sender.next = sender.next.wrapping_add(length);

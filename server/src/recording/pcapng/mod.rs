@@ -28,13 +28,17 @@ use super::{
 pub(crate) struct PcapngEncoder {
     /// The open connections.
     connections: BTreeMap<u64, Conversation>,
+    /// Those that have ended since the latest flush.
+    ended: BTreeMap<u64, Conversation>,
     /// Those of which this file has no event yet.
     earlier: OpenConnections,
     /// The number of connections that are missing altogether, and the time at which it was known.
     missing: (u64, u64),
+    /// The same at the latest flush.
+    missing_flushed: (u64, u64),
 }
 
-/// The open connections of a file, for the next one: they go on with the next sequence numbers.
+/// The open connections of a file, for the next one, whose sequence numbers continue there.
 #[derive(Debug, Default)]
 pub(crate) struct OpenConnections(BTreeMap<u64, Conversation>);
 
@@ -50,7 +54,7 @@ impl PcapngEncoder {
         self.earlier = earlier;
     }
 
-    /// Ends the file.
+    /// The open connections at the end of the file, for the next one.
     pub(crate) fn into_open_connections(self) -> OpenConnections {
         let PcapngEncoder { mut connections, mut earlier, .. } = self;
         connections.values_mut().for_each(Conversation::forget_losses);
@@ -86,9 +90,8 @@ impl PcapngEncoder {
             WireEvent::Reset(point) => conversation.reset(*point, time, out),
             WireEvent::Lost(lost) => conversation.lose(*lost, time),
             WireEvent::Closed(reason) => {
-                if let Some(conversation) = self.connections.remove(&connection) {
-                    conversation.end(reason, time, out);
-                }
+                conversation.end(reason, time, out);
+                self.ended.extend(self.connections.remove_entry(&connection));
             }
             WireEvent::Opened(_) => {}
         }
@@ -102,6 +105,21 @@ impl PcapngEncoder {
         if missing > 0 {
             block::dropped(time, missing, &missing_connections(missing), out);
         }
+    }
+
+    /// Takes a flush as written: the losses so far are in the file.
+    pub(crate) fn commit(&mut self) {
+        self.ended.clear();
+        self.connections.values_mut().for_each(Conversation::commit);
+        self.missing_flushed = self.missing;
+    }
+
+    /// Goes back to the losses that are in the file after a flush that has failed. Connections that
+    /// have ended since the flush before are open again, as the file has them.
+    pub(crate) fn roll_back(&mut self) {
+        self.connections.append(&mut self.ended);
+        self.connections.values_mut().for_each(Conversation::roll_back);
+        self.missing = self.missing_flushed;
     }
 }
 

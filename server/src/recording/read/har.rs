@@ -156,7 +156,7 @@ impl Entry {
         let started = self.started_date_time.parse::<Timestamp>().ok();
         let first = self.messages.iter().flatten().map(|message| message.time).next();
         let started = started.map(|at| at.as_nanosecond() as f64 / 1e9);
-        // A time that no event can have is not known, as one of another form.
+        // A start that is out of range counts as unknown, like one that cannot be parsed.
         let started = started.filter(|time| check_time(*time).is_ok());
         let time = started.into_iter().chain(first).reduce(f64::min).unwrap_or_default();
         let rest = self.request.url.split_once("://").map_or("", |(_, rest)| rest);

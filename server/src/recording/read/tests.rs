@@ -368,6 +368,28 @@ fn the_files_of_a_connection_read_together_as_one() {
 }
 
 #[test]
+fn the_last_packet_of_a_connection_alone_is_no_connection() {
+    let reason = "closed after an error: the peer was too slow";
+    let cut = file(
+        FileFormat::Pcapng,
+        &[(1, tcp()), (1, data(UP, "hello")), (1, WireEvent::Closed(reason.into()))],
+    );
+    // The section, its interface, and the FIN and its acknowledgements at the end.
+    let (mut blocks, mut rest) = (Vec::new(), &cut[..]);
+    while let [_, _, _, _, a, b, c, d, ..] = *rest {
+        let (block, others) = rest.split_at(u32::from_le_bytes([a, b, c, d]) as usize);
+        blocks.push(block);
+        rest = others;
+    }
+    let named = |block: &&[u8]| block.windows(reason.len()).any(|part| part == reason.as_bytes());
+    let last = blocks.iter().position(named).unwrap();
+    let whole = file(FileFormat::Pcapng, &[(2, tcp()), (2, data(UP, "whole"))]);
+    let capture = [blocks[..2].concat(), blocks[last..].concat(), whole].concat();
+    let [connection] = &connections(&capture)[..] else { panic!("one connection") };
+    assert_eq!(actions(connection)[0].1, Action::Bytes("whole".into()));
+}
+
+#[test]
 fn a_capture_that_begins_within_a_connection_has_its_start_and_its_opening() {
     let opened = Opened { bytes_before: 100, ..described(&websocket()) };
     let message = masked_frame(OpCode::Text, b"hello", [1, 2, 3, 4]);

@@ -21,6 +21,9 @@ use crate::recording::{pcapng::loss, wire::WireEvent};
 /// Both ends of a flow, the lower address first, and whether it is TCP.
 type Key = (bool, SocketAddr, SocketAddr);
 
+/// The end of the name of an upstream's side.
+const UPSTREAM_SIDE: &str = ", upstream side";
+
 /// The connections of a capture so far.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
@@ -33,8 +36,8 @@ pub(super) struct Flows {
     unsupported: u64,
     /// The number of packets, or of connections of this program, that were not captured.
     dropped: u64,
-    /// The losses of this program's connections, by their names, that packets of the upstream's side
-    /// name, and those without a segment.
+    /// The losses by the name of the connection, as named by packets of the upstream's side and by
+    /// packets without a segment.
     losses: HashMap<String, Lost>,
 }
 
@@ -50,7 +53,8 @@ pub(super) struct Flow {
     /// Descriptions of what is missing.
     pub(super) defects: Vec<&'static str>,
     has_end: bool,
-    comment: Option<String>,
+    /// The name of a connection and of its side, in a capture of this program.
+    own_name: Option<String>,
     /// The losses that comments of this program name.
     pub(super) lost: Lost,
 }
@@ -99,15 +103,15 @@ impl Flows {
         let known = self.latest.get(&key).map(|index| &self.flows[*index]);
         let index = match known {
             Some(flow) if !flow.is_replaced_by(&segment) => self.latest[&key],
-            _ if !segment.may_begin() && !comment.starts_with("connection ") => return,
+            _ if !segment.may_begin() && own_name(comment).is_none() => return,
             _ => {
-                self.flows.push(Flow::new(&segment, packet.comment));
+                self.flows.push(Flow::new(&segment, comment));
                 self.latest.insert(key, self.flows.len() - 1);
                 self.flows.len() - 1
             }
         };
         let flow = &mut self.flows[index];
-        let is_own = flow.own_name().is_some();
+        let is_own = flow.own_name.is_some();
         let frames_continue =
             is_own && comment.split("; ").any(|part| part == loss::FRAMES_CONTINUE);
         flow.add(packet.time, &segment, frames_continue);
@@ -116,8 +120,8 @@ impl Flows {
         }
     }
 
-    /// Takes the comment of a packet without a segment, as this program ends connections with whose
-    /// last segment is written.
+    /// Adds the losses that the comment of a packet without a segment names. This program writes such a
+    /// packet where no segment can follow.
     fn note(&mut self, comment: &str) {
         let name = comment.split("; ").find_map(|part| part.strip_prefix("connection "));
         if let Some(name) = name.and_then(|name| name.split([' ', ':']).next()) {
@@ -158,10 +162,10 @@ impl Segment<'_> {
 }
 
 impl Flow {
-    fn new(segment: &Segment<'_>, comment: Option<&str>) -> Flow {
+    fn new(segment: &Segment<'_>, comment: &str) -> Flow {
         // The source of a SYN is the client. Without one this program names it, and otherwise servers
         // have lower ports.
-        let client = comment.and_then(own_client_address);
+        let client = own_client_address(comment);
         let is_server = match segment.tcp {
             Some(tcp) if tcp.syn => tcp.ack,
             Some(_) if client == Some(segment.source) => false,
@@ -173,7 +177,7 @@ impl Flow {
         if is_server {
             std::mem::swap(&mut client, &mut server);
         }
-        let (is_tcp, comment) = (segment.tcp.is_some(), comment.map(str::to_owned));
+        let (is_tcp, own_name) = (segment.tcp.is_some(), own_name(comment).map(str::to_owned));
         let (events, directions) = (Vec::new(), [None, None]);
         Flow {
             client,
@@ -183,7 +187,7 @@ impl Flow {
             events,
             defects: Vec::new(),
             has_end: false,
-            comment,
+            own_name,
             lost: Lost::default(),
         }
     }
@@ -225,7 +229,7 @@ impl Flow {
         let Flow { directions, events, .. } = self;
         if let Some(reassembly) = &mut directions[direction as usize] {
             let mut emit = |next| events.push((time, event(point, next)));
-            if frames_continue && reassembly.go_on_at(sequence, &mut emit) {
+            if frames_continue && reassembly.resume_at(sequence, &mut emit) {
                 events.push((time, WireEvent::Position(point, Box::default())));
             }
             let emit = &mut |next| events.push((time, event(point, next)));
@@ -271,18 +275,21 @@ impl Flow {
 
     /// The name of a connection whose client's side this is, in a capture of this program.
     fn own_client(&self) -> Option<&str> {
-        self.own_name().filter(|name| !name.contains(','))
+        self.own_name.as_deref().filter(|name| !name.contains(UPSTREAM_SIDE))
     }
 
     /// The name of a connection whose upstream's side this is.
     fn own_upstream(&self) -> Option<&str> {
-        self.own_name()?.strip_suffix(", upstream side")
+        self.own_name.as_deref()?.strip_suffix(UPSTREAM_SIDE)
     }
+}
 
-    /// The name of a connection and of its side, in a capture of this program.
-    fn own_name(&self) -> Option<&str> {
-        self.comment.as_deref()?.strip_prefix("connection ")?.split(':').next()
-    }
+/// The name of a connection and of its side that begins the comment of a first packet of this program.
+/// Comments of the last packet and of losses name the connection, too, but without a colon behind it.
+fn own_name(comment: &str) -> Option<&str> {
+    let (name, _) = comment.strip_prefix("connection ")?.split_once(':')?;
+    let number = name.strip_suffix(UPSTREAM_SIDE).unwrap_or(name);
+    number.parse::<u64>().is_ok().then_some(name)
 }
 
 /// The address of the client that the comment of a first packet of this program names.

@@ -82,18 +82,18 @@ impl Reassembly {
         self.pass_end(emit);
     }
 
-    /// Goes on with this sequence number, unless bytes behind it have been passed on: those before it
-    /// do not exist, or are reported otherwise.
-    pub(super) fn go_on_at(&mut self, sequence: u32, emit: &mut dyn FnMut(Next)) -> bool {
+    /// Resumes at this sequence number, unless later bytes have been passed on. The bytes before it are
+    /// not reported as missing: the comment of the packet names the loss.
+    pub(super) fn resume_at(&mut self, sequence: u32, emit: &mut dyn FnMut(Next)) -> bool {
         while !self.pending.is_empty() {
             self.pass_gap(emit);
         }
         let at = self.position(sequence);
-        let goes_on = at >= self.next;
-        if goes_on {
+        let resumes = at >= self.next;
+        if resumes {
             self.next = at;
         }
-        goes_on
+        resumes
     }
 
     /// Passes on everything that is left, and reports what is missing before it.
