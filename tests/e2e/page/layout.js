@@ -88,7 +88,7 @@
     // Texts of a layer that something else covers.
     const isOver = (it, x, y) => {
         const top = document.elementFromPoint(x, y);
-        return top && !top.contains(it) && !it.contains(top) && !top.closest('.menu') && name(top);
+        return top && !top.contains(it) && !it.contains(top) && !top.closest('.menu, .close-with') && name(top);
     };
     for (const { it, node, layer, left, top, right, bottom } of texts) {
         const over = layer && isOver(it, (left + right) / 2, (top + bottom) / 2);
