@@ -252,7 +252,15 @@ fn a_signal_ends_the_session_and_what_has_passed_is_recorded() {
     let file = dir.path().join("a.jsonl");
     for (signal, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
         let url = format!("tcp://{}", serve(upper));
-        let client = connect(&["--record", file.to_str().unwrap(), &url]);
+        // The tests may run in a program that ignores SIGHUP, as nohup.
+        let client = Command::new("env")
+            .args(["--default-signal=HUP", ECHOGATE, "connect", "--record"])
+            .args([file.to_str().unwrap(), &url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let all = terminated(client, signal, number, &file);
         let passed = ["data to-server bytes hello", "data to-client bytes HELLO", "closed"];
         assert_eq!(all[1..], passed, "{signal}");
