@@ -27,8 +27,8 @@
 //! only if the WebSocket peer has declared its output complete, by a Close or by the end of input of
 //! half-close, or if a client has only failed to answer the Close with which the server ends the
 //! connection. Otherwise, if for example the peer vanishes, violates the protocol or does not answer
-//! a Ping, the stream ends by a reset, so that nothing truncated looks
-//! complete. What differs between the roles is in role.rs.
+//! a Ping, the stream ends by a reset, so that nothing truncated looks complete. What differs between
+//! the roles is in role.rs.
 
 mod close;
 mod delivery;
@@ -224,9 +224,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         loop {
             let stage = self.watch.poll(cx);
             if stage == Stage::Cut {
-                // What has arrived decides whether the stream ends in order.
-                self.poll_messages_to_stream(cx, scratch, now);
-                return Poll::Ready(self.cut(cx));
+                return Poll::Ready(self.cut(cx, scratch, now));
             }
             let before = (self.close_is_decided(), self.ws_in.is_gone());
             let idle = self.poll_messages_to_stream(cx, scratch, now);
@@ -245,7 +243,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 self.framer.shrink();
                 return Poll::Pending;
             }
-            self.on_timer(now);
+            self.on_timer(now, idle);
         }
     }
 }

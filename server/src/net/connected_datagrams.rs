@@ -141,7 +141,8 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// The errors of bind(2) and connect(2) for the last address; an error of its own without one.
+    /// The errors of bind(2) and connect(2) for the last address; of kind Other if there is no
+    /// address.
     pub(crate) async fn connect_any(
         addresses: &[SocketAddr],
         source: Option<SocketAddr>,

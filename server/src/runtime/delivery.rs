@@ -6,6 +6,8 @@ use std::time::Duration;
 use echogate_event_loop::InFlight;
 use tokio::time::Instant;
 
+use super::write_buffer::WriteBuffer;
+
 /// The time without progress after which a delivery is given up.
 pub(crate) const STALL: Duration = Duration::from_secs(60);
 
@@ -36,6 +38,11 @@ impl Polling {
             self.interval = (self.interval * 2).min(MAX_INTERVAL);
         }
     }
+}
+
+/// Whether the kernel of a peer has acknowledged everything, as far as that is known.
+pub(crate) fn took_all(unwritten: &WriteBuffer, in_flight: Option<InFlight>) -> bool {
+    unwritten.is_empty() && in_flight.is_none_or(|in_flight| in_flight.is_nothing())
 }
 
 /// The progress of a delivery.
@@ -105,7 +112,7 @@ impl Delivery {
     fn update(&mut self, now: Instant, progress: Progress, in_flight: Option<InFlight>) {
         let Progress { unwritten, expected, written } = progress;
         let acknowledged = in_flight.map_or(0, |in_flight| in_flight.acknowledged);
-        // Bytes are added only when none are left, so that more of them are progress, too.
+        // Where `written` is 0, bytes are added only when none are left: more of them are progress, too.
         if unwritten != self.unwritten
             || expected < self.expected
             || written != self.written

@@ -52,7 +52,7 @@ const FINAL_HEADER_TIMEOUT: Duration = Duration::from_millis(100);
 /// has accepted by then.
 const FINAL_ACCEPTS: usize = 4096;
 
-/// The time in which those are accepted, at whatever rate further ones arrive. At the shutdown, time in
+/// The time for these accepts, at whatever rate further connections arrive. At the shutdown, time in
 /// which descriptors or memory are short does not count.
 const FINAL_ACCEPTS_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -69,9 +69,8 @@ const FINAL_ACCEPTS_BATCH: usize = 64;
 /// descriptors or memory is logged and waited out. A connection in the reserve of descriptors that
 /// may not use it waits too, and none is accepted meanwhile. Closing a listener resets the connections in
 /// its backlog, so those that the kernel has accepted are still accepted, unless they are left to
-/// another process; where descriptors or memory are short, as other connections end
-/// ([`accept_rest`]). In `tasks` are connections that wait for a permit or for a PROXY
-/// header.
+/// another process. While descriptors or memory are short, they are accepted as other connections end
+/// ([`accept_rest`]). In `tasks` are connections that wait for a permit or for a PROXY header.
 pub(super) async fn accept(
     listener: Arc<Listener>,
     at: String,
@@ -132,11 +131,11 @@ pub(super) async fn accept(
     if reception.is_left() {
         return;
     }
-    let Err(shortage) = accept_final(&listener, &admission, &tasks).await else { return };
+    let Err(error) = accept_final(&listener, &admission, &tasks).await else { return };
     let services = admission.snapshot().context.services.clone();
     let tasks = services.tracker.clone();
     let is_shutdown = shutting_down.is_cancelled();
-    let rest = accept_rest(listener, admission, services, shortage, is_shutdown);
+    let rest = accept_rest(listener, shortage.at, admission, services, error, is_shutdown);
     // The shutdown frees descriptors once all listeners have accepted what they can.
     if is_shutdown {
         tasks.spawn(rest);
@@ -229,10 +228,11 @@ async fn accept_final(
     Ok(())
 }
 
-/// Accepts the connections that a shortage has left in the kernel, as others end: at the shutdown
+/// Accepts the connections that a shortage has left in the kernel, as other connections end: at the shutdown
 /// while connections to services end gracefully, and otherwise for [`FINAL_ACCEPTS_TIMEOUT`].
 async fn accept_rest(
     listener: Arc<Listener>,
+    at: String,
     admission: Admission,
     services: ConnectionGroup,
     mut shortage: io::Error,
@@ -251,7 +251,7 @@ async fn accept_rest(
         }
     }
     let why = describe_shortage(&shortage);
-    tracing::warn!("cannot accept the last connections: {why}");
+    tracing::warn!("cannot accept the last connections on {at}: {why}");
 }
 
 /// Dispatches a connection as soon as it has its permit; at the shutdown only if it has one at

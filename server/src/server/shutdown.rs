@@ -13,8 +13,8 @@
 //! | taps | + 200 ms | observers of connections that were cut off are sent their ends |
 //! | recording | 1, and + 200 ms at least | what is queued for the recorder is written |
 //!
-//! Where descriptors are short, listeners close later: they accept what the kernel has accepted as
-//! connections end, up to the immediate phase of services (`accept`).
+//! Listeners close later while file descriptors are short: as other connections end, they accept the
+//! connections in their backlogs, until the immediate phase of services begins (`accept`).
 //!
 //! After a handover there are no final accepts: connections continue for [`UNCHANGED`]
 //! ([`wait_for_short_connections`]), and the phases share the rest of the time in the same proportions.

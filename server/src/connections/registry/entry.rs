@@ -70,7 +70,7 @@ impl Counter {
     }
 
     /// Messages so far.
-    pub(super) fn messages(&self) -> u64 {
+    pub(crate) fn messages(&self) -> u64 {
         self.messages.load(Ordering::Relaxed)
     }
 }

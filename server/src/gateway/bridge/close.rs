@@ -76,13 +76,13 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.pending_close().is_some_and(|close| close.stage == CloseStage::Reset)
     }
 
-    /// Decides on the Close, unless one is decided on already or the peer is gone. A peer that closed
-    /// first gets its own code back (RFC 6455 section 5.5.1).
+    /// Decides on the Close, unless one is decided on already or the peer is gone, with the cause
+    /// [`CloseCause::Own`]. A peer that closed first gets its own code back (RFC 6455 section 5.5.1).
     pub(super) fn close_with(&mut self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
         self.close_for(CloseCause::Own, ServerClose { code, reason: reason.into() });
     }
 
-    /// Decides on the Close, as [`Bridge::close_with`] does, for a cause.
+    /// Decides on the Close as [`Bridge::close_with`] does, and records its cause.
     pub(super) fn close_for(&mut self, cause: CloseCause, close: ServerClose) {
         if self.close_is_decided() || self.ws_in.is_gone() {
             return;
@@ -111,25 +111,23 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Whether the server ends the connection, by a shutdown, a request or the idle timeout, and the
-    /// client has done everything but answer the Close: it is known to have got everything, and its
-    /// last message is complete. That is no abort, so the upstream's connection ends in order.
+    /// client, of which everything that has arrived is read, has done everything but answer the Close:
+    /// its system has acknowledged everything up to the Close, and its last message is complete. That
+    /// is no abort, so the upstream's connection ends in order.
     pub(super) fn only_lacks_close_reply(&self) -> bool {
         let is_ending = self.pending_close().is_some_and(|close| {
             close.stage == CloseStage::Sent && close.cause == CloseCause::Server
         });
-        // What the client has sent is read: behind a turn, and behind its end, some may not be.
-        let all_is_read = has_turn()
-            && !self.ws.has_ended()
-            && self.undecoded.is_none()
-            && self.decoder.at_message_boundary();
         is_ending
-            && all_is_read
             && !self.is_ws_client()
             && self.ws_in.is_open()
             && self.ws_out != WsOut::Failed
+            && !self.ws.has_ended()
             && self.framer.expected() == 0
-            && self.ws_took_all()
-            && self.ws.in_flight().is_some()
+            && self.to_ws.is_empty()
+            && self.ws.in_flight().is_some_and(|in_flight| in_flight.is_nothing())
+            && self.undecoded.is_none()
+            && self.decoder.at_message_boundary()
     }
 
     /// Whether the Close is to be sent now.

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use echogate_event_loop::InFlight;
 use echogate_proto::close::CloseCode;
 use tokio::time::Instant;
 
@@ -15,16 +14,8 @@ use super::{
     Bridge,
     state::{Disconnect, End, StreamEnd, StreamIn, StreamOut, WsIn, WsOut},
 };
-pub(super) use crate::runtime::delivery::{Delivery, Polling, Progress, STALL};
-use crate::{
-    net::stream::Transport,
-    runtime::{drain::END_TIMEOUT, write_buffer::WriteBuffer},
-};
-
-/// Whether the kernel of a peer has acknowledged everything, as far as that is known.
-pub(super) fn took_all(unwritten: &WriteBuffer, in_flight: Option<InFlight>) -> bool {
-    unwritten.is_empty() && in_flight.is_none_or(|in_flight| in_flight.is_nothing())
-}
+pub(super) use crate::runtime::delivery::{Delivery, Polling, Progress, STALL, took_all};
+use crate::{net::stream::Transport, runtime::drain::END_TIMEOUT};
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// The end of the connection, once the WebSocket peer has ended and its bytes are delivered or
@@ -61,7 +52,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         let stall = if may_be_clean { STALL } else { STALL.min(self.config.ping_timeout) };
         let stall = self.limit_stall(stall);
         let expected = if ws_done { 0 } else { self.framer.expected() };
-        let progress = Progress { unwritten: self.to_stream.len(), written: 0, expected };
+        let progress =
+            Progress { unwritten: self.to_stream.len(), expected, ..Progress::default() };
         let in_flight = self.stream.in_flight();
         let slot = &mut self.closing().delivery;
         if !Delivery::advance(slot, now, stall, progress, in_flight).has_stalled(now) {
@@ -192,6 +184,12 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.stream.in_flight().map_or(0, |in_flight| in_flight.unsent as usize)
     }
 
+    /// The payload bytes and the messages from the WebSocket so far.
+    fn received(&self) -> (u64, u64) {
+        let counter = self.entry.counter(self.ws_to_stream());
+        (counter.bytes(), counter.messages())
+    }
+
     pub(super) fn delivery(&self) -> Option<&Delivery> {
         self.closing.as_ref()?.delivery.as_ref()
     }
@@ -203,13 +201,23 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.end()
     }
 
-    /// Ends a connection at once, at the end of the server's shutdown or by resets at a request.
-    pub(super) fn cut(&mut self, cx: &mut Context<'_>) -> End {
+    /// Ends a connection at once, at the end of the server's shutdown or by resets at a request. Frames
+    /// that have arrived are read first: a Close or the beginning of a message among them determines
+    /// how the stream ends.
+    pub(super) fn cut(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], now: Instant) -> End {
+        let had_taken_all = self.stream_out == StreamOut::Open && self.stream_took_all();
+        let before = self.received();
+        let all_is_read = self.poll_messages_to_stream(cx, scratch, now);
         let is_requested = self.watch.is_reset_requested();
-        let is_complete = !matches!(self.ws_in, WsIn::Open) || self.only_lacks_close_reply();
+        let is_complete =
+            !matches!(self.ws_in, WsIn::Open) || all_is_read && self.only_lacks_close_reply();
         let is_ended = match self.stream_out {
             StreamOut::Open => self.stream_took_all(),
-            _ => self.stream_is_done(Instant::now()),
+            // The end of input alone, which this read has found, is in flight.
+            StreamOut::Ending | StreamOut::Shut if had_taken_all && self.received() == before => {
+                true
+            }
+            _ => self.stream_is_done(now),
         };
         if is_requested || !is_complete || !is_ended {
             self.stream_end = StreamEnd::Reset;

@@ -99,19 +99,25 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Handles the loss of the peer: nothing more is read from it or written to it. Its earlier
-    /// messages are still delivered. The stream ends by a reset, unless a client has only left the
-    /// server's Close unanswered ([`Bridge::only_lacks_close_reply`]).
+    /// messages are still delivered.
     pub(super) fn ws_lost(&mut self, how: Disconnect) {
-        let only_lacks_reply = how == Disconnect::NoCloseReply && self.only_lacks_close_reply();
         self.ws_not_writable();
         if !matches!(self.ws_in, WsIn::Closed { .. }) {
             self.ws_in = WsIn::Gone(how);
-            if only_lacks_reply {
-                self.end_stream();
-            } else {
-                self.abort_stream();
-            }
+            self.abort_stream();
         }
+        self.closing().ws_deadline = None;
+    }
+
+    /// Handles a Close that the peer has not answered in time. The stream ends by a reset, unless a
+    /// client, of which everything that has arrived is read, has only left the server's Close unanswered.
+    pub(super) fn close_unanswered(&mut self, all_is_read: bool) {
+        if !all_is_read || !self.only_lacks_close_reply() {
+            return self.ws_lost(Disconnect::NoCloseReply);
+        }
+        self.ws_not_writable();
+        self.ws_in = WsIn::Gone(Disconnect::NoCloseReply);
+        self.end_stream();
         self.closing().ws_deadline = None;
     }
 

@@ -25,7 +25,7 @@ use crate::{
     net::stream::Transport,
     runtime::buffer_pool::HEADROOM,
 };
-use echogate_event_loop::may_continue;
+use echogate_event_loop::{has_turn, may_continue};
 
 /// The number of expected replies at which no more frames are read from the WebSocket (framing
 /// `message`).
@@ -36,8 +36,7 @@ const MAX_DATAGRAMS: usize = 64;
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Relays from the WebSocket, until there is nothing more to read or the stream is not writable.
-    /// Returns true in the first case: all bytes that have arrived are read, unless the task's
-    /// budget is used up.
+    /// Returns true in the first case, in which all bytes that have arrived are read.
     pub(super) fn poll_messages_to_stream(
         &mut self,
         cx: &mut Context<'_>,
@@ -69,7 +68,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             let read = Pin::new(&mut self.ws).poll_read(cx, &mut buf);
             let len = buf.filled().len();
             match read {
-                Poll::Pending => return true,
+                // Without a turn nothing is read, whatever has arrived.
+                Poll::Pending => return has_turn(),
                 Poll::Ready(Ok(())) if len > 0 => {
                     self.heartbeat.activity(now);
                     self.latency.read(self.ws_to_stream(), &self.entry);

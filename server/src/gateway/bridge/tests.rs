@@ -26,8 +26,9 @@ use crate::gateway::test_rig::{self, HOUR, INTERVAL, Pipe, PipeState, TIMEOUT, e
 struct Rig {
     client: DuplexStream,
     upstream: DuplexStream,
-    /// What the bridge's ends of these streams report.
+    /// The state that the bridge's transport to the client reports: failures, bytes in flight, resets.
     at_client: Arc<PipeState>,
+    /// The same for the transport to the upstream.
     at_upstream: Arc<PipeState>,
     bridge: JoinHandle<End>,
     drain: Drain,

@@ -71,14 +71,15 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Handles a deadline that has passed: of the end, of the heartbeat, or of the idle timeout.
-    pub(super) fn on_timer(&mut self, now: Instant) {
+    /// `all_is_read` says that the WebSocket peer's bytes that have arrived are read.
+    pub(super) fn on_timer(&mut self, now: Instant, all_is_read: bool) {
         if self.ws_is_done() {
             self.closing().ws_deadline = None;
             return;
         }
         if let Some(until) = self.closing.as_ref().and_then(|closing| closing.ws_deadline) {
             if until <= now {
-                self.ws_is_overdue(now);
+                self.ws_is_overdue(now, all_is_read);
             }
             return;
         }
@@ -112,7 +113,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Whether the kernel of the WebSocket peer has acknowledged everything, as far as that is known.
-    pub(super) fn ws_took_all(&self) -> bool {
+    fn ws_took_all(&self) -> bool {
         took_all(&self.to_ws, self.ws.in_flight())
     }
 
@@ -172,7 +173,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Handles the deadline of the WebSocket peer: it has not ended, or its replies have not arrived.
-    fn ws_is_overdue(&mut self, now: Instant) {
+    fn ws_is_overdue(&mut self, now: Instant, all_is_read: bool) {
         let stage = self.pending_close().map(|close| close.stage);
         if self.awaits_replies() && Some(self.progress()) != self.closing().progress {
             let grace = self.closing().grace;
@@ -183,7 +184,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 self.closing().ws_deadline = Some(now + CLOSE_TIMEOUT);
                 return;
             }
-            (_, Some(CloseStage::Sent)) => return self.ws_lost(Disconnect::NoCloseReply),
+            (_, Some(CloseStage::Sent)) => return self.close_unanswered(all_is_read),
             (WsIn::Closed { .. }, None) => return self.close_with(CloseCode::NORMAL, ""),
             (ws, stage) => ws.is_gone() || stage == Some(CloseStage::AfterReplies),
         };

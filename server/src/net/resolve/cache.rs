@@ -51,10 +51,10 @@ pub(super) struct Table {
 pub(super) enum History {
     /// The last look-up was answered, or failed before [`SLOW`].
     Answered,
-    /// None has ended yet.
+    /// No look-up has ended yet.
     #[default]
     New,
-    /// The last look-up failed later than that, or hangs.
+    /// The last look-up failed after [`SLOW`] or later, or hangs.
     Hung,
 }
 
@@ -95,8 +95,8 @@ impl Name {
         self.running == 0 && self.waiting.is_none() && !self.is_queued
     }
 
-    /// Notes that another look-up is queued for the callers that wait, if one is needed: the history
-    /// by which it waits for a thread.
+    /// Records that another look-up is queued, if the callers that wait need one. Returns the history
+    /// whose queue it joins.
     pub(super) fn queue_another(&mut self, now: Instant) -> Option<History> {
         if self.is_queued || self.running >= LOOKUPS_PER_NAME {
             return None;
@@ -146,6 +146,17 @@ impl Table {
         }
     }
 
+    /// Stores the result of a look-up that began at `begun`. Another look-up of the name that is still
+    /// queued is removed: its callers have this answer.
+    pub(super) fn finish(&mut self, host: &Arc<str>, answer: Answer, begun: Instant, now: Instant) {
+        let Some(name) = self.names.get_mut(host) else { return };
+        name.running -= 1;
+        name.finish(answer, begun, now);
+        if std::mem::take(&mut name.is_queued) {
+            self.queues.iter_mut().for_each(|queue| queue.retain(|queued| queued != host));
+        }
+    }
+
     /// Takes the next name with a waiting caller from the queues, for one of the threads.
     pub(super) fn next(&mut self, now: Instant) -> Option<Arc<str>> {
         let threads = self.threads;
@@ -186,10 +197,22 @@ mod tests {
         (name.running, name.is_queued) = (1, false);
         assert_eq!(name.queue_another(start + HUNG / 2), None, "the look-up may still end");
         assert_eq!(name.queue_another(start + HUNG), Some(History::Hung));
-        name.finish(Ok(Arc::default()), start, start + HUNG);
-        assert_eq!(name.queue_another(start + 2 * HUNG), None, "the second one waits already");
         (name.running, name.is_queued) = (LOOKUPS_PER_NAME, false);
         assert_eq!(name.queue_another(start + 9 * HUNG), None);
+    }
+
+    #[test]
+    fn an_answer_removes_the_second_look_up_of_its_name_from_the_queue() {
+        let start = Instant::now();
+        let (mut table, host) = (Table::default(), Arc::<str>::from("a.example"));
+        let mut name = Name { running: 1, asked: Some(start), ..Name::default() };
+        let history = name.queue_another(start + HUNG).unwrap();
+        table.names.insert(host.clone(), name);
+        table.queues[history as usize].push_back(host.clone());
+        table.finish(&host, Ok([address("192.0.2.1:0")].into()), start, start + HUNG);
+        assert!(table.queues.iter().all(VecDeque::is_empty));
+        let name = table.names.get_mut(&host).unwrap();
+        assert_eq!(name.queue_another(start + HUNG + ANSWER_TTL), Some(History::Answered));
     }
 
     #[test]

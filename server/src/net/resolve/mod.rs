@@ -171,10 +171,7 @@ impl Inner {
                 Err(error) => Err(ResolveError::new(&error)),
             };
             table = self.table.lock();
-            if let Some(name) = table.names.get_mut(&host) {
-                name.running -= 1;
-                name.finish(answer, begun, Instant::now());
-            }
+            table.finish(&host, answer, begun, Instant::now());
         }
         table.threads -= 1;
     }

@@ -134,3 +134,18 @@ async fn a_client_that_only_leaves_a_close_unanswered_does_not_reset_the_upstrea
         assert!(is_reset(framing, Some(InFlight::NOTHING), cut).await, "an abort: {framing}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_arrives_with_the_cut_ends_the_upstream_in_order() {
+    for framing in [Framing::Message, Framing::Bytes] {
+        let mut rig = rig(framing);
+        // Nothing shows that the end of input has arrived.
+        rig.at_upstream.set_in_flight(None);
+        rig.client.write_all(&frame(0x88, &[3, 232])).await.unwrap();
+        rig.drain.advance(Stage::Cut);
+        assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
+        let at_upstream = rig.at_upstream.clone();
+        rig.end().await;
+        assert!(!at_upstream.is_reset(), "{framing}");
+    }
+}

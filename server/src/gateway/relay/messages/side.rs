@@ -29,7 +29,7 @@ use crate::{
         websocket::{heartbeat::Heartbeat, pongs::Pongs, undecoded::Undecoded},
     },
     net::stream::Transport,
-    runtime::write_buffer::WriteBuffer,
+    runtime::{delivery::took_all, write_buffer::WriteBuffer},
 };
 
 /// The time for the upstream's replies to the client's last messages, which the relay cannot count:
@@ -260,7 +260,6 @@ impl<S: Transport> Side<S> {
 
     /// Whether everything written has reached the peer's kernel, as far as that is known.
     pub(super) fn took_all(&self) -> bool {
-        self.backlog.is_empty()
-            && self.stream.in_flight().is_none_or(|in_flight| in_flight.is_nothing())
+        took_all(&self.backlog, self.stream.in_flight())
     }
 }
