@@ -143,13 +143,28 @@ impl Server {
         self.child.id()
     }
 
-    /// A field of `/proc/PID/status` in KiB, such as `VmRSS` or `VmHWM`.
+    /// A field of `/proc/PID/status` in KiB, such as `VmRSS`.
     pub fn memory(&self, what: &str) -> u64 {
+        self.memory_fields([what])[0]
+    }
+
+    /// The peak of the memory that the server has allocated, in KiB. The pages of the program, which
+    /// come into memory as they are used, do not count: those that came after the peak are deducted as
+    /// well, about 1 MiB at most.
+    pub fn peak_memory(&self) -> u64 {
+        let [peak, of_files] = self.memory_fields(["VmHWM", "RssFile"]);
+        peak - of_files
+    }
+
+    /// Fields of `/proc/PID/status` in KiB, all at one time.
+    fn memory_fields<const N: usize>(&self, names: [&str; N]) -> [u64; N] {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
             .expect("the server runs, on Linux");
-        let line = status.lines().find(|line| line.starts_with(what));
-        let figure = line.and_then(|line| line.split_whitespace().nth(1));
-        figure.and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("{what}: {status}"))
+        names.map(|name| {
+            let line = status.lines().find(|line| line.starts_with(name));
+            let figure = line.and_then(|line| line.split_whitespace().nth(1));
+            figure.and_then(|it| it.parse().ok()).unwrap_or_else(|| panic!("{name}: {status}"))
+        })
     }
 
     /// The connections that `/api/connections` lists.

@@ -252,7 +252,7 @@ fn assert_takes_little_memory(mib: u64) {
         }
     }
     assert_eq!(recorded.server.metric("echogate_record_lost_events_total"), 0);
-    let memory = recorded.server.memory("VmHWM");
+    let memory = recorded.server.peak_memory();
     assert!(memory < 150_000, "{memory} KiB");
 }
 
