@@ -107,6 +107,8 @@ pub(crate) struct RecordingFile {
     encoder: Encoder,
     /// Bytes that are not written yet.
     pending: Vec<u8>,
+    /// The length of the start of the file, which stays pending until it is written.
+    start: usize,
     /// The number of bytes written, without those that are written again at the next flush.
     written: u64,
     /// The number of bytes written at the latest advice to the kernel.
@@ -133,10 +135,12 @@ impl RecordingFile {
             Format::Jsonl => Encoder::Jsonl(JsonlEncoder::default()),
             Format::Har => Encoder::Har(HarEncoder::new(&mut pending)),
         };
+        let start = pending.len();
         Ok(RecordingFile {
             file,
             encoder,
             pending,
+            start,
             written: 0,
             advised: 0,
             tail: Vec::new(),
@@ -209,13 +213,18 @@ impl RecordingFile {
             self.written += complete as u64;
             self.tail.clear();
             self.tail.extend_from_slice(&self.pending[complete..]);
+            if let Encoder::Pcapng(encoder) = &mut self.encoder {
+                encoder.commit();
+            }
         } else {
             self.restore();
+            if let Encoder::Pcapng(encoder) = &mut self.encoder {
+                // The losses that the tail names stay, in front of those that follow.
+                self.written += mem::take(&mut self.tail).len() as u64;
+                encoder.roll_back();
+            }
         }
-        if let Encoder::Pcapng(encoder) = &mut self.encoder {
-            if result.is_ok() { encoder.commit() } else { encoder.roll_back() }
-        }
-        self.pending.clear();
+        self.pending.truncate(if self.written == 0 { self.start } else { 0 });
         self.pending.shrink_to(1 << 20);
         self.free_page_cache();
         result.map(|()| (self.written + self.tail.len() as u64).saturating_sub(before))
@@ -274,12 +283,14 @@ impl RecordingFile {
             self.file.write_all(&self.tail).ok();
         }
         self.file.set_len(self.written + self.tail.len() as u64).ok();
+        // Also where the tail could not be written.
+        self.file.seek(SeekFrom::End(0)).ok();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, path::PathBuf};
 
     use bytes::Bytes;
     use echogate_proto::{
@@ -297,6 +308,21 @@ mod tests {
         WireRecord { time: 0, connection: 1, event }
     }
 
+    /// A new file in a directory of its own, with its path.
+    fn new_file(format: Format) -> (tempfile::TempDir, PathBuf, RecordingFile) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(format!("a.{format}"));
+        let file = RecordingFile::open(&path, format, OpenOptions::new().create_new(true)).unwrap();
+        (dir, path, file)
+    }
+
+    /// A flush that fails, since the file cannot be written.
+    fn fail_to_flush(file: &mut RecordingFile, path: &Path) {
+        let writable = mem::replace(&mut file.file, File::open(path).unwrap());
+        file.flush().unwrap_err();
+        file.file = writable;
+    }
+
     /// A connection that is missing altogether.
     fn missing() -> WireRecord {
         let event = WireEvent::Lost(Lost { events: 1, bytes: 0 });
@@ -305,12 +331,9 @@ mod tests {
 
     #[test]
     fn a_file_is_complete_after_each_flush() {
-        let dir = tempfile::tempdir().unwrap();
         for format in Format::ALL {
-            let path = dir.path().join(format!("a.{format}"));
+            let (_dir, path, mut file) = new_file(format);
             assert_eq!(Format::of_file(&path).unwrap(), format);
-            let mut file =
-                RecordingFile::open(&path, format, OpenOptions::new().create_new(true)).unwrap();
             let opened = Opened { client_has_frames: true, ..Opened::default() };
             file.add(record(WireEvent::Opened(opened.into())));
             for n in 0..3 {
@@ -337,11 +360,7 @@ mod tests {
 
     #[test]
     fn a_failed_flush_changes_no_loss_that_the_file_names() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.pcapng");
-        let options = &mut OpenOptions::new();
-        let mut file =
-            RecordingFile::open(&path, Format::Pcapng, options.create_new(true)).unwrap();
+        let (_dir, path, mut file) = new_file(Format::Pcapng);
         let of = |connection, event| WireRecord { time: 0, connection, event };
         let opened = || WireEvent::Opened(Opened::default().into());
         let lost = |events| WireEvent::Lost(Lost { events, bytes: 0 });
@@ -353,25 +372,48 @@ mod tests {
         let events = [of(1, bytes()), of(1, lost(30)), missing()];
         events.into_iter().for_each(|record| file.add(record));
         file.add(of(2, WireEvent::Closed("closed".into())));
-        let writable = mem::replace(&mut file.file, File::open(&path).unwrap());
-        file.flush().unwrap_err();
-        file.file = writable;
+        fail_to_flush(&mut file, &path);
         let events = [of(1, lost(31)), of(2, lost(1)), missing()];
         events.into_iter().for_each(|record| file.add(record));
         file.flush().unwrap();
         let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
-        assert!(text.contains("connection 1; 33 events (0 bytes) were lost here"), "{text}");
+        // Those of the flush before, and those of this one.
+        assert!(text.contains("connection 1; 2 events (0 bytes) were lost here"), "{text}");
+        assert!(text.contains("connection 1; 31 events (0 bytes) were lost here"), "{text}");
         assert!(text.contains("connection 2; 1 events (0 bytes) were lost here"), "{text}");
         assert!(text.contains("are missing in this recording: 2"), "{text}");
     }
 
     #[test]
+    fn a_file_whose_first_flush_failed_still_begins_with_its_start() {
+        for format in Format::ALL {
+            let (_dir, path, mut file) = new_file(format);
+            let opened = Opened { client_has_frames: true, ..Opened::default() };
+            file.add(record(WireEvent::Opened(opened.into())));
+            fail_to_flush(&mut file, &path);
+            // The start is written once.
+            for _ in 0..2 {
+                file.add(missing());
+                file.flush().unwrap();
+            }
+            let bytes = fs::read(&path).unwrap();
+            assert_eq!(file.size(), bytes.len() as u64);
+            let header = [0x0a, 0x0d, 0x0d, 0x0a];
+            let text = String::from_utf8_lossy(&bytes);
+            match format {
+                Format::Pcapng => {
+                    assert!(bytes.starts_with(&header), "{text}");
+                    assert_eq!(bytes.windows(4).filter(|part| *part == header).count(), 1);
+                }
+                Format::Jsonl => assert_eq!(text.lines().count(), 2, "{text}"),
+                Format::Har => drop(serde_json::from_str::<serde_json::Value>(&text).unwrap()),
+            }
+        }
+    }
+
+    #[test]
     fn losses_of_a_connection_without_packets_are_in_the_file_in_which_they_are_known() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.pcapng");
-        let options = &mut OpenOptions::new();
-        let mut file =
-            RecordingFile::open(&path, Format::Pcapng, options.create_new(true)).unwrap();
+        let (_dir, path, mut file) = new_file(Format::Pcapng);
         let opened = Opened { kind: Some(Kind::Udp), ..Opened::default() };
         file.add(record(WireEvent::Opened(opened.into())));
         file.add(record(WireEvent::Lost(Lost { events: 2, bytes: 9 })));
@@ -382,11 +424,8 @@ mod tests {
 
     #[test]
     fn after_a_failed_flush_a_file_is_as_it_was_before() {
-        let dir = tempfile::tempdir().unwrap();
         for format in Format::ALL {
-            let path = dir.path().join(format!("a.{format}"));
-            let options = &mut OpenOptions::new();
-            let mut file = RecordingFile::open(&path, format, options.create_new(true)).unwrap();
+            let (_dir, path, mut file) = new_file(format);
             let opened = Opened { client_has_frames: true, ..Opened::default() };
             file.add(record(WireEvent::Opened(opened.into())));
             for text in ["first", "second"] {
