@@ -175,12 +175,10 @@ impl Writer {
     pub(super) fn end_with_losses(&mut self) -> u64 {
         let unwritten = mem::take(&mut self.unwritten);
         let events = unwritten.events;
-        if let Some(current) = &mut self.current
-            && self.settings.format != Format::Har
-        {
+        if let Some(current) = &mut self.current {
             let number = u64::from(self.number);
             for lost in unwritten.losses() {
-                // Of connections that only an earlier file has, this one has their first event now.
+                // A connection that only an earlier file has begins in this one now.
                 self.positions.pass(number, lost, |record| current.file.add(record));
             }
             let grown = current.file.flush().unwrap_or_default();
@@ -321,7 +319,8 @@ mod tests {
     }
 
     fn opened(connection: u64) -> WireRecord {
-        let opened = Opened { kind: Some(Kind::Udp), target: "x".to_owned(), ..Opened::default() };
+        let (kind, client_has_frames) = (Some(Kind::Udp), true);
+        let opened = Opened { kind, client_has_frames, ..Opened::default() };
         record(connection, WireEvent::Opened(opened.into()))
     }
 
@@ -334,6 +333,7 @@ mod tests {
         for (format, expected) in [
             (Format::Pcapng, "connection 7; 2 events (6 bytes) were lost here"),
             (Format::Jsonl, r#""connection":7,"event":"lost","events":2,"bytes":6"#),
+            (Format::Har, "; 2 events (6 bytes) are lost"),
         ] {
             let dir = tempfile::tempdir().unwrap();
             let settings = RecorderSettings {
@@ -349,7 +349,7 @@ mod tests {
             writer.end_file().unwrap();
             writer.add_all([opened(8), datagram(8)]).unwrap();
             writer.flush().unwrap();
-            // One that is missing altogether, too.
+            // Connection 9 has no event in any file.
             writer.lose([datagram(7), opened(9), datagram(9), datagram(7)]);
             assert_eq!(writer.end_with_losses(), 4);
             let path = &writer.current.as_ref().unwrap().path;

@@ -115,6 +115,9 @@ pub(crate) struct RecordingFile {
     advised: u64,
     /// The bytes at the end of the file that the next flush overwrites.
     tail: Vec<u8>,
+    /// The length of the part of the tail that stays if the next flush fails: what it says of
+    /// connections.
+    lasting: usize,
     /// Whether there is something to write: the start of a new file, or events since the latest
     /// flush. Without it a flush writes nothing: an earlier recording stays, and HAR does not have
     /// open connections written again.
@@ -144,6 +147,7 @@ impl RecordingFile {
             written: 0,
             advised: 0,
             tail: Vec::new(),
+            lasting: 0,
             has_new: true,
         })
     }
@@ -199,29 +203,38 @@ impl RecordingFile {
         }
         let before = self.written + self.tail.len() as u64;
         let complete = self.pending.len();
-        match &self.encoder {
-            Encoder::Pcapng(encoder) => encoder.tail(&mut self.pending),
-            Encoder::Jsonl(_) => {}
-            Encoder::Har(encoder) => {
+        let lasting_end = match &self.encoder {
+            Encoder::Pcapng(encoder) => {
                 encoder.tail(&mut self.pending);
+                self.pending.len()
+            }
+            Encoder::Jsonl(_) => complete,
+            Encoder::Har(encoder) => {
+                let end_of_entries = encoder.tail(&mut self.pending);
                 // The file never shrinks: a shorter tail is followed by spaces.
                 self.pending.resize(self.pending.len().max(self.tail.len()), b' ');
+                end_of_entries
             }
-        }
+        };
         let result = self.write();
         if result.is_ok() {
             self.written += complete as u64;
             self.tail.clear();
             self.tail.extend_from_slice(&self.pending[complete..]);
-            if let Encoder::Pcapng(encoder) = &mut self.encoder {
-                encoder.commit();
+            self.lasting = lasting_end - complete;
+            match &mut self.encoder {
+                Encoder::Pcapng(encoder) => encoder.commit(),
+                Encoder::Jsonl(_) => {}
+                Encoder::Har(encoder) => encoder.commit(),
             }
         } else {
             self.restore();
-            if let Encoder::Pcapng(encoder) = &mut self.encoder {
-                // The losses that the tail names stay, in front of those that follow.
-                self.written += mem::take(&mut self.tail).len() as u64;
-                encoder.roll_back();
+            self.written += self.lasting as u64;
+            self.tail.drain(..mem::take(&mut self.lasting));
+            match &mut self.encoder {
+                Encoder::Pcapng(encoder) => encoder.roll_back(),
+                Encoder::Jsonl(_) => {}
+                Encoder::Har(encoder) => encoder.roll_back(self.written > self.start as u64),
             }
         }
         self.pending.truncate(if self.written == 0 { self.start } else { 0 });
@@ -300,7 +313,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::recording::wire::WireEvent;
+    use crate::recording::{model::RecordedConnection, read::read, wire::WireEvent};
 
     const DOWN: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToClient };
 
@@ -409,6 +422,46 @@ mod tests {
                 Format::Har => drop(serde_json::from_str::<serde_json::Value>(&text).unwrap()),
             }
         }
+    }
+
+    #[test]
+    fn after_a_failed_flush_har_has_the_losses_of_each_connection() {
+        let (_dir, path, mut file) = new_file(Format::Har);
+        let of = |connection, event| WireRecord { time: 0, connection, event };
+        let opened = |connection, client_has_frames| {
+            let opened = Opened { client_has_frames, ..Opened::default() };
+            of(connection, WireEvent::Opened(opened.into()))
+        };
+        let text = |connection, text: &str| {
+            let frame = control_frame(OpCode::Text, text.as_bytes());
+            of(connection, WireEvent::Bytes(DOWN, Bytes::from(frame)))
+        };
+        let closed = |connection| of(connection, WireEvent::Closed("closed".into()));
+        let lost = |connection, events| of(connection, WireEvent::Lost(Lost { events, bytes: 9 }));
+        let events = [opened(1, true), text(1, "first"), opened(2, true), lost(2, 4)];
+        events.into_iter().for_each(|record| file.add(record));
+        file.flush().unwrap();
+        let events = [text(1, "second"), closed(2), opened(3, true), closed(3), opened(4, false)];
+        events.into_iter().for_each(|record| file.add(record));
+        file.add(missing());
+        fail_to_flush(&mut file, &path);
+        let events = [lost(1, 2), lost(2, 3), missing()];
+        events.into_iter().for_each(|record| file.add(record));
+        file.flush().unwrap();
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(bytes.len() as u64, file.size());
+        let har = String::from_utf8_lossy(&bytes);
+        assert!(!har.contains("second") && !har.contains("cannot hold"), "{har}");
+        assert!(har.contains("; 3 events (9 bytes) are lost\""), "{har}");
+        let recording = read(&bytes[..]).unwrap();
+        assert_eq!(recording.warnings, ["connections that are missing in this recording: 1"]);
+        let facts = |connection: &RecordedConnection| {
+            (connection.events.len(), connection.defects.concat())
+        };
+        let [first, second] =
+            ["9 bytes are missing (in 2 events)", "18 bytes are missing (in 7 events)"];
+        let expected = [(1, first.to_owned()), (0, second.to_owned())];
+        assert_eq!(recording.connections.iter().map(facts).collect::<Vec<_>>(), expected, "{har}");
     }
 
     #[test]
