@@ -19,15 +19,12 @@ use jiff::Timestamp;
 use super::directory::{Recordings, file_name};
 use crate::{
     recording::{
-        file::{Format, OpenConnections, RecordingFile},
+        file::{CHUNK, Format, OpenConnections, RecordingFile},
         position::Positions,
         wire::{self, WireEvent, WireRecord},
     },
     text::io_error,
 };
-
-/// The bytes that are written at once.
-const CHUNK: usize = 256 * 1024;
 
 /// The settings of the recorder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,12 +121,12 @@ impl Writer {
         }
     }
 
-    /// Writes events, soon, in the next file if the present one is old enough.
+    /// Adds events, which a flush writes. The next file begins first if the present one is old enough.
     ///
     /// # Errors
     ///
-    /// One line that names the file or the directory: nothing more can be written. The events after
-    /// one that failed are lost, too.
+    /// One line that names the file or the directory: nothing more can be written. The event that
+    /// failed and all after it are lost.
     pub(super) fn add_all(
         &mut self,
         records: impl IntoIterator<Item = WireRecord>,
@@ -235,7 +232,7 @@ impl Writer {
             let path = dir.join(file_name(Timestamp::now(), self.number, *format));
             let options = &mut OpenOptions::new();
             return match RecordingFile::open(&path, *format, options.create_new(true)) {
-                // Of another process that began in the same second.
+                // Another process that began in the same second has a file of this name.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(e) => Err(format!("{}: {}", path.display(), io_error::describe(&e))),
                 Ok(file) => Ok(Current { file, path, since: Instant::now(), before }),

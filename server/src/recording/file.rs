@@ -92,6 +92,9 @@ enum Encoder {
     Har(HarEncoder),
 }
 
+/// The number of pending bytes from which on they are written at once.
+pub(crate) const CHUNK: usize = 256 * 1024;
+
 /// The number of bytes after which the kernel is advised again to drop what it has written.
 const ADVICE_INTERVAL: u64 = 2 << 20;
 
@@ -283,7 +286,7 @@ impl RecordingFile {
             use rustix::fs::{Advice, fadvise};
 
             let start = self.written.saturating_sub(ADVICE_LENGTH);
-            // Not for pipes and devices. Without it the file is the same.
+            // Pipes and devices do not take the advice. The file is the same without it.
             fadvise(&self.file, start, NonZeroU64::new(ADVICE_LENGTH), Advice::DontNeed).ok();
         }
     }

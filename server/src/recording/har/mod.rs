@@ -196,15 +196,13 @@ impl HarEncoder {
     }
 
     fn opened(&mut self, time: f64, connection: u64, opened: &Arc<Opened>) {
-        let sides = [
-            (Side::Client, opened.client_has_frames),
-            (Side::Upstream, opened.upstream_has_frames),
-        ];
-        if sides.iter().all(|(_, has_frames)| !has_frames) && self.others.insert(connection) {
+        let has_frames = |side: &Side| opened.has_frames(*side);
+        let sides = [Side::Client, Side::Upstream];
+        if !sides.iter().any(has_frames) && self.others.insert(connection) {
             self.totals.others += 1;
         }
         // The upstream's side has an entry only if it is recorded.
-        for (side, _) in sides.into_iter().filter(|(_, has_frames)| *has_frames) {
+        for side in sides.into_iter().filter(has_frames) {
             let mut socket = WebSocket {
                 opened: opened.clone(),
                 entries: Entries::default(),

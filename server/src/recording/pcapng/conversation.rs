@@ -214,12 +214,11 @@ impl PacketSide {
     /// retransmission, and the next byte follows the last one there.
     fn begin(&mut self, connection: u64, opened: &Opened, side: Side, to: &mut Packets<'_>) {
         let ends = addresses::ends(connection, opened, side);
-        let has_frames = match side {
-            Side::Client => opened.client_has_frames,
-            Side::Upstream => opened.upstream_has_frames,
+        let heads = if opened.has_frames(side) {
+            handshake::heads(opened, side, ends[1])
+        } else {
+            <_>::default()
         };
-        let heads =
-            if has_frames { handshake::heads(opened, side, ends[1]) } else { <_>::default() };
         let prefixes = mem::take(&mut self.prefixes);
         let mut ended = [false; 2];
         let flow = match &mut self.flow {

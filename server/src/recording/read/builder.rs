@@ -222,10 +222,6 @@ impl Pending {
     }
 
     fn traffic(&self, side: Side, events: &[TimedEvent]) -> Traffic {
-        let has_frames = match side {
-            Side::Client => self.opened.client_has_frames,
-            Side::Upstream => self.opened.upstream_has_frames,
-        };
         let of_event = events.iter().find_map(|event| match event.action {
             Action::Bytes(_) => Some(Traffic::Bytes),
             Action::Datagram(_) => Some(Traffic::Datagrams),
@@ -235,7 +231,7 @@ impl Pending {
             Action::End | Action::Reset => None,
         });
         let is_datagrams = matches!(self.opened.kind, Some(Kind::Udp | Kind::UnixGram));
-        of_event.unwrap_or(match (has_frames, is_datagrams) {
+        of_event.unwrap_or(match (self.opened.has_frames(side), is_datagrams) {
             (true, _) => Traffic::Messages,
             (_, true) => Traffic::Datagrams,
             _ => Traffic::Bytes,
