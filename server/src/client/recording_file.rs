@@ -13,7 +13,8 @@ use tokio::time::sleep;
 use super::verbose;
 use crate::{
     recording::{
-        file::{CHUNK, Format, RecordingFile},
+        file::{CHUNK, RecordingFile},
+        format::Format,
         model::Traffic,
         wire::WireRecord,
     },

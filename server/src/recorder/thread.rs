@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::writer::{RecorderSettings, Writer};
+use super::{settings::RecorderSettings, writer::Writer};
 use crate::connections::tap::{Batch, Sink};
 
 /// The time from an event to the file at most.

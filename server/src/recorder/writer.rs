@@ -1,8 +1,6 @@
 //! The files that the recorder writes, one after the other.
 
 use std::{
-    collections::BTreeMap,
-    fmt::{self, Display},
     fs::OpenOptions,
     io, mem,
     path::PathBuf,
@@ -10,59 +8,24 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use echogate_proto::recording::Lost;
 use jiff::Timestamp;
 
-use super::directory::{Recordings, file_name};
+use super::{
+    directory::{Recordings, file_name},
+    settings::RecorderSettings,
+    unwritten::Unwritten,
+};
 use crate::{
     recording::{
-        file::{CHUNK, Format, OpenConnections, RecordingFile},
+        file::{CHUNK, OpenConnections, RecordingFile},
         position::Positions,
-        wire::{self, WireEvent, WireRecord},
+        wire::WireRecord,
     },
     text::io_error,
 };
-
-/// The settings of the recorder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RecorderSettings {
-    /// The directory.
-    pub(crate) dir: PathBuf,
-    /// The format of the files.
-    pub(crate) format: Format,
-    /// The size of a file at which the next one begins, in bytes.
-    pub(crate) rotate_size: u64,
-    /// The age of a file at which the next one begins.
-    pub(crate) rotate_time: Duration,
-    /// The most bytes of all recordings in the directory.
-    pub(crate) limit: u64,
-    /// All connections are recorded, not only those of some endpoints.
-    pub(crate) records_all: bool,
-}
-
-impl Display for RecorderSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RecorderSettings { dir, format, rotate_size, rotate_time, limit, .. } = self;
-        let (dir, size, limit) = (dir.display(), Size(*rotate_size), Size(*limit));
-        write!(f, "{dir} ({format}, files of {size} or {rotate_time:?}, at most {limit})")
-    }
-}
-
-/// A number of bytes, as settings have it.
-struct Size(u64);
-
-impl Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(30, "G"), (20, "M"), (10, "K")];
-        match units.into_iter().find(|(shift, _)| self.0.is_multiple_of(1 << shift)) {
-            Some((shift, unit)) => write!(f, "{}{unit}", self.0 >> shift),
-            None => write!(f, "{} bytes", self.0),
-        }
-    }
-}
 
 /// A writer of recordings.
 #[derive(Debug)]
@@ -241,65 +204,9 @@ impl Writer {
     }
 }
 
-/// Events that are not in a file yet.
-#[derive(Debug, Default)]
-struct Unwritten {
-    /// The losses of connections if nothing more is written, one for adjacent events, and whether the
-    /// first event of the connection is among them.
-    losses: Vec<(u64, Lost, bool)>,
-    /// The number of events, without those that were lost before.
-    events: u64,
-}
-
-impl Unwritten {
-    fn add(&mut self, record: &WireRecord) {
-        let connection = record.connection;
-        if self.losses.last().is_none_or(|(last, ..)| *last != connection) {
-            self.losses.push((connection, Lost::default(), false));
-        }
-        let Some((_, sum, is_unknown)) = self.losses.last_mut() else { return };
-        let bytes = match &record.event {
-            WireEvent::Lost(lost) => return *sum += *lost,
-            WireEvent::Bytes(_, payload) | WireEvent::Datagram(_, payload) => payload.len() as u64,
-            WireEvent::Opened(_) => {
-                *is_unknown = true;
-                0
-            }
-            _ => 0,
-        };
-        *sum += Lost { events: 1, bytes };
-        self.events += 1;
-    }
-
-    fn clear(&mut self) {
-        self.losses.clear();
-        self.events = 0;
-    }
-
-    /// The losses of connections, those without a first event counted together.
-    fn losses(self) -> impl Iterator<Item = WireRecord> {
-        let mut of_connections: BTreeMap<u64, (Lost, bool)> = BTreeMap::new();
-        for (connection, lost, is_unknown) in self.losses {
-            let of_connection = of_connections.entry(connection).or_default();
-            of_connection.0 += lost;
-            of_connection.1 |= is_unknown;
-        }
-        let mut all: BTreeMap<u64, Lost> = BTreeMap::new();
-        for (connection, (lost, is_unknown)) in of_connections {
-            let (connection, lost) =
-                if is_unknown { (0, Lost { events: 1, ..lost }) } else { (connection, lost) };
-            *all.entry(connection).or_default() += lost;
-        }
-        let time = wire::now();
-        let record =
-            move |(connection, lost)| WireRecord { time, connection, event: WireEvent::Lost(lost) };
-        all.into_iter().map(record)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, time::Duration};
 
     use bytes::Bytes;
     use echogate_proto::{
@@ -308,6 +215,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::recording::{format::Format, wire::WireEvent};
 
     const UP: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToServer };
 

@@ -18,7 +18,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::recording::{
-    file::{Format as FileFormat, OpenConnections, RecordingFile},
+    file::{OpenConnections, RecordingFile},
+    format::Format as FileFormat,
     model::{Action, RecordedConnection, Traffic},
     position::Positions,
     wire::{WireEvent, WireRecord},
