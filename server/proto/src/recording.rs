@@ -86,6 +86,21 @@ pub struct TapPoint {
     pub direction: Direction,
 }
 
+impl TapPoint {
+    /// The tap points of a relay: by side, then by direction.
+    pub const ALL: [TapPoint; 4] = [
+        TapPoint { side: Side::Client, direction: Direction::ToServer },
+        TapPoint { side: Side::Client, direction: Direction::ToClient },
+        TapPoint { side: Side::Upstream, direction: Direction::ToServer },
+        TapPoint { side: Side::Upstream, direction: Direction::ToClient },
+    ];
+
+    /// The index in [`TapPoint::ALL`].
+    pub fn index(self) -> usize {
+        self.side as usize * 2 + self.direction as usize
+    }
+}
+
 /// A connection, as far as it is known when it is observed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Opened {
@@ -126,6 +141,16 @@ pub struct Opened {
     /// Bytes that passed before the first event: the connection is older than its observation.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes_before: u64,
+}
+
+impl Opened {
+    /// Whether there are frames of the WebSocket protocol on a side.
+    pub fn has_frames(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.client_has_frames,
+            Side::Upstream => self.upstream_has_frames,
+        }
+    }
 }
 
 /// Payload that passed.

@@ -13,15 +13,13 @@ use tokio::time::sleep;
 use super::verbose;
 use crate::{
     recording::{
-        file::{Format, RecordingFile},
+        file::{CHUNK, RecordingFile},
+        format::Format,
         model::Traffic,
         wire::WireRecord,
     },
     text::{escape::escape, io_error::describe},
 };
-
-/// The number of pending bytes from which on they are written at once.
-const CHUNK: usize = 256 * 1024;
 
 /// The interval at which fewer bytes are written.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -26,7 +26,7 @@ use crate::{
         networks::{Network, TrustedProxy},
         proxy::{Proxy, no_proxy::NoProxy},
     },
-    recording::file::Format,
+    recording::format::Format,
     text::{credentials::without_secrets, escape::escape},
 };
 

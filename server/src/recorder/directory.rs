@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{recording::file::Format, text::io_error::describe};
+use crate::{recording::format::Format, text::io_error::describe};
 
 /// The start of the names of all recordings.
 const PREFIX: &str = "echogate-";

@@ -1,11 +1,14 @@
 //! The recorder: a thread that writes what passes on connections into files. Connections put events
 //! into its queue, and never wait for it.
 //!
-//! - [`writer`]: the files, one after the other; [`directory`]: their names, and their limit
+//! - [`writer`]: the files, one after the other; [`directory`]: their names, and their limit;
+//!   [`unwritten`]: the events that are not in them yet
 //! - `thread`: from the queue to the writer
 
 mod directory;
+mod settings;
 mod thread;
+mod unwritten;
 mod writer;
 
 use std::{
@@ -21,8 +24,8 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
+pub(crate) use self::settings::RecorderSettings;
 use self::thread::RecorderThread;
-pub(crate) use self::writer::RecorderSettings;
 use crate::connections::tap::{Budget, Sink};
 
 /// The most bytes of events that wait to be written.

@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::writer::{RecorderSettings, Writer};
+use super::{settings::RecorderSettings, writer::Writer};
 use crate::connections::tap::{Batch, Sink};
 
 /// The time from an event to the file at most.
@@ -54,7 +54,7 @@ impl RecorderThread {
             let _sender = sender;
             let mut writer = Writer::new(settings, recorded);
             if let Err(why) = record(&mut writer, &closing.0, &own_control) {
-                writer.lose(closing.0.close());
+                writer.lose(closing.0.close().drain());
                 closing.0.count_lost(writer.end_with_losses());
                 tracing::warn!(
                     "recording stopped: {why}; solve the problem and send SIGHUP to start \

@@ -1,8 +1,6 @@
 //! The files that the recorder writes, one after the other.
 
 use std::{
-    collections::BTreeMap,
-    fmt::{self, Display},
     fs::OpenOptions,
     io, mem,
     path::PathBuf,
@@ -10,62 +8,24 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use echogate_proto::recording::Lost;
 use jiff::Timestamp;
 
-use super::directory::{Recordings, file_name};
+use super::{
+    directory::{Recordings, file_name},
+    settings::RecorderSettings,
+    unwritten::Unwritten,
+};
 use crate::{
     recording::{
-        file::{Format, OpenConnections, RecordingFile},
+        file::{CHUNK, OpenConnections, RecordingFile},
         position::Positions,
-        wire::{self, WireEvent, WireRecord},
+        wire::WireRecord,
     },
     text::io_error,
 };
-
-/// The bytes that are written at once.
-const CHUNK: usize = 256 * 1024;
-
-/// The settings of the recorder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RecorderSettings {
-    /// The directory.
-    pub(crate) dir: PathBuf,
-    /// The format of the files.
-    pub(crate) format: Format,
-    /// The size of a file at which the next one begins, in bytes.
-    pub(crate) rotate_size: u64,
-    /// The age of a file at which the next one begins.
-    pub(crate) rotate_time: Duration,
-    /// The most bytes of all recordings in the directory.
-    pub(crate) limit: u64,
-    /// All connections are recorded, not only those of some endpoints.
-    pub(crate) records_all: bool,
-}
-
-impl Display for RecorderSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RecorderSettings { dir, format, rotate_size, rotate_time, limit, .. } = self;
-        let (dir, size, limit) = (dir.display(), Size(*rotate_size), Size(*limit));
-        write!(f, "{dir} ({format}, files of {size} or {rotate_time:?}, at most {limit})")
-    }
-}
-
-/// A number of bytes, as settings have it.
-struct Size(u64);
-
-impl Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(30, "G"), (20, "M"), (10, "K")];
-        match units.into_iter().find(|(shift, _)| self.0.is_multiple_of(1 << shift)) {
-            Some((shift, unit)) => write!(f, "{}{unit}", self.0 >> shift),
-            None => write!(f, "{} bytes", self.0),
-        }
-    }
-}
 
 /// A writer of recordings.
 #[derive(Debug)]
@@ -124,12 +84,12 @@ impl Writer {
         }
     }
 
-    /// Writes events, soon, in the next file if the present one is old enough.
+    /// Adds events, which a flush writes. The next file begins first if the present one is old enough.
     ///
     /// # Errors
     ///
-    /// One line that names the file or the directory: nothing more can be written. The events after
-    /// one that failed are lost, too.
+    /// One line that names the file or the directory: nothing more can be written. The event that
+    /// failed and all after it are lost.
     pub(super) fn add_all(
         &mut self,
         records: impl IntoIterator<Item = WireRecord>,
@@ -175,12 +135,10 @@ impl Writer {
     pub(super) fn end_with_losses(&mut self) -> u64 {
         let unwritten = mem::take(&mut self.unwritten);
         let events = unwritten.events;
-        if let Some(current) = &mut self.current
-            && self.settings.format != Format::Har
-        {
+        if let Some(current) = &mut self.current {
             let number = u64::from(self.number);
             for lost in unwritten.losses() {
-                // Of connections that only an earlier file has, this one has their first event now.
+                // A connection that only an earlier file has begins in this one now.
                 self.positions.pass(number, lost, |record| current.file.add(record));
             }
             let grown = current.file.flush().unwrap_or_default();
@@ -237,7 +195,7 @@ impl Writer {
             let path = dir.join(file_name(Timestamp::now(), self.number, *format));
             let options = &mut OpenOptions::new();
             return match RecordingFile::open(&path, *format, options.create_new(true)) {
-                // Of another process that began in the same second.
+                // Another process that began in the same second has a file of this name.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(e) => Err(format!("{}: {}", path.display(), io_error::describe(&e))),
                 Ok(file) => Ok(Current { file, path, since: Instant::now(), before }),
@@ -246,65 +204,9 @@ impl Writer {
     }
 }
 
-/// Events that are not in a file yet.
-#[derive(Debug, Default)]
-struct Unwritten {
-    /// The losses of connections if nothing more is written, one for adjacent events, and whether the
-    /// first event of the connection is among them.
-    losses: Vec<(u64, Lost, bool)>,
-    /// The number of events, without those that were lost before.
-    events: u64,
-}
-
-impl Unwritten {
-    fn add(&mut self, record: &WireRecord) {
-        let connection = record.connection;
-        if self.losses.last().is_none_or(|(last, ..)| *last != connection) {
-            self.losses.push((connection, Lost::default(), false));
-        }
-        let Some((_, sum, is_unknown)) = self.losses.last_mut() else { return };
-        let bytes = match &record.event {
-            WireEvent::Lost(lost) => return *sum += *lost,
-            WireEvent::Bytes(_, payload) | WireEvent::Datagram(_, payload) => payload.len() as u64,
-            WireEvent::Opened(_) => {
-                *is_unknown = true;
-                0
-            }
-            _ => 0,
-        };
-        *sum += Lost { events: 1, bytes };
-        self.events += 1;
-    }
-
-    fn clear(&mut self) {
-        self.losses.clear();
-        self.events = 0;
-    }
-
-    /// The losses of connections, those without a first event counted together.
-    fn losses(self) -> impl Iterator<Item = WireRecord> {
-        let mut of_connections: BTreeMap<u64, (Lost, bool)> = BTreeMap::new();
-        for (connection, lost, is_unknown) in self.losses {
-            let of_connection = of_connections.entry(connection).or_default();
-            of_connection.0 += lost;
-            of_connection.1 |= is_unknown;
-        }
-        let mut all: BTreeMap<u64, Lost> = BTreeMap::new();
-        for (connection, (lost, is_unknown)) in of_connections {
-            let (connection, lost) =
-                if is_unknown { (0, Lost { events: 1, ..lost }) } else { (connection, lost) };
-            *all.entry(connection).or_default() += lost;
-        }
-        let time = wire::now();
-        let record =
-            move |(connection, lost)| WireRecord { time, connection, event: WireEvent::Lost(lost) };
-        all.into_iter().map(record)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, time::Duration};
 
     use bytes::Bytes;
     use echogate_proto::{
@@ -313,6 +215,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::recording::{format::Format, wire::WireEvent};
 
     const UP: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToServer };
 
@@ -321,7 +224,8 @@ mod tests {
     }
 
     fn opened(connection: u64) -> WireRecord {
-        let opened = Opened { kind: Some(Kind::Udp), target: "x".to_owned(), ..Opened::default() };
+        let (kind, client_has_frames) = (Some(Kind::Udp), true);
+        let opened = Opened { kind, client_has_frames, ..Opened::default() };
         record(connection, WireEvent::Opened(opened.into()))
     }
 
@@ -334,6 +238,7 @@ mod tests {
         for (format, expected) in [
             (Format::Pcapng, "connection 7; 2 events (6 bytes) were lost here"),
             (Format::Jsonl, r#""connection":7,"event":"lost","events":2,"bytes":6"#),
+            (Format::Har, "; 2 events (6 bytes) are lost"),
         ] {
             let dir = tempfile::tempdir().unwrap();
             let settings = RecorderSettings {
@@ -349,7 +254,7 @@ mod tests {
             writer.end_file().unwrap();
             writer.add_all([opened(8), datagram(8)]).unwrap();
             writer.flush().unwrap();
-            // One that is missing altogether, too.
+            // Connection 9 has no event in any file.
             writer.lose([datagram(7), opened(9), datagram(9), datagram(7)]);
             assert_eq!(writer.end_with_losses(), 4);
             let path = &writer.current.as_ref().unwrap().path;

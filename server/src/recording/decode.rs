@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use echogate_proto::{
-    recording::{
-        Close, Control, Data, DataKind, Direction, Event, Frame, Payload, Record, Side, TapPoint,
-    },
+    recording::{Close, Control, Data, DataKind, Event, Frame, Payload, Record, TapPoint},
     ws::{
         OpCode,
         frame::MAX_CONTROL,
@@ -73,17 +71,12 @@ impl RecordDecoder {
         let WireRecord { connection, event, .. } = record;
         match event {
             WireEvent::Opened(opened) => {
-                for (side, has_frames) in [
-                    (Side::Client, opened.client_has_frames),
-                    (Side::Upstream, opened.upstream_has_frames),
-                ] {
-                    for direction in [Direction::ToServer, Direction::ToClient] {
-                        let key = (connection, TapPoint { side, direction });
-                        if has_frames {
-                            self.frames.insert(key, FrameDirection::default());
-                        } else {
-                            self.frames.remove(&key);
-                        }
+                for point in TapPoint::ALL {
+                    let key = (connection, point);
+                    if opened.has_frames(point.side) {
+                        self.frames.insert(key, FrameDirection::default());
+                    } else {
+                        self.frames.remove(&key);
                     }
                 }
                 emit(Decoded::Other(Event::Opened(Box::new((*opened).clone()))));
@@ -203,7 +196,7 @@ mod tests {
 
     use echogate_proto::{
         close::CloseCode,
-        recording::Opened,
+        recording::{Direction, Opened, Side},
         ws::{
             Decoder,
             frame::{close_frame, control_frame, masked_frame},

@@ -1,88 +1,18 @@
 //! A file of a recording, in any of the formats.
 
 use std::{
-    ffi::OsStr,
-    fmt::{self, Display},
     fs::{File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
     mem,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
-    str::FromStr,
 };
 
 use super::{
-    har::HarEncoder, jsonl::JsonlEncoder, model::Traffic, pcapng::PcapngEncoder, wire::WireRecord,
+    format::Format, har::HarEncoder, jsonl::JsonlEncoder, pcapng::PcapngEncoder, wire::WireRecord,
 };
 
 pub(crate) use super::pcapng::OpenConnections;
-
-/// A format of recordings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// Packets, for Wireshark.
-    #[default]
-    Pcapng,
-    /// An event a line.
-    Jsonl,
-    /// WebSocket messages, for browsers.
-    Har,
-}
-
-impl Format {
-    const ALL: [Format; 3] = [Format::Pcapng, Format::Jsonl, Format::Har];
-
-    /// The name, which is also the extension of file names.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Format::Pcapng => "pcapng",
-            Format::Jsonl => "jsonl",
-            Format::Har => "har",
-        }
-    }
-
-    /// The format that the name of a file asks for.
-    ///
-    /// # Errors
-    ///
-    /// One line with the names that are possible.
-    pub(crate) fn of_file(path: &Path) -> Result<Format, String> {
-        let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-        extension.parse().map_err(|_| {
-            format!("{}: expected a name that ends in .pcapng, .jsonl or .har", path.display())
-        })
-    }
-
-    /// The format that the name of a file for connections with `traffic` asks for.
-    ///
-    /// # Errors
-    ///
-    /// One line that names the file, with the formats that are possible.
-    pub(crate) fn for_traffic(path: &Path, traffic: Traffic) -> Result<Format, String> {
-        match Format::of_file(path)? {
-            Format::Har if traffic != Traffic::Messages => Err(format!(
-                "{}: HAR has WebSocket connections only: use .pcapng or .jsonl",
-                path.display()
-            )),
-            format => Ok(format),
-        }
-    }
-}
-
-impl FromStr for Format {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Format, String> {
-        let known = Format::ALL.into_iter().find(|format| format.name() == text);
-        known.ok_or_else(|| "expected pcapng, jsonl or har".to_owned())
-    }
-}
-
-impl Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// The encoder of a file.
 #[derive(Debug)]
@@ -91,6 +21,9 @@ enum Encoder {
     Jsonl(JsonlEncoder),
     Har(HarEncoder),
 }
+
+/// The number of pending bytes from which on they are written at once.
+pub(crate) const CHUNK: usize = 256 * 1024;
 
 /// The number of bytes after which the kernel is advised again to drop what it has written.
 const ADVICE_INTERVAL: u64 = 2 << 20;
@@ -107,12 +40,17 @@ pub(crate) struct RecordingFile {
     encoder: Encoder,
     /// Bytes that are not written yet.
     pending: Vec<u8>,
+    /// The length of the start of the file, which stays pending until it is written.
+    start: usize,
     /// The number of bytes written, without those that are written again at the next flush.
     written: u64,
     /// The number of bytes written at the latest advice to the kernel.
     advised: u64,
     /// The bytes at the end of the file that the next flush overwrites.
     tail: Vec<u8>,
+    /// The length of the part of the tail that stays if the next flush fails: what it says of
+    /// connections.
+    lasting: usize,
     /// Whether there is something to write: the start of a new file, or events since the latest
     /// flush. Without it a flush writes nothing: an earlier recording stays, and HAR does not have
     /// open connections written again.
@@ -133,13 +71,16 @@ impl RecordingFile {
             Format::Jsonl => Encoder::Jsonl(JsonlEncoder::default()),
             Format::Har => Encoder::Har(HarEncoder::new(&mut pending)),
         };
+        let start = pending.len();
         Ok(RecordingFile {
             file,
             encoder,
             pending,
+            start,
             written: 0,
             advised: 0,
             tail: Vec::new(),
+            lasting: 0,
             has_new: true,
         })
     }
@@ -195,27 +136,41 @@ impl RecordingFile {
         }
         let before = self.written + self.tail.len() as u64;
         let complete = self.pending.len();
-        match &self.encoder {
-            Encoder::Pcapng(encoder) => encoder.tail(&mut self.pending),
-            Encoder::Jsonl(_) => {}
-            Encoder::Har(encoder) => {
+        let lasting_end = match &self.encoder {
+            Encoder::Pcapng(encoder) => {
                 encoder.tail(&mut self.pending);
+                self.pending.len()
+            }
+            Encoder::Jsonl(_) => complete,
+            Encoder::Har(encoder) => {
+                let end_of_entries = encoder.tail(&mut self.pending);
                 // The file never shrinks: a shorter tail is followed by spaces.
                 self.pending.resize(self.pending.len().max(self.tail.len()), b' ');
+                end_of_entries
             }
-        }
+        };
         let result = self.write();
         if result.is_ok() {
             self.written += complete as u64;
             self.tail.clear();
             self.tail.extend_from_slice(&self.pending[complete..]);
+            self.lasting = lasting_end - complete;
+            match &mut self.encoder {
+                Encoder::Pcapng(encoder) => encoder.commit(),
+                Encoder::Jsonl(_) => {}
+                Encoder::Har(encoder) => encoder.commit(),
+            }
         } else {
             self.restore();
+            self.written += self.lasting as u64;
+            self.tail.drain(..mem::take(&mut self.lasting));
+            match &mut self.encoder {
+                Encoder::Pcapng(encoder) => encoder.roll_back(),
+                Encoder::Jsonl(_) => {}
+                Encoder::Har(encoder) => encoder.roll_back(self.written > self.start as u64),
+            }
         }
-        if let Encoder::Pcapng(encoder) = &mut self.encoder {
-            if result.is_ok() { encoder.commit() } else { encoder.roll_back() }
-        }
-        self.pending.clear();
+        self.pending.truncate(if self.written == 0 { self.start } else { 0 });
         self.pending.shrink_to(1 << 20);
         self.free_page_cache();
         result.map(|()| (self.written + self.tail.len() as u64).saturating_sub(before))
@@ -261,7 +216,7 @@ impl RecordingFile {
             use rustix::fs::{Advice, fadvise};
 
             let start = self.written.saturating_sub(ADVICE_LENGTH);
-            // Not for pipes and devices. Without it the file is the same.
+            // Pipes and devices do not take the advice. The file is the same without it.
             fadvise(&self.file, start, NonZeroU64::new(ADVICE_LENGTH), Advice::DontNeed).ok();
         }
     }
@@ -274,140 +229,10 @@ impl RecordingFile {
             self.file.write_all(&self.tail).ok();
         }
         self.file.set_len(self.written + self.tail.len() as u64).ok();
+        // Also where the tail could not be written.
+        self.file.seek(SeekFrom::End(0)).ok();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use bytes::Bytes;
-    use echogate_proto::{
-        api::Kind,
-        recording::{Direction, Lost, Opened, Side, TapPoint},
-        ws::{OpCode, frame::control_frame},
-    };
-
-    use super::*;
-    use crate::recording::wire::WireEvent;
-
-    const DOWN: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToClient };
-
-    fn record(event: WireEvent) -> WireRecord {
-        WireRecord { time: 0, connection: 1, event }
-    }
-
-    /// A connection that is missing altogether.
-    fn missing() -> WireRecord {
-        let event = WireEvent::Lost(Lost { events: 1, bytes: 0 });
-        WireRecord { time: 0, connection: 0, event }
-    }
-
-    #[test]
-    fn a_file_is_complete_after_each_flush() {
-        let dir = tempfile::tempdir().unwrap();
-        for format in Format::ALL {
-            let path = dir.path().join(format!("a.{format}"));
-            assert_eq!(Format::of_file(&path).unwrap(), format);
-            let mut file =
-                RecordingFile::open(&path, format, OpenOptions::new().create_new(true)).unwrap();
-            let opened = Opened { client_has_frames: true, ..Opened::default() };
-            file.add(record(WireEvent::Opened(opened.into())));
-            for n in 0..3 {
-                let frame = control_frame(OpCode::Text, format!("message {n}").as_bytes());
-                file.add(record(WireEvent::Bytes(DOWN, Bytes::from(frame))));
-                file.add(missing());
-                file.flush().unwrap();
-                let bytes = fs::read(&path).unwrap();
-                assert_eq!(file.size(), bytes.len() as u64);
-                let text = String::from_utf8_lossy(&bytes);
-                assert!(text.contains(&format!("message {n}")), "{text}");
-                // One statement for all connections that are missing so far.
-                let statements = text.matches("missing in this recording").count();
-                assert_eq!(statements, usize::from(format != Format::Jsonl), "{format}");
-                match format {
-                    Format::Pcapng => assert_eq!(bytes.len() % 4, 0),
-                    Format::Jsonl => assert!(text.ends_with("}\n")),
-                    Format::Har => drop(serde_json::from_str::<serde_json::Value>(&text).unwrap()),
-                }
-            }
-        }
-        Format::of_file(Path::new("a.pcap")).unwrap_err();
-    }
-
-    #[test]
-    fn a_failed_flush_changes_no_loss_that_the_file_names() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.pcapng");
-        let options = &mut OpenOptions::new();
-        let mut file =
-            RecordingFile::open(&path, Format::Pcapng, options.create_new(true)).unwrap();
-        let of = |connection, event| WireRecord { time: 0, connection, event };
-        let opened = || WireEvent::Opened(Opened::default().into());
-        let lost = |events| WireEvent::Lost(Lost { events, bytes: 0 });
-        let bytes = || WireEvent::Bytes(DOWN, Bytes::from_static(b"abc"));
-        let events = [of(1, opened()), of(1, bytes()), of(1, lost(2)), missing(), of(2, opened())];
-        events.into_iter().for_each(|record| file.add(record));
-        file.flush().unwrap();
-        // A packet names the losses of the first connection, and the second ends.
-        let events = [of(1, bytes()), of(1, lost(30)), missing()];
-        events.into_iter().for_each(|record| file.add(record));
-        file.add(of(2, WireEvent::Closed("closed".into())));
-        let writable = mem::replace(&mut file.file, File::open(&path).unwrap());
-        file.flush().unwrap_err();
-        file.file = writable;
-        let events = [of(1, lost(31)), of(2, lost(1)), missing()];
-        events.into_iter().for_each(|record| file.add(record));
-        file.flush().unwrap();
-        let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
-        assert!(text.contains("connection 1; 33 events (0 bytes) were lost here"), "{text}");
-        assert!(text.contains("connection 2; 1 events (0 bytes) were lost here"), "{text}");
-        assert!(text.contains("are missing in this recording: 2"), "{text}");
-    }
-
-    #[test]
-    fn losses_of_a_connection_without_packets_are_in_the_file_in_which_they_are_known() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.pcapng");
-        let options = &mut OpenOptions::new();
-        let mut file =
-            RecordingFile::open(&path, Format::Pcapng, options.create_new(true)).unwrap();
-        let opened = Opened { kind: Some(Kind::Udp), ..Opened::default() };
-        file.add(record(WireEvent::Opened(opened.into())));
-        file.add(record(WireEvent::Lost(Lost { events: 2, bytes: 9 })));
-        file.flush().unwrap();
-        let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
-        assert!(text.contains("connection 1; 2 events (9 bytes) were lost here"), "{text}");
-    }
-
-    #[test]
-    fn after_a_failed_flush_a_file_is_as_it_was_before() {
-        let dir = tempfile::tempdir().unwrap();
-        for format in Format::ALL {
-            let path = dir.path().join(format!("a.{format}"));
-            let options = &mut OpenOptions::new();
-            let mut file = RecordingFile::open(&path, format, options.create_new(true)).unwrap();
-            let opened = Opened { client_has_frames: true, ..Opened::default() };
-            file.add(record(WireEvent::Opened(opened.into())));
-            for text in ["first", "second"] {
-                let frame = control_frame(OpCode::Text, text.as_bytes());
-                file.add(record(WireEvent::Bytes(DOWN, Bytes::from(frame))));
-                file.add(missing());
-                file.flush().unwrap();
-            }
-            let before = fs::read(&path).unwrap();
-            // A part of the next flush.
-            file.file.seek(SeekFrom::Start(file.written)).unwrap();
-            file.file.write_all(b"garbage").unwrap();
-            file.restore();
-            assert!(fs::read(&path).unwrap() == before, "{format}");
-            // The next flush goes on there.
-            let written = file.written as usize;
-            file.add(missing());
-            file.flush().unwrap();
-            let after = fs::read(&path).unwrap();
-            assert!(after.starts_with(&before[..written]), "{format}");
-            assert_eq!(after.len() as u64, file.size(), "{format}");
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! - [`wire`]: events as a tap of a connection sees them: bytes and ends
 //! - [`decode`]: from these to events with frames, as in JSON Lines
-//! - [`file`]: a file that is written, by the encoders [`pcapng`], [`jsonl`] and [`har`];
+//! - [`file`]: a file that is written in a [`format`], by the encoders [`pcapng`], [`jsonl`] and [`har`];
 //!   [`position`]: the events with which a connection continues in another file
 //! - `json`: text of JSON in a buffer; [`head`]: the recorded heads of an opening handshake
 //! - [`model`]: a recording in memory, as it is replayed and compared; [`read`]: from files of any
@@ -10,6 +10,7 @@
 
 pub(crate) mod decode;
 pub(crate) mod file;
+pub(crate) mod format;
 mod har;
 pub(crate) mod head;
 mod json;

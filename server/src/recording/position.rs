@@ -4,19 +4,11 @@
 use std::{collections::BTreeMap, hint::black_box, sync::Arc};
 
 use echogate_proto::{
-    recording::{Direction, Opened, Side, TapPoint},
+    recording::{Opened, TapPoint},
     ws::scanner::FrameScanner,
 };
 
 use super::wire::{WireEvent, WireRecord};
-
-/// The directions of a connection.
-const TAP_POINTS: [TapPoint; 4] = [
-    TapPoint { side: Side::Client, direction: Direction::ToServer },
-    TapPoint { side: Side::Client, direction: Direction::ToClient },
-    TapPoint { side: Side::Upstream, direction: Direction::ToServer },
-    TapPoint { side: Side::Upstream, direction: Direction::ToClient },
-];
 
 /// The open connections, and the file that each was last written to.
 #[derive(Debug, Default)]
@@ -26,7 +18,7 @@ pub(crate) struct Positions(BTreeMap<u64, Position>);
 struct Position {
     opened: Arc<Opened>,
     bytes: u64,
-    /// In the order of [`TAP_POINTS`].
+    /// The positions within the frames, in the order of [`TapPoint::ALL`].
     frames: [FrameScanner; 4],
     file: u64,
 }
@@ -55,7 +47,7 @@ impl Positions {
                 match event {
                     WireEvent::Bytes(point, bytes) => position.bytes(*point, bytes),
                     WireEvent::Position(point, scanner) => {
-                        position.frames[index(*point)] = (**scanner).clone();
+                        position.frames[point.index()] = (**scanner).clone();
                     }
                     WireEvent::Datagram(_, bytes) => position.bytes += bytes.len() as u64,
                     WireEvent::Lost(lost) => position.bytes += lost.bytes,
@@ -69,25 +61,18 @@ impl Positions {
 }
 
 impl Position {
-    fn has_frames(&self, side: Side) -> bool {
-        match side {
-            Side::Client => self.opened.client_has_frames,
-            Side::Upstream => self.opened.upstream_has_frames,
-        }
-    }
-
     fn bytes(&mut self, point: TapPoint, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
-        if self.has_frames(point.side) {
+        if self.opened.has_frames(point.side) {
             load(bytes);
-            self.frames[index(point)].skip(bytes);
+            self.frames[point.index()].skip(bytes);
         }
     }
 
     /// The first events in a further file.
     fn resume(&self) -> impl Iterator<Item = WireEvent> {
         let opened = Opened { bytes_before: self.bytes, ..(*self.opened).clone() };
-        let positions = TAP_POINTS.into_iter().zip(&self.frames);
+        let positions = TapPoint::ALL.into_iter().zip(&self.frames);
         let positions = positions.filter(|(_, scanner)| !scanner.is_at_boundary());
         let positions =
             positions.map(|(point, scanner)| WireEvent::Position(point, scanner.clone().into()));
@@ -102,11 +87,6 @@ fn load(bytes: &[u8]) {
     black_box(bytes.iter().step_by(LINE).fold(0, |sum, byte| sum ^ byte));
 }
 
-/// The index of a direction in [`TAP_POINTS`].
-fn index(TapPoint { side, direction }: TapPoint) -> usize {
-    side as usize * 2 + direction as usize
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -117,7 +97,7 @@ mod tests {
     use crate::recording::decode::RecordDecoder;
     use echogate_proto::recording::{Event, Record};
 
-    const TO_SERVER: TapPoint = TAP_POINTS[0];
+    const TO_SERVER: TapPoint = TapPoint::ALL[0];
 
     /// The payload bytes in the events that `wire` decodes to.
     fn payload(wire: Vec<WireEvent>) -> Vec<u8> {

@@ -136,18 +136,14 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
 
 /// In HAR, what is known of open connections is written again with each flush.
 #[test]
-fn a_full_disk_leaves_the_har_of_what_was_written_before() {
+fn a_full_disk_leaves_the_har_of_what_was_written_before_with_the_number_of_lost_events() {
     let dir = tempfile::tempdir().unwrap();
     let server = start_with_full_disk("har", dir.path(), &["--route", "/ws=service:echo"]);
     let mut ws = echogate_tests::ws::RawWs::connect(&server, "/ws");
     ws.send_frame(echogate_tests::ws::first::TEXT, b"the first words");
     ws.read();
-    let read = || {
-        let mut files = fs::read_dir(dir.path()).unwrap();
-        files.next().map_or(String::new(), |file| {
-            fs::read_to_string(file.unwrap().path()).unwrap_or_default()
-        })
-    };
+    let path = || fs::read_dir(dir.path()).unwrap().next().map(|file| file.unwrap().path());
+    let read = || path().map_or(String::new(), |path| fs::read_to_string(path).unwrap_or_default());
     echogate_tests::server::wait_until("the first words are written", || {
         read().contains("the first words")
     });
@@ -155,10 +151,25 @@ fn a_full_disk_leaves_the_har_of_what_was_written_before() {
         ws.send_frame(echogate_tests::ws::first::BINARY, &noise(50_000));
         ws.read();
     }
-    server.wait_for_metric("echogate_recording", |recording| recording == 0);
+    server.wait_for_log(&["WARN", "recording stopped: "]);
     let har: Value = serde_json::from_str(&read()).unwrap();
-    let messages = har["log"]["entries"][0]["_webSocketMessages"].as_array().unwrap();
-    assert_eq!(messages[0]["data"], "the first words", "{har}");
+    let entries = har["log"]["entries"].as_array().unwrap();
+    assert_eq!(entries[0]["_webSocketMessages"][0]["data"], "the first words", "{har}");
+    let last = entries.last().unwrap();
+    let lost = last["_lost"]["events"].as_u64().unwrap();
+    assert_eq!(lost, server.metric("echogate_record_lost_events_total"), "{har}");
+    assert!(last["comment"].as_str().unwrap().contains(&format!("{lost} events (")), "{har}");
+    let path = path().unwrap();
+    let missing = format!("bytes are missing (in {lost} events)");
+    let mut compare = Command::new(ECHOGATE);
+    let compared = compare.arg("compare").args([&path, &path]).output().unwrap();
+    let compared = String::from_utf8(compared.stdout).unwrap();
+    assert!(compared.contains(&missing), "{compared}");
+    let mut replay = Command::new(ECHOGATE);
+    replay.arg("replay").arg(&path).args([&server.ws("/ws"), "--speed", "max"]);
+    let replayed = String::from_utf8(replay.output().unwrap().stderr).unwrap();
+    let warning = format!("warning: {}: connection 1: ", path.display());
+    assert!(replayed.contains(&warning) && replayed.contains(&missing), "{replayed}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use echogate_proto::{
     ws::scanner::FrameScanner,
 };
 
-use super::{TapPoints, histories::HistoryMemory, index, sink::OVERHEAD};
+use super::{TapPoints, histories::HistoryMemory, sink::OVERHEAD};
 use crate::recording::wire::{WireEvent, WireRecord};
 
 /// The payload bytes that a history holds at most.
@@ -108,7 +108,7 @@ impl History {
         self.evicted[point.side as usize] += too_many as u64;
         if self.framed.contains(point) {
             let scanners = self.scanners.get_or_insert_default();
-            scanners[index(point)].skip(&bytes[..too_many]);
+            scanners[point.index()].skip(&bytes[..too_many]);
         }
         if too_many < bytes.len() {
             // A copy: a slice would keep all of the memory.
@@ -131,7 +131,7 @@ impl History {
     /// The position in front of the first event of a direction, unless that is the beginning of a
     /// frame.
     pub(super) fn position(&self, point: TapPoint) -> Option<FrameScanner> {
-        let scanner = &self.scanners.as_ref()?[index(point)];
+        let scanner = &self.scanners.as_ref()?[point.index()];
         (!scanner.is_at_boundary()).then(|| scanner.clone())
     }
 }
@@ -162,7 +162,10 @@ mod tests {
 
     #[test]
     fn the_oldest_bytes_go_and_the_position_behind_them_is_known() {
-        let (mut history, start) = history(TapPoints::of_side(Side::Client));
+        let mut framed = TapPoints::default();
+        framed.insert(input(Side::Client));
+        framed.insert(output(Side::Client));
+        let (mut history, start) = history(framed);
         let push = |history: &mut History, record| history.push(record, start);
         let point = input(Side::Client);
         let frame = masked_frame(OpCode::Binary, &[7; 5000], [1, 2, 3, 4]);

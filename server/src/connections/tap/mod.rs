@@ -78,7 +78,7 @@ impl Passed<'_> {
     }
 }
 
-/// The side and direction of what is read from a side.
+/// The tap point of what is read from a side.
 pub(crate) fn input(side: Side) -> TapPoint {
     let direction = match side {
         Side::Client => Direction::ToServer,
@@ -87,7 +87,7 @@ pub(crate) fn input(side: Side) -> TapPoint {
     TapPoint { side, direction }
 }
 
-/// The side and direction of what is written to a side.
+/// The tap point of what is written to a side.
 pub(crate) fn output(side: Side) -> TapPoint {
     let direction = match side {
         Side::Client => Direction::ToClient,
@@ -96,18 +96,13 @@ pub(crate) fn output(side: Side) -> TapPoint {
     TapPoint { side, direction }
 }
 
-/// A set of sides and directions.
+/// A set of tap points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct TapPoints(u8);
 
 impl TapPoints {
-    /// Both directions of a side.
-    fn of_side(side: Side) -> TapPoints {
-        TapPoints(TapPoints::bit(input(side)) | TapPoints::bit(output(side)))
-    }
-
     fn bit(point: TapPoint) -> u8 {
-        1 << index(point)
+        1 << point.index()
     }
 
     fn contains(self, point: TapPoint) -> bool {
@@ -124,13 +119,4 @@ impl TapPoints {
     fn remove(&mut self, point: TapPoint) {
         self.0 &= !TapPoints::bit(point);
     }
-
-    fn union(self, other: TapPoints) -> TapPoints {
-        TapPoints(self.0 | other.0)
-    }
-}
-
-/// A number less than 4 for a side and direction.
-fn index(TapPoint { side, direction }: TapPoint) -> usize {
-    side as usize * 2 + direction as usize
 }

@@ -64,12 +64,8 @@ impl Observers {
     /// The observers, none so far, of a connection that `opened` describes.
     pub(crate) fn new(connection: u64, opened: Opened) -> Observers {
         let mut framed = TapPoints::default();
-        for (side, has_frames) in
-            [(Side::Client, opened.client_has_frames), (Side::Upstream, opened.upstream_has_frames)]
-        {
-            if has_frames {
-                framed = framed.union(TapPoints::of_side(side));
-            }
+        for point in TapPoint::ALL.into_iter().filter(|point| opened.has_frames(point.side)) {
+            framed.insert(point);
         }
         Observers {
             connection,
@@ -281,7 +277,7 @@ fn head_bytes(opened: &Opened) -> usize {
     heads.map(|head| head.as_ref().map_or(0, String::len)).iter().sum()
 }
 
-/// The side and direction of an event, if it has one.
+/// The tap point of an event, if it has one.
 fn point(event: &WireEvent) -> Option<TapPoint> {
     match event {
         WireEvent::Bytes(point, _)

@@ -88,6 +88,11 @@ impl Batch {
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = WireRecord> {
         self.0.drain(..).map(|(record, _)| record)
     }
+
+    /// Adds the losses behind the events.
+    fn add_losses(&mut self, lost: BTreeMap<u64, Lost>) {
+        self.0.extend(lost.into_iter().map(|lost| (lost_record(lost), 0)));
+    }
 }
 
 impl Sink {
@@ -132,18 +137,23 @@ impl Sink {
         let burst = (has_few && is_large).then(|| std::mem::take(&mut queue.records));
         drop(queue);
         drop(burst);
-        batch.0.extend(lost.into_iter().map(|lost| (lost_record(lost), 0)));
+        batch.add_losses(lost);
         if is_empty {
             batch.0.shrink_to(MAX_IDLE_BATCH);
         }
         !is_empty
     }
 
-    /// Ends the observation: nothing is queued any more. Returns the events that were.
-    pub(crate) fn close(&self) -> Vec<WireRecord> {
+    /// Ends the observation: nothing is queued any more. Returns the events that were queued.
+    pub(crate) fn close(&self) -> Batch {
         let mut queue = self.0.queue.lock();
         self.0.is_closed.store(true, Ordering::Relaxed);
-        std::iter::from_fn(|| self.next(&mut queue)).collect()
+        let (records, lost) = (std::mem::take(&mut queue.records), std::mem::take(&mut queue.lost));
+        self.0.budget.release(self.0.bytes.swap(0, Ordering::Relaxed));
+        drop(queue);
+        let mut batch = Batch(records);
+        batch.add_losses(lost);
+        batch
     }
 
     /// Adds events that the observer has taken and could not write to the lost ones.

@@ -40,13 +40,24 @@ pub(crate) struct HarEncoder {
     open: BTreeMap<(u64, Side), WebSocket>,
     /// The bytes of their entries.
     open_bytes: usize,
+    /// The sides that have ended since the latest flush.
+    ended: BTreeMap<(u64, Side), WebSocket>,
     /// Connections without frames.
     others: HashSet<u64>,
-    others_count: u64,
-    /// The losses of connections that are missing altogether.
-    missing: Lost,
+    totals: Totals,
+    /// The value of `totals` at the latest flush.
+    totals_flushed: Totals,
     /// The text between the last complete entry and the next.
     separator: &'static str,
+}
+
+/// What the end of the file says of connections that have no entry.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    /// The number of connections without frames.
+    others: u64,
+    /// The losses of connections that are missing altogether.
+    missing: Lost,
 }
 
 /// A side of an open connection.
@@ -63,6 +74,8 @@ struct Entries {
     /// The messages since the last complete entry, if there are any.
     current: Option<Entry>,
     count: u32,
+    /// The value of `count` at the latest flush.
+    count_flushed: u32,
 }
 
 impl HarEncoder {
@@ -74,9 +87,10 @@ impl HarEncoder {
         HarEncoder {
             open: BTreeMap::new(),
             open_bytes: 0,
+            ended: BTreeMap::new(),
             others: HashSet::new(),
-            others_count: 0,
-            missing: Lost::default(),
+            totals: Totals::default(),
+            totals_flushed: Totals::default(),
             separator: "\n",
         }
     }
@@ -99,7 +113,7 @@ impl HarEncoder {
                     entry.comment(&format!("reset by the {sender}"));
                 }
             }
-            WireEvent::Lost(lost) if connection == 0 => self.missing += lost,
+            WireEvent::Lost(lost) if connection == 0 => self.totals.missing += lost,
             WireEvent::Lost(lost) => {
                 for side in [Side::Client, Side::Upstream] {
                     if let Some(entry) = self.described(time, (connection, side)) {
@@ -113,10 +127,11 @@ impl HarEncoder {
                     if let Some(entry) = self.described(time, (connection, side)) {
                         entry.comment(&reason);
                     }
-                    if let Some(socket) = self.open.remove(&(connection, side)) {
-                        let len = socket.entries.current.as_ref().map_or(0, Entry::len);
-                        self.open_bytes = self.open_bytes.saturating_sub(len);
+                    if let Some(mut socket) = self.open.remove(&(connection, side)) {
                         socket.write(out, &mut self.separator, connection);
+                        let len = socket.entries.current.take().as_ref().map_or(0, Entry::len);
+                        self.open_bytes = self.open_bytes.saturating_sub(len);
+                        self.ended.insert((connection, side), socket);
                     }
                 }
             }
@@ -130,42 +145,64 @@ impl HarEncoder {
         }
     }
 
-    /// Appends the entries of open connections and the end of the file to `out`.
-    pub(crate) fn tail(&self, out: &mut Vec<u8>) {
+    /// Appends the entries of open connections and the end of the file to `out`. Returns the length of
+    /// `out` behind the entries.
+    pub(crate) fn tail(&self, out: &mut Vec<u8>) -> usize {
         out.reserve(self.open_bytes + 1024);
         let mut separator = self.separator;
         for ((connection, _), socket) in &self.open {
             socket.write(out, &mut separator, *connection);
         }
+        let end_of_entries = out.len();
         out.extend_from_slice(b"\n]");
-        let mut comments = Vec::new();
-        if self.others_count > 0 {
+        let (mut comments, Totals { others, missing }) = (Vec::new(), self.totals);
+        if others > 0 {
             comments.push(format!(
-                "connections without WebSocket frames, which HAR cannot hold: {} (pcapng and jsonl \
-                 have them)",
-                self.others_count
+                "connections without WebSocket frames, which HAR cannot hold: {others} (pcapng and \
+                 jsonl have them)"
             ));
         }
-        if self.missing.events > 0 {
-            comments.push(missing_connections(self.missing.events));
-            out.extend(format!(",\"_lost\":{}", json!(self.missing)).bytes());
+        if missing.events > 0 {
+            comments.push(missing_connections(missing.events));
+            out.extend(format!(",\"_lost\":{}", json!(missing)).bytes());
         }
         if !comments.is_empty() {
             out.extend(format!(",\"comment\":{}", json!(comments.join("; "))).bytes());
         }
         out.extend_from_slice(b"}}\n");
+        end_of_entries
+    }
+
+    /// Takes a flush as written.
+    pub(crate) fn commit(&mut self) {
+        self.ended.clear();
+        self.totals_flushed = self.totals;
+        for WebSocket { entries, .. } in self.open.values_mut() {
+            entries.count_flushed = entries.count;
+        }
+    }
+
+    /// Forgets what came since the latest flush after one that has failed. Entries that were open then
+    /// stay in the file as they are: their connections continue in others. Connections that have ended
+    /// since then are open again.
+    pub(crate) fn roll_back(&mut self, has_entries: bool) {
+        self.open.append(&mut self.ended);
+        self.open_bytes = 0;
+        self.totals = self.totals_flushed;
+        self.separator = if has_entries { ",\n" } else { "\n" };
+        for WebSocket { entries, .. } in self.open.values_mut() {
+            (entries.current, entries.count) = (None, entries.count_flushed);
+        }
     }
 
     fn opened(&mut self, time: f64, connection: u64, opened: &Arc<Opened>) {
-        let sides = [
-            (Side::Client, opened.client_has_frames),
-            (Side::Upstream, opened.upstream_has_frames),
-        ];
-        if sides.iter().all(|(_, has_frames)| !has_frames) && self.others.insert(connection) {
-            self.others_count += 1;
+        let has_frames = |side: &Side| opened.has_frames(*side);
+        let sides = [Side::Client, Side::Upstream];
+        if !sides.iter().any(has_frames) && self.others.insert(connection) {
+            self.totals.others += 1;
         }
         // The upstream's side has an entry only if it is recorded.
-        for (side, _) in sides.into_iter().filter(|(_, has_frames)| *has_frames) {
+        for side in sides.into_iter().filter(has_frames) {
             let mut socket = WebSocket {
                 opened: opened.clone(),
                 entries: Entries::default(),

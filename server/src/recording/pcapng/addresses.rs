@@ -17,12 +17,12 @@ const HTTPS: u16 = 443;
 /// of 127.0.0.0/8 or fd00::/8.
 pub(super) fn ends(connection: u64, opened: &Opened, side: Side) -> [SocketAddr; 2] {
     let parse = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
-    let (client, server, has_frames): (Option<SocketAddr>, Option<SocketAddr>, bool) = match side {
-        Side::Client => (parse(&opened.peer), parse(&opened.local), opened.client_has_frames),
+    let (client, server): (Option<SocketAddr>, Option<SocketAddr>) = match side {
+        Side::Client => (parse(&opened.peer), parse(&opened.local)),
         Side::Upstream => {
             let server = opened.upstream.as_deref().and_then(authority);
             let server = server.and_then(|text| text.parse().ok());
-            (parse(&opened.upstream_from), server, opened.upstream_has_frames)
+            (parse(&opened.upstream_from), server)
         }
     };
     let unmapped =
@@ -33,7 +33,7 @@ pub(super) fn ends(connection: u64, opened: &Opened, side: Side) -> [SocketAddr;
     let client = client.unwrap_or_else(|| SocketAddr::new(synthetic_ip(number >> 14, is_v6), 0));
     let server = server.unwrap_or_else(|| {
         let port = opened.upstream.as_deref().filter(|_| side == Side::Upstream).and_then(port);
-        let port = port.unwrap_or(if has_frames { HTTP } else { OTHER });
+        let port = port.unwrap_or(if opened.has_frames(side) { HTTP } else { OTHER });
         let ip = if is_v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
         SocketAddr::new(ip, port)
     });

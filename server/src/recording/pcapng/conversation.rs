@@ -31,8 +31,6 @@ pub(super) struct Conversation {
     /// The events that are lost since the packet before, and the time at which it was known.
     lost: Lost,
     lost_at: u64,
-    /// The same losses at the latest flush: those that the end of the file names.
-    flushed: Lost,
 }
 
 /// The packets of a side.
@@ -42,10 +40,11 @@ struct PacketSide {
     flow: Option<Flow>,
     /// Whether this file has a packet of the side.
     has_begun: bool,
-    /// What this file has of each direction between the opening handshake and the first bytes: the
-    /// beginning of the frame that they continue.
+    /// The beginning of the frame that the first bytes of each direction continue, which this file has
+    /// between the opening handshake and those bytes.
     prefixes: [Vec<u8>; 2],
-    /// Where frames continue behind lost ones, by direction.
+    /// The gap in front of the next bytes of each direction, where the frames continue behind lost
+    /// bytes.
     gaps: [Option<Gap>; 2],
     /// The most bytes that each direction has lost since its last ones.
     lost: [u64; 2],
@@ -64,12 +63,11 @@ struct Gap {
 impl Conversation {
     /// A connection without packets.
     pub(super) fn new(connection: u64, opened: Arc<Opened>) -> Conversation {
-        let (sides, comment) = (Default::default(), String::new());
-        let (lost, flushed) = (Lost::default(), Lost::default());
-        Conversation { connection, opened, sides, comment, lost, lost_at: 0, flushed }
+        let (sides, comment, lost) = (Default::default(), String::new(), Lost::default());
+        Conversation { connection, opened, sides, comment, lost, lost_at: 0 }
     }
 
-    /// The same connection in a further file, which `opened` describes.
+    /// Continues the connection in a further file, where `opened` describes it.
     pub(super) fn continued(self, opened: Arc<Opened>) -> Conversation {
         let sides = self.sides.map(|side| PacketSide { has_begun: false, ..side });
         Conversation { opened, sides, ..self }
@@ -154,19 +152,9 @@ impl Conversation {
             .add(|out| packet::empty(out, ends));
     }
 
-    /// Takes the losses so far as those that the end of the file names.
-    pub(super) fn commit(&mut self) {
-        self.flushed = self.lost;
-    }
-
-    /// Goes back to the losses that the end of the file names.
-    pub(super) fn roll_back(&mut self) {
-        self.lost = self.flushed;
-    }
-
     /// Forgets the losses since the packet before, which the end of a file names.
     pub(super) fn forget_losses(&mut self) {
-        (self.lost, self.flushed) = Default::default();
+        self.lost = Lost::default();
     }
 
     /// The end of the connection, which a comment names.
@@ -176,7 +164,7 @@ impl Conversation {
                 self.side(side, time, out);
             }
         }
-        self.comment_losses();
+        let ends = addresses::ends(self.connection, &self.opened, Side::Client);
         let text = format!("connection {} {reason}", self.connection);
         super::add_comment(&mut self.comment, &text);
         let Conversation { sides, comment, .. } = self;
@@ -184,8 +172,8 @@ impl Conversation {
         let flows = sides.iter_mut().filter_map(|side| side.flow.as_mut());
         flows.for_each(|flow| flow.end(&mut to));
         // No packet follows a reset or datagrams.
-        if let (false, Some(flow)) = (to.comment.is_empty(), &sides[0].flow) {
-            flow.note(&mut to);
+        if !to.comment.is_empty() {
+            to.add(|out| packet::empty(out, ends));
         }
     }
 
@@ -226,12 +214,11 @@ impl PacketSide {
     /// retransmission, and the next byte follows the last one there.
     fn begin(&mut self, connection: u64, opened: &Opened, side: Side, to: &mut Packets<'_>) {
         let ends = addresses::ends(connection, opened, side);
-        let has_frames = match side {
-            Side::Client => opened.client_has_frames,
-            Side::Upstream => opened.upstream_has_frames,
+        let heads = if opened.has_frames(side) {
+            handshake::heads(opened, side, ends[1])
+        } else {
+            <_>::default()
         };
-        let heads =
-            if has_frames { handshake::heads(opened, side, ends[1]) } else { <_>::default() };
         let prefixes = mem::take(&mut self.prefixes);
         let mut ended = [false; 2];
         let flow = match &mut self.flow {
@@ -251,10 +238,9 @@ impl PacketSide {
             }
         };
         let heads = heads.map(String::into_bytes);
-        for (direction, bytes) in heads.iter().chain(&prefixes).enumerate() {
-            if !bytes.is_empty() {
-                flow.data(DIRECTIONS[direction % 2], bytes, to);
-            }
+        let parts = heads.iter().chain(&prefixes).zip(DIRECTIONS.into_iter().cycle());
+        for (bytes, direction) in parts.filter(|(bytes, _)| !bytes.is_empty()) {
+            flow.data(direction, bytes, to);
         }
         for direction in DIRECTIONS.into_iter().filter(|direction| ended[*direction as usize]) {
             flow.fin(direction, to);

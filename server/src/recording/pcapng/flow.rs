@@ -139,11 +139,6 @@ impl Flow {
         sender.acknowledged = sender.next;
     }
 
-    /// A packet that has nothing but the comment.
-    pub(super) fn note(&self, to: &mut Packets<'_>) {
-        to.add(|out| packet::empty(out, self.ends));
-    }
-
     /// The end of a direction.
     pub(super) fn fin(&mut self, direction: Direction, to: &mut Packets<'_>) {
         let from = direction as usize;

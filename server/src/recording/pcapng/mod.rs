@@ -28,13 +28,13 @@ use super::{
 pub(crate) struct PcapngEncoder {
     /// The open connections.
     connections: BTreeMap<u64, Conversation>,
-    /// Those that have ended since the latest flush.
+    /// The connections that have ended since the latest flush.
     ended: BTreeMap<u64, Conversation>,
-    /// Those of which this file has no event yet.
+    /// The open connections of the file before of which this file has no event yet.
     earlier: OpenConnections,
     /// The number of connections that are missing altogether, and the time at which it was known.
     missing: (u64, u64),
-    /// The same at the latest flush.
+    /// The value of `missing` at the latest flush.
     missing_flushed: (u64, u64),
 }
 
@@ -75,7 +75,7 @@ impl PcapngEncoder {
             return;
         }
         let Some(conversation) = self.connections.get_mut(&connection) else {
-            // Only losses are recorded of connections that are missing altogether.
+            // A connection that is missing altogether has no events but losses.
             if let WireEvent::Lost(lost) = event {
                 self.missing = (self.missing.0.saturating_add(lost.events), time);
             }
@@ -107,18 +107,17 @@ impl PcapngEncoder {
         }
     }
 
-    /// Takes a flush as written: the losses so far are in the file.
+    /// Takes a flush as written.
     pub(crate) fn commit(&mut self) {
         self.ended.clear();
-        self.connections.values_mut().for_each(Conversation::commit);
         self.missing_flushed = self.missing;
     }
 
-    /// Goes back to the losses that are in the file after a flush that has failed. Connections that
-    /// have ended since the flush before are open again, as the file has them.
+    /// Forgets the losses since the latest flush after one that has failed. Those before are in the
+    /// file. Connections that have ended since then are open again, as the file has them.
     pub(crate) fn roll_back(&mut self) {
         self.connections.append(&mut self.ended);
-        self.connections.values_mut().for_each(Conversation::roll_back);
+        self.connections.values_mut().for_each(Conversation::forget_losses);
         self.missing = self.missing_flushed;
     }
 }

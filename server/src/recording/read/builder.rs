@@ -103,6 +103,9 @@ impl Builder {
 
     /// The recording of all records.
     pub(crate) fn finish(mut self) -> Recording {
+        let all = self.connections.len();
+        self.connections.retain(Pending::has_more_than_losses);
+        self.missing += Lost { events: (all - self.connections.len()) as u64, bytes: 0 };
         if self.missing.events > 0 {
             self.warnings.push(missing_connections(self.missing.events));
         }
@@ -124,6 +127,17 @@ impl Builder {
 }
 
 impl Pending {
+    /// Whether the recording has more of the connection than losses. Its first event is lost, too, where
+    /// the file could not be written.
+    fn has_more_than_losses(&self) -> bool {
+        let is_empty =
+            |side: &PendingSide| side.events.is_empty() && side.partial.iter().all(Option::is_none);
+        self.opened != Opened::default()
+            || !self.sides.iter().all(is_empty)
+            || !self.defects.is_empty()
+            || self.refusal.is_some()
+    }
+
     fn push(&mut self, time: u64, point: TapPoint, action: Action) {
         let TapPoint { side, direction } = point;
         self.sides[side as usize].events.push(TimedEvent { time, direction, action });
@@ -208,10 +222,6 @@ impl Pending {
     }
 
     fn traffic(&self, side: Side, events: &[TimedEvent]) -> Traffic {
-        let has_frames = match side {
-            Side::Client => self.opened.client_has_frames,
-            Side::Upstream => self.opened.upstream_has_frames,
-        };
         let of_event = events.iter().find_map(|event| match event.action {
             Action::Bytes(_) => Some(Traffic::Bytes),
             Action::Datagram(_) => Some(Traffic::Datagrams),
@@ -221,7 +231,7 @@ impl Pending {
             Action::End | Action::Reset => None,
         });
         let is_datagrams = matches!(self.opened.kind, Some(Kind::Udp | Kind::UnixGram));
-        of_event.unwrap_or(match (has_frames, is_datagrams) {
+        of_event.unwrap_or(match (self.opened.has_frames(side), is_datagrams) {
             (true, _) => Traffic::Messages,
             (_, true) => Traffic::Datagrams,
             _ => Traffic::Bytes,

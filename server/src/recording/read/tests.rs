@@ -18,7 +18,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::recording::{
-    file::{Format as FileFormat, OpenConnections, RecordingFile},
+    file::{OpenConnections, RecordingFile},
+    format::Format as FileFormat,
     model::{Action, RecordedConnection, Traffic},
     position::Positions,
     wire::{WireEvent, WireRecord},
@@ -39,6 +40,37 @@ fn file(format: FileFormat, events: &[(u64, WireEvent)]) -> Vec<u8> {
     }
     file.flush().unwrap();
     fs::read(path).unwrap()
+}
+
+/// The two pcapng files of a connection that goes on in the second one behind `cut` events.
+fn two_files(events: &[WireEvent], cut: usize) -> [Vec<u8>; 2] {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut positions, mut open) = (Positions::default(), OpenConnections::default());
+    [0..cut, cut..events.len()].map(|events_of_file| {
+        let path = directory.path().join(format!("{}.pcapng", events_of_file.start));
+        let options = &mut OpenOptions::new();
+        let options = options.create_new(true);
+        let mut file = RecordingFile::open(&path, FileFormat::Pcapng, options).unwrap();
+        file.follow(std::mem::take(&mut open));
+        for at in events_of_file.clone() {
+            let record = WireRecord { time: at as u64, connection: 1, event: events[at].clone() };
+            positions.pass(events_of_file.start as u64, record, |record| file.add(record));
+        }
+        file.flush().unwrap();
+        open = file.close();
+        fs::read(path).unwrap()
+    })
+}
+
+/// The blocks of a pcapng file.
+fn blocks(file: &[u8]) -> Vec<&[u8]> {
+    let (mut blocks, mut rest) = (Vec::new(), file);
+    while let [_, _, _, _, a, b, c, d, ..] = *rest {
+        let (block, behind) = rest.split_at(u32::from_le_bytes([a, b, c, d]) as usize);
+        blocks.push(block);
+        rest = behind;
+    }
+    blocks
 }
 
 fn tcp() -> WireEvent {
@@ -239,6 +271,49 @@ fn connections_that_are_missing_altogether_are_a_warning_in_all_formats() {
 }
 
 #[test]
+fn connections_of_which_a_file_has_only_losses_are_missing() {
+    let udp = Opened { kind: Some(Kind::Udp), ..Opened::default() };
+    let lost = WireEvent::Lost(Lost { events: 2, bytes: 10 });
+    let known = [(1, tcp()), (1, data(UP, "a"))];
+    // A packet names the losses of the second connection, which has no others; the line of the second
+    // has no description before it.
+    for (format, missing) in [
+        (FileFormat::Pcapng, vec![(2, WireEvent::Opened(udp.into())), (2, lost.clone())]),
+        (FileFormat::Jsonl, vec![(2, lost)]),
+    ] {
+        let recording = read(&file(format, &[&known[..], &missing].concat())[..]).unwrap();
+        assert_eq!(recording.connections.len(), 1, "{format}");
+        let expected = "connections that are missing in this recording: 1";
+        assert_eq!(recording.warnings, [expected], "{format}");
+    }
+}
+
+#[test]
+fn losses_at_the_end_of_datagrams_are_those_of_their_connection() {
+    let upstream = TapPoint { side: Side::Upstream, ..UP };
+    let datagram = |point| WireEvent::Datagram(point, Bytes::from_static(b"a"));
+    let opened = Opened {
+        kind: Some(Kind::Udp),
+        upstream: Some("udp://192.0.2.9:53".to_owned()),
+        ..Opened::default()
+    };
+    // The second file has packets of one side, and behind them one with the names of both.
+    for point in [UP, upstream] {
+        let events = [
+            WireEvent::Opened(opened.clone().into()),
+            datagram(UP),
+            datagram(upstream),
+            datagram(point),
+            WireEvent::Lost(Lost { events: 2, bytes: 10 }),
+            WireEvent::Closed("closed".into()),
+        ];
+        let [_, second] = two_files(&events, 3);
+        let [connection] = &connections(&second)[..] else { panic!("{point:?}") };
+        assert_eq!(connection.defects, ["10 bytes are missing (in 2 events)"], "{point:?}");
+    }
+}
+
+#[test]
 fn what_is_missing_is_reported() {
     let lost = WireEvent::Lost(Lost { events: 2, bytes: 10 });
     let upstream = TapPoint { side: Side::Upstream, ..UP };
@@ -302,14 +377,8 @@ fn a_gap_among_frames_that_no_comment_explains_is_refused_in_words() {
     let frame = || data(DOWN, control_frame(OpCode::Text, b"a"));
     let events = [(1, websocket()), (1, frame()), (1, frame()), (1, frame())];
     let whole = file(FileFormat::Pcapng, &events);
-    // Without the last packet but one.
-    let mut blocks = Vec::new();
-    let mut rest = &whole[..];
-    while let [_, _, _, _, a, b, c, d, ..] = rest {
-        let (block, behind) = rest.split_at(u32::from_le_bytes([*a, *b, *c, *d]) as usize);
-        blocks.push(block);
-        rest = behind;
-    }
+    // The last packet but one is left out.
+    let mut blocks = blocks(&whole);
     blocks.remove(blocks.len() - 2);
     let [connection] = &connections(&blocks.concat())[..] else { panic!() };
     let expected = "3 bytes are missing among its frames, and the capture does not say where the next \
@@ -321,7 +390,7 @@ fn a_gap_among_frames_that_no_comment_explains_is_refused_in_words() {
 fn the_files_of_a_connection_read_together_as_one() {
     let text = |payload: &str| masked_frame(OpCode::Text, payload.as_bytes(), [1, 2, 3, 4]);
     let frames = [text("hello"), text(&"long ".repeat(30)), text("bye")].concat();
-    // Of its servers, one has a higher port than the client.
+    // The last of these servers has a higher port than the client.
     let Opened { kind, peer, .. } = described(&tcp());
     let local = Some("192.0.2.2:60000".to_owned());
     let high = Opened { kind, peer, local, ..Opened::default() };
@@ -336,23 +405,7 @@ fn the_files_of_a_connection_read_together_as_one() {
                 WireEvent::EndOfInput(UP),
                 WireEvent::Closed("closed".into()),
             ];
-            let directory = tempfile::tempdir().unwrap();
-            let (mut positions, mut open) = (Positions::default(), OpenConnections::default());
-            let files = [0..4, 4..7].map(|events_of_file| {
-                let path = directory.path().join(format!("{}.pcapng", events_of_file.start));
-                let options = &mut OpenOptions::new();
-                let options = options.create_new(true);
-                let mut file = RecordingFile::open(&path, FileFormat::Pcapng, options).unwrap();
-                file.follow(std::mem::take(&mut open));
-                for at in events_of_file.clone() {
-                    let record =
-                        WireRecord { time: at as u64, connection: 1, event: events[at].clone() };
-                    positions.pass(events_of_file.start as u64, record, |record| file.add(record));
-                }
-                file.flush().unwrap();
-                open = file.close();
-                fs::read(path).unwrap()
-            });
+            let files = two_files(&events, 4);
             // A file with several sections.
             let [together] = &connections(&files.concat())[..] else { panic!("{cut}") };
             let whole = events.iter().map(|event| (1, event.clone())).collect::<Vec<_>>();
@@ -375,12 +428,7 @@ fn the_last_packet_of_a_connection_alone_is_no_connection() {
         &[(1, tcp()), (1, data(UP, "hello")), (1, WireEvent::Closed(reason.into()))],
     );
     // The section, its interface, and the FIN and its acknowledgements at the end.
-    let (mut blocks, mut rest) = (Vec::new(), &cut[..]);
-    while let [_, _, _, _, a, b, c, d, ..] = *rest {
-        let (block, others) = rest.split_at(u32::from_le_bytes([a, b, c, d]) as usize);
-        blocks.push(block);
-        rest = others;
-    }
+    let blocks = blocks(&cut);
     let named = |block: &&[u8]| block.windows(reason.len()).any(|part| part == reason.as_bytes());
     let last = blocks.iter().position(named).unwrap();
     let whole = file(FileFormat::Pcapng, &[(2, tcp()), (2, data(UP, "whole"))]);

@@ -124,13 +124,14 @@ impl Flows {
     /// packet where no segment can follow.
     fn note(&mut self, comment: &str) {
         let name = comment.split("; ").find_map(|part| part.strip_prefix("connection "));
-        if let Some(name) = name.and_then(|name| name.split([' ', ':']).next()) {
+        if let Some(name) = name.and_then(|name| name.split([' ', ',', ':']).next()) {
             *self.losses.entry(name.to_owned()).or_default() += loss::parse(comment);
         }
     }
 
-    /// The flows that have events, without the upstream's side of those whose client's is there.
-    pub(super) fn finish(mut self) -> Vec<Flow> {
+    /// The flows that have events, without the upstream's side of those whose client's is there, and the
+    /// number of connections of which the capture has only losses.
+    pub(super) fn finish(mut self) -> (Vec<Flow>, usize) {
         for flow in &mut self.flows {
             flow.finish(flow.events.last().map_or(0, |(time, _)| *time));
         }
@@ -145,11 +146,13 @@ impl Flows {
             !flow.events.is_empty() && other_side.is_none()
         });
         for flow in &mut self.flows {
-            if let Some(lost) = flow.own_client().and_then(|name| losses.remove(name)) {
+            let name = flow.own_client().or(flow.own_upstream());
+            if let Some(lost) = name.and_then(|name| losses.remove(name)) {
                 flow.lost += lost;
             }
         }
-        self.flows
+        let missing = losses.values().filter(|lost| lost.events > 0).count();
+        (self.flows, missing)
     }
 }
 

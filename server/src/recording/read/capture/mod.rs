@@ -18,7 +18,7 @@ use super::{
     Builder,
     input::{Input, ReadError},
 };
-use crate::recording::model::Recording;
+use crate::recording::{missing_connections, model::Recording};
 
 pub(super) use self::pcap::is_pcap;
 
@@ -64,7 +64,11 @@ fn read<R: BufRead>(
     }
     let mut builder = Builder::default();
     warnings.into_iter().for_each(|warning| builder.warn(warning));
-    for (number, flow) in (1..).zip(&flows.finish()) {
+    let (flows, missing) = flows.finish();
+    if missing > 0 {
+        builder.warn(missing_connections(missing as u64));
+    }
+    for (number, flow) in (1..).zip(&flows) {
         contents::add(number, flow, &mut builder);
     }
     Ok(builder.finish())
