@@ -221,6 +221,11 @@ pub fn service_of<'a>(endpoints: &'a Endpoints, route: &'a RouteInfo) -> Option<
     Some(&listener.service)
 }
 
+/// Whether a route leads to the operators' side of `chat`, which needs a token.
+pub fn is_operator(endpoints: &Endpoints, route: &RouteInfo) -> bool {
+    service_of(endpoints, route) == Some("operator")
+}
+
 /// The hops of the connections to a path, as far as the server's endpoints tell.
 pub fn hops<'a>(endpoints: &'a Endpoints, path: &str) -> Hops<'a> {
     let Some(route) = route(endpoints, path) else { return Hops::Unknown };

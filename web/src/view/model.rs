@@ -4,7 +4,7 @@ mod settings;
 
 use std::{cell::RefCell, rc::Rc};
 
-use echogate_proto::api::{Endpoints, RouteInfo};
+use echogate_proto::api::Endpoints;
 
 use super::{
     action::Action,
@@ -180,12 +180,7 @@ impl Model {
 
     /// Whether the server has a route to the operators' side of `chat`.
     pub(super) fn has_operator(&self) -> bool {
-        self.endpoints.routes.iter().any(|route| self.is_operator(route))
-    }
-
-    /// Whether a route leads to the operators' side of `chat`, which needs a token.
-    pub(super) fn is_operator(&self, route: &RouteInfo) -> bool {
-        live::service_of(&self.endpoints, route) == Some("operator")
+        self.endpoints.routes.iter().any(|route| live::is_operator(&self.endpoints, route))
     }
 
     /// The command by which a client reaches a service, if the server listens for it.

@@ -184,13 +184,15 @@ impl UrlBar {
     }
 
     fn draw_endpoints(&mut self, model: &Model) {
-        let routes = &model.endpoints.routes;
-        if routes.len() != self.routes {
-            self.routes = routes.len();
+        let endpoints = &model.endpoints;
+        let offered = endpoints.routes.iter().filter(|route| !live::is_operator(endpoints, route));
+        let offered: Vec<_> = offered.collect();
+        if offered.len() != self.routes {
+            self.routes = offered.len();
             self.options.empty();
             self.links.empty();
             self.links.append(&text("span", model.texts.routes_are));
-            for route in routes.iter().filter(|route| !model.is_operator(route)) {
+            for route in offered {
                 let path = route.path.trim_end_matches('*');
                 let label = fill(model.texts.route, &[&route.upstream]);
                 self.options.append(&text("option", &label).attr("value", path));
