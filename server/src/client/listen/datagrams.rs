@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use nix::sys::socket::{self, MsgFlags, UnixAddr};
+use nix::sys::socket::{self, MsgFlags, SockaddrLike, UnixAddr};
 use tokio::{io::Interest, net::UnixDatagram};
 
 use crate::{
@@ -48,7 +48,9 @@ async fn peek_sender(socket: &UnixDatagram) -> io::Result<UnixAddr> {
         let mut buffers = [IoSliceMut::new(&mut byte)];
         let fd = socket.as_raw_fd();
         let peeked = socket::recvmsg::<UnixAddr>(fd, &mut buffers, None, MsgFlags::MSG_PEEK)?;
-        Ok(peeked.address.unwrap_or_else(UnixAddr::new_unnamed))
+        // The system returns no address, of length 0, for a socket without one.
+        let address = peeked.address.filter(|address| address.len() > 0);
+        Ok(address.unwrap_or_else(UnixAddr::new_unnamed))
     };
     socket.async_io(Interest::READABLE, peek).await
 }
