@@ -253,5 +253,5 @@ fn a_client_without_an_address_has_none_in_the_recording() {
     assert_eq!((status, &*text), (Some(0), "a client: connection 1: as recorded\n"));
     let recorded = std::fs::read_to_string(file).unwrap();
     let opened: serde_json::Value = serde_json::from_str(recorded.lines().next().unwrap()).unwrap();
-    assert_eq!((&opened["target"], opened.get("peer")), (&url.into(), None));
+    assert_eq!((&opened["target"], &opened["peer"]), (&url.into(), &serde_json::Value::Null));
 }
