@@ -58,7 +58,12 @@ fn upper(mut stream: impl Read + Write) {
 
 /// `echogate connect` with pipes for all three standard streams.
 fn connect(arguments: &[&str]) -> Child {
-    Command::new(ECHOGATE)
+    spawn(&mut Command::new(ECHOGATE), arguments)
+}
+
+/// As [`connect`], with a command that runs the program.
+fn spawn(program: &mut Command, arguments: &[&str]) -> Child {
+    program
         .arg("connect")
         .args(arguments)
         .stdin(Stdio::piped())

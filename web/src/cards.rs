@@ -63,11 +63,8 @@ const MAX: usize = 8;
 pub fn cards(endpoints: &Endpoints, location: &Location) -> Vec<Card> {
     let mut shown: Vec<&ListenerInfo> = Vec::new();
     let mut cards = Vec::new();
-    for route in &endpoints.routes {
+    for route in live::offered_routes(endpoints) {
         let service = live::service_of(endpoints, route);
-        if service == Some("operator") {
-            continue;
-        }
         let listener = endpoints.listeners.iter().find(|it| Some(&*it.service) == service);
         shown.extend(listener);
         cards.push(of_route(route, service, listener, location));

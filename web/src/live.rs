@@ -221,6 +221,16 @@ pub fn service_of<'a>(endpoints: &'a Endpoints, route: &'a RouteInfo) -> Option<
     Some(&listener.service)
 }
 
+/// Whether a route leads to the operators' side of `chat`, which needs a token.
+pub fn is_operator(endpoints: &Endpoints, route: &RouteInfo) -> bool {
+    service_of(endpoints, route) == Some("operator")
+}
+
+/// The routes that the page offers: all but those of operators.
+pub fn offered_routes(endpoints: &Endpoints) -> impl Iterator<Item = &RouteInfo> {
+    endpoints.routes.iter().filter(|route| !is_operator(endpoints, route))
+}
+
 /// The hops of the connections to a path, as far as the server's endpoints tell.
 pub fn hops<'a>(endpoints: &'a Endpoints, path: &str) -> Hops<'a> {
     let Some(route) = route(endpoints, path) else { return Hops::Unknown };

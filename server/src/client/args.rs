@@ -74,8 +74,8 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "End of the session")]
     half_close: bool,
 
-    /// Reconnect when the connection is lost or cannot be made: at random within 1.5 s at
-    /// first, later after up to 30 s. Messages that have not been sent are kept
+    /// Reconnect when the connection is lost or cannot be made: the first time after a random time
+    /// of up to 1.5 s, later after up to 30 s. Messages that have not been sent are kept
     #[arg(long, help_heading = "End of the session")]
     reconnect: bool,
 
@@ -104,8 +104,8 @@ pauses while 32 datagrams (8 over a Unix socket) or 64 KiB are unanswered, for a
 
 At the end of the input, the client half-closes TCP, TLS and Unix sockets, and WebSocket with \
 --half-close, and reads until the server ends. After an input without a byte, such as /dev/null, \
-the client half-closes only when the server has ended, or has sent nothing for 1 s. WebSocket and datagrams have no half-close: there the \
-client waits up to 30 s for a reply after the last message (with --message, --now, --count and \
+the client half-closes only when the server has ended, or has sent nothing for 1 s (--wait). \
+WebSocket and datagrams have no half-close: there the client waits up to 30 s for a reply after the last message (with --message, --now, --count and \
 --once, for one reply per message), then, except with --count, until nothing has come for 1 s, or for twice the slowest \
 reply time; then it closes the WebSocket. Messages that the server sends before the first one of the \
 client are no replies. --wait TIME sets one limit for all of this, over every transport.

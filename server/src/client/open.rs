@@ -9,18 +9,18 @@ use super::{
 };
 use crate::net::{connected_datagrams::ConnectedSocket, stream::Stream, websocket::Heads};
 
-/// An open connection.
-pub(super) enum Opened {
+/// An open connection without a message layer.
+pub(super) enum RawConnection {
     /// A stream, and the bytes that were read together with the opening handshake.
     Stream(Stream, Vec<u8>),
     Datagrams(ConnectedSocket),
 }
 
 /// Connects to `target`, and performs the opening handshake of a WebSocket.
-pub(super) async fn open(target: &Target) -> io::Result<Opened> {
+pub(super) async fn open(target: &Target) -> io::Result<RawConnection> {
     let mut stream = match dial(target).await? {
         Dialled::Stream(stream) => stream,
-        Dialled::Datagrams(socket) => return Ok(Opened::Datagrams(socket)),
+        Dialled::Datagrams(socket) => return Ok(RawConnection::Datagrams(socket)),
     };
     let early = match target {
         Target::WebSocket(upgrade) => {
@@ -28,5 +28,5 @@ pub(super) async fn open(target: &Target) -> io::Result<Opened> {
         }
         _ => Vec::new(),
     };
-    Ok(Opened::Stream(stream, early))
+    Ok(RawConnection::Stream(stream, early))
 }

@@ -28,7 +28,7 @@ impl Recording {
     ///
     /// One line that names the file.
     pub(super) fn start(path: &Path, target: &Target, url: &str) -> Result<Recording, String> {
-        let file = FileWriter::create(path, target.traffic())?;
+        let file = FileWriter::open(path, target.traffic())?;
         let kind = match target {
             Target::Tcp(_) => Kind::Tcp,
             Target::Tls(..) => Kind::Tls,
@@ -42,8 +42,8 @@ impl Recording {
 
     /// A further connection. Its first event is to be added.
     pub(super) fn connection(&self) -> RecordedConnection {
-        self.connections.update(|count| count + 1);
-        let number = self.connections.get();
+        let number = self.connections.get() + 1;
+        self.connections.set(number);
         RecordedConnection { recording: self.clone(), number, ended_by: None }
     }
 

@@ -39,7 +39,7 @@ impl FileWriter {
     /// # Errors
     ///
     /// One line that names the option and the file.
-    pub(super) fn create(path: &Path, traffic: Traffic) -> Result<Arc<FileWriter>, String> {
+    pub(super) fn open(path: &Path, traffic: Traffic) -> Result<Arc<FileWriter>, String> {
         let format = Format::for_traffic(path, traffic).map_err(|why| format!("--record {why}"))?;
         let failed = |e: io::Error| format!("--record {}: {}", path.display(), describe(&e));
         let mut file = RecordingFile::replace(path, format).map_err(failed)?;
@@ -108,7 +108,7 @@ mod tests {
     async fn an_interval_with_events_has_them_written_and_one_without_has_nothing_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.har");
-        let writer = FileWriter::create(&path, Traffic::Messages).unwrap();
+        let writer = FileWriter::open(&path, Traffic::Messages).unwrap();
         let (target, client_has_frames) = ("ws://a.example/".to_owned(), true);
         let opened = Opened { target, client_has_frames, ..Opened::default() };
         let event = WireEvent::Opened(opened.into());

@@ -8,7 +8,7 @@ use echogate_proto::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::target_args::{Scope, TargetArgs};
+use super::target_args::{TargetArgs, ValidFor};
 use crate::{
     net::{
         happy_eyeballs::ConnectOptions,
@@ -79,11 +79,11 @@ impl Target {
         let websocket = matches!(address, Address::Ws(..) | Address::Wss(..));
         let tls = matches!(address, Address::Tls(_) | Address::Wss(..));
         let tcp = websocket || tls || matches!(address, Address::Tcp(_));
-        for (scope, flag) in args.given() {
-            let (is_valid, schemes) = match scope {
-                Scope::WebSocket => (websocket, schemes(Traffic::Messages)),
-                Scope::Tls => (tls, "tls:// and wss://"),
-                Scope::Tcp => (tcp, "tcp://, tls://, ws:// and wss://"),
+        for (valid_for, flag) in args.given() {
+            let (is_valid, schemes) = match valid_for {
+                ValidFor::WebSocket => (websocket, schemes(Traffic::Messages)),
+                ValidFor::Tls => (tls, "tls:// and wss://"),
+                ValidFor::Tcp => (tcp, "tcp://, tls://, ws:// and wss://"),
             };
             if !is_valid {
                 return Err(format!("{flag} is valid with {schemes} only"));

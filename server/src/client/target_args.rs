@@ -83,9 +83,9 @@ pub(super) struct TargetArgs {
     pub(super) no_proxy: Option<NoProxy>,
 }
 
-/// The endpoints that an option is for.
+/// The kind of endpoint for which an option is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum ValidFor {
     WebSocket,
     Tls,
     /// TCP connections, with TLS or not.
@@ -94,19 +94,19 @@ pub(super) enum Scope {
 
 impl TargetArgs {
     /// The options that are given, without those about addresses, and the endpoints that each is for.
-    pub(super) fn given(&self) -> impl Iterator<Item = (Scope, &'static str)> {
+    pub(super) fn given(&self) -> impl Iterator<Item = (ValidFor, &'static str)> {
         let given = [
-            (Scope::WebSocket, "--header", !self.header.is_empty()),
-            (Scope::WebSocket, "--origin", self.origin.is_some()),
-            (Scope::WebSocket, "--protocol", !self.protocol.is_empty()),
-            (Scope::Tls, "--ca", self.ca.is_some()),
-            (Scope::Tls, "--insecure", self.insecure),
-            (Scope::Tls, "--server-name", self.server_name.is_some()),
-            (Scope::Tls, "--cert", self.cert.is_some()),
-            (Scope::Tcp, "--proxy", self.proxy.is_some()),
-            (Scope::Tcp, "--no-proxy", self.no_proxy.is_some()),
+            (ValidFor::WebSocket, "--header", !self.header.is_empty()),
+            (ValidFor::WebSocket, "--origin", self.origin.is_some()),
+            (ValidFor::WebSocket, "--protocol", !self.protocol.is_empty()),
+            (ValidFor::Tls, "--ca", self.ca.is_some()),
+            (ValidFor::Tls, "--insecure", self.insecure),
+            (ValidFor::Tls, "--server-name", self.server_name.is_some()),
+            (ValidFor::Tls, "--cert", self.cert.is_some()),
+            (ValidFor::Tcp, "--proxy", self.proxy.is_some()),
+            (ValidFor::Tcp, "--no-proxy", self.no_proxy.is_some()),
         ];
-        given.into_iter().filter(|(.., given)| *given).map(|(scope, flag, _)| (scope, flag))
+        given.into_iter().filter(|(.., given)| *given).map(|(valid_for, flag, _)| (valid_for, flag))
     }
 
     /// The endpoint to connect to.

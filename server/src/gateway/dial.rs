@@ -36,7 +36,7 @@ use crate::{
         resolve,
         stream::Stream,
         tls::client::ClientTls,
-        websocket::{Opened, Opening},
+        websocket::{Established, Opening},
     },
     trace::Trace,
 };
@@ -186,7 +186,7 @@ impl Limit {
             headers: &headers,
         };
         let opened = opening.perform(&mut stream, self.deadline).await;
-        let Opened { protocol, early } = opened.map_err(|error| self.opening_error(error))?;
+        let Established { protocol, early } = opened.map_err(|error| self.opening_error(error))?;
         Ok(WebSocketStream { stream, early, protocol })
     }
 

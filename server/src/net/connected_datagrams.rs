@@ -15,6 +15,7 @@ use std::{
 
 use echogate_proto::endpoint::UnixPath;
 use futures_util::FutureExt;
+use nix::errno::Errno;
 use socket2::SockRef;
 use tokio::{
     io::{Interest, ReadBuf},
@@ -55,7 +56,8 @@ impl ConnectedSocket {
         let name = RandomState::new().hash_one(path);
         let (socket, file) = bind_temporary(&format!("echogate-{name:016x}"))?;
         let socket = outside_reserve(socket)?;
-        socket.connect(path)?;
+        socket.connect(path).map_err(unix_error)?;
+        tracing::debug!("datagrams go to {path}");
         socket.set_nonblocking(true)?;
         Ok(ConnectedSocket::Unix { socket: UnixDatagram::from_std(socket)?, _file: file })
     }
@@ -78,7 +80,7 @@ impl ConnectedSocket {
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<()>> {
         match self {
             ConnectedSocket::Udp(udp) => udp.socket.poll_send(cx, bytes).map_err(icmp_error),
-            ConnectedSocket::Unix { socket, .. } => socket.poll_send(cx, bytes),
+            ConnectedSocket::Unix { socket, .. } => socket.poll_send(cx, bytes).map_err(unix_error),
         }
         .map_ok(drop)
     }
@@ -94,7 +96,9 @@ impl ConnectedSocket {
             ConnectedSocket::Udp(udp) => {
                 SockRef::from(&*udp.socket).send(bytes).map_err(icmp_error)
             }
-            ConnectedSocket::Unix { socket, .. } => SockRef::from(socket).send(bytes),
+            ConnectedSocket::Unix { socket, .. } => {
+                SockRef::from(socket).send(bytes).map_err(unix_error)
+            }
         }
         .map(drop)
     }
@@ -190,6 +194,16 @@ impl Udp {
 impl fmt::Debug for Udp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Udp").field(&self.socket).finish()
+    }
+}
+
+/// Words EPERM, which connect(2) and send(2) of a Unix datagram socket return for one reason only.
+fn unix_error(error: io::Error) -> io::Error {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EPERM) => {
+            io::Error::new(error.kind(), "the socket is connected to another peer")
+        }
+        _ => error,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The wording of I/O errors in messages, and the reading of text files with such errors.
+//! The wording of I/O errors in messages, and the reading of text files, whose errors name the file.
 
 use std::{fs, io, path::Path};
 

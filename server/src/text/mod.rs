@@ -6,7 +6,10 @@ pub(crate) mod io_error;
 pub(crate) mod secrets;
 pub(crate) mod suggest;
 
+use std::fmt::Display;
+
 /// A number with its noun: `1 connection`, `2 connections`.
-pub(crate) fn counted(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+pub(crate) fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    let ending = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {noun}{ending}")
 }

@@ -202,6 +202,18 @@ fn a_unix_datagram_socket_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_unix_datagram_socket_that_is_connected_to_another_peer_is_a_failure_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, other] = ["s", "other"].map(|name| folder.path().join(name));
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let _other = UnixDatagram::bind(&other).unwrap();
+    socket.connect(&other).unwrap();
+    let url = unixgram(&path);
+    let line = format!("{url}: the socket is connected to another peer");
+    assert_fails(&run(&[&url], b"x"), 1, &line);
+}
+
+#[test]
 fn socat_answers_both_kinds() {
     let Some([socat]) = programs(["socat"]) else { return };
     let folder = tempfile::tempdir().unwrap();

@@ -237,7 +237,12 @@ fn datagrams_are_those_of_the_first_sender() {
         let mut listener = listen(&[endpoint]);
         let url = listener.url.clone();
         let mut first = connect(&[&url]);
-        let mut second = connect(&[&url, "--wait=0s"]);
+        let mut second = connect(&[&url, "--wait=0s", "--verbose"]);
+        // A Unix socket that is connected to its first sender refuses later connections.
+        let mut notices = BufReader::new(second.stderr.take().unwrap());
+        let mut notice = String::new();
+        notices.read_line(&mut notice).unwrap();
+        assert!(notice.starts_with("* datagrams go to "), "{notice}");
         first.stdin.as_mut().unwrap().write_all(b"question").unwrap();
         assert!(listener.notice().ends_with(" connected"));
         let mut received = [0; 8];
@@ -245,6 +250,12 @@ fn datagrams_are_those_of_the_first_sender() {
         assert_eq!(&received, b"question");
         second.stdin.take().unwrap().write_all(b"not for you").unwrap();
         finish(second);
+        notice.clear();
+        notices.read_to_string(&mut notice).unwrap();
+        if endpoint == unixgram {
+            let refused = format!("echogate: {url}: the socket is connected to another peer\n");
+            assert_eq!(notice, refused);
+        }
         listener.child.stdin.as_mut().unwrap().write_all(b"answer").unwrap();
         let mut received = [0; 6];
         first.stdout.as_mut().unwrap().read_exact(&mut received).unwrap();

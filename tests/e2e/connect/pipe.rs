@@ -187,13 +187,14 @@ fn an_input_that_pauses_after_the_servers_end_is_waited_for_as_long_as_asked() {
     assert_eq!(received.recv().unwrap(), b"first, second");
 }
 
-/// The bytes that the server gets from a client, and whether their end was a reset.
-fn serve_to_the_end(ends_first: bool) -> (String, mpsc::Receiver<(Vec<u8>, bool)>) {
+/// The URL of a server that does `first`, and then reads to the end: the bytes that it gets from a
+/// client, and whether their end was a reset.
+fn serve_to_the_end(
+    first: impl FnOnce(&TcpStream) + Send + 'static,
+) -> (String, mpsc::Receiver<(Vec<u8>, bool)>) {
     let (sender, received) = mpsc::channel();
     let address = serve(move |mut stream| {
-        if ends_first {
-            stream.shutdown(Shutdown::Write).unwrap();
-        }
+        first(&stream);
         let mut bytes = Vec::new();
         let end = stream.read_to_end(&mut bytes);
         let was_reset = end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
@@ -210,7 +211,13 @@ fn an_input_that_pauses_after_the_servers_end_is_not_taken_for_all_of_it() {
         (&["--quiet"], b"part", b"part", ""),
         (&[], b"", b"", ""),
     ] {
-        let (url, received) = serve_to_the_end(true);
+        let (url, received) = serve_to_the_end(move |stream| {
+            if !sent.is_empty() {
+                // After the server's end the client waits for input for --wait at most.
+                stream.peek(&mut [0]).unwrap();
+            }
+            stream.shutdown(Shutdown::Write).unwrap();
+        });
         let mut client = connect(&[&[&*url, "--wait=300ms"], flags].concat());
         client.stdin.as_mut().unwrap().write_all(input).unwrap();
         let output = finish(client);
@@ -224,11 +231,12 @@ fn an_input_that_pauses_after_the_servers_end_is_not_taken_for_all_of_it() {
 fn what_is_in_flight_at_the_pause_is_delivered_before_the_reset() {
     let input = noise(1_300_000);
     for is_read in [true, false] {
-        let (paused, has_paused) = mpsc::channel();
+        let (proceed, may_proceed) = mpsc::channel();
         let (sender, received) = mpsc::channel();
         let address = serve(move |mut stream| {
+            may_proceed.recv().unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
-            has_paused.recv().unwrap();
+            may_proceed.recv().unwrap();
             let mut bytes = Vec::new();
             if is_read {
                 stream.read_to_end(&mut bytes).unwrap_err();
@@ -239,11 +247,13 @@ fn what_is_in_flight_at_the_pause_is_delivered_before_the_reset() {
         let url = format!("tcp://{address}");
         let mut client = connect(&[&url, "--wait=300ms"]);
         client.stdin.as_mut().unwrap().write_all(&input).unwrap();
+        // After the server's end the client waits for input for --wait at most.
+        proceed.send(()).unwrap();
         let mut stderr = BufReader::new(client.stderr.take().unwrap());
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
         assert_eq!(line, INPUT_PAUSED);
-        paused.send(()).unwrap();
+        proceed.send(()).unwrap();
         assert!(received.recv().unwrap() == if is_read { &input[..] } else { b"" });
         assert_eq!(finish(client).status.code(), Some(i32::from(!is_read)));
         let mut rest = String::new();
@@ -264,7 +274,7 @@ fn an_input_without_a_byte_ends_a_server_that_greets_and_waits() {
 
 #[test]
 fn messages_that_are_cut_reset_the_connection() {
-    let (url, received) = serve_to_the_end(false);
+    let (url, received) = serve_to_the_end(|_| {});
     let output = run(&[&url, "--hex", "--wait=0s"], b"61\nzz\n");
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(received.recv().unwrap(), (b"a".to_vec(), true));

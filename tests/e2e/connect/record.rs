@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     os::unix::{fs::symlink, process::ExitStatusExt},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     sync::mpsc,
 };
 
@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{
     assert_fails, connect, finish,
     interop::{HEAD, HELLO, serve_101},
-    run, serve, upper,
+    run, serve, spawn, upper,
 };
 use crate::{ECHOGATE, server};
 
@@ -43,13 +43,18 @@ fn events(file: &[u8]) -> Vec<String> {
     events.map(text).collect()
 }
 
+/// The first event of a file, which describes the connection.
+fn first_event(file: &[u8]) -> Value {
+    serde_json::from_slice(file.split(|byte| *byte == b'\n').next().unwrap()).unwrap()
+}
+
 #[test]
 fn a_websocket_is_recorded_with_its_heads_and_frames() {
     let (server, dir) = (server(), tempfile::tempdir().unwrap());
     let url = server.ws("/ws").replace("ws://", "ws://me:secret@");
     let file = recorded(&dir.path().join("a.jsonl"), &url, &["-H", "Cookie: a=b"], "hello\n");
     let text = String::from_utf8_lossy(&file);
-    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let first = first_event(&file);
     let request = first["request"].as_str().unwrap();
     assert!(request.starts_with("GET /ws HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("Authorization: ***\r\n") && request.contains("Cookie: ***\r\n"));
@@ -74,8 +79,7 @@ fn a_websocket_is_recorded_with_its_heads_and_frames() {
 fn assert_handshake(file: &Path, response: &str) {
     let file = fs::read(file).unwrap();
     assert_eq!(events(&file), ["opened websocket", "closed"]);
-    let opened: Value =
-        serde_json::from_slice(file.split(|b| *b == b'\n').next().unwrap()).unwrap();
+    let opened = first_event(&file);
     assert!(opened["request"].as_str().unwrap().starts_with("GET /a HTTP/1.1\r\n"), "{opened}");
     assert_eq!(opened["response"], response);
 }
@@ -118,7 +122,7 @@ fn frames_that_come_with_the_response_are_recorded_behind_the_handshake() {
     let head = format!("HTTP/1.1 103 Early Hints\r\n\r\n{head}");
     let url = format!("ws://{}/", serve_101(head, HELLO.to_vec()));
     let file = recorded(&dir.path().join("a.jsonl"), &url, &["--protocol", "mqtt"], "");
-    let first: Value = serde_json::from_slice(file.split(|b| *b == b'\n').next().unwrap()).unwrap();
+    let first = first_event(&file);
     assert_eq!(first["protocol"], "mqtt");
     assert!(first["response"].as_str().unwrap().starts_with("HTTP/1.1 101 "), "{first}");
     assert_eq!(events(&file)[1], "data to-client text hello");
@@ -252,15 +256,10 @@ fn a_signal_ends_the_session_and_what_has_passed_is_recorded() {
     let file = dir.path().join("a.jsonl");
     for (signal, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
         let url = format!("tcp://{}", serve(upper));
-        // The tests may run in a program that ignores SIGHUP, as nohup.
-        let client = Command::new("env")
-            .args(["--default-signal=HUP", ECHOGATE, "connect", "--record"])
-            .args([file.to_str().unwrap(), &url])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        // The tests may run under a program that ignores SIGHUP, as nohup does.
+        let mut env = Command::new("env");
+        env.args(["--default-signal=HUP", ECHOGATE]);
+        let client = spawn(&mut env, &["--record", file.to_str().unwrap(), &url]);
         let all = terminated(client, signal, number, &file);
         let passed = ["data to-server bytes hello", "data to-client bytes HELLO", "closed"];
         assert_eq!(all[1..], passed, "{signal}");
@@ -272,13 +271,8 @@ fn an_ignored_signal_is_still_ignored() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.jsonl");
     let url = format!("tcp://{}", serve(upper));
-    let mut client = Command::new("nohup")
-        .args([ECHOGATE, "connect", "--record", file.to_str().unwrap(), &url])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let arguments = ["--record", file.to_str().unwrap(), &url];
+    let mut client = spawn(Command::new("nohup").arg(ECHOGATE), &arguments);
     exchange(&mut client);
     program::signal(client.id(), "HUP");
     terminated(client, "TERM", 15, &file);

@@ -2,6 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
+    net::TcpStream,
     os::unix::net::{UnixListener, UnixStream},
 };
 
@@ -18,15 +19,20 @@ use tempfile::TempDir;
 use super::{client, end, forward};
 use crate::ECHOGATE;
 
+/// A server with a forward to a TCP upstream, and the ends of a connection through it: the client's
+/// first, or the upstream's.
+fn connected(client_first: bool) -> (Server, TcpStream, TcpStream) {
+    let upstream = Upstream::new();
+    let server = forward(&format!("tcp://{}", upstream.address()), &[]);
+    let client = client(&server);
+    let upstream = upstream.accept();
+    if client_first { (server, client, upstream) } else { (server, upstream, client) }
+}
+
 #[test]
 fn bytes_pass_in_both_directions_and_each_direction_ends_by_itself() {
     for client_first in [true, false] {
-        let upstream = Upstream::new();
-        let server = forward(&format!("tcp://{}", upstream.address()), &[]);
-        let client = client(&server);
-        let upstream = upstream.accept();
-        let (mut first, mut last) =
-            if client_first { (client, upstream) } else { (upstream, client) };
+        let (server, mut first, mut last) = connected(client_first);
         first.write_all(b"question").unwrap();
         end(&first);
         assert_eq!(read_to_end(&mut last), b"question", "the client first: {client_first}");
@@ -73,12 +79,7 @@ fn many_bytes_arrive_unchanged_in_both_directions_at_once() {
 #[test]
 fn a_reset_passes_behind_the_bytes_before_it_in_either_direction() {
     for from_client in [true, false] {
-        let upstream = Upstream::new();
-        let server = forward(&format!("tcp://{}", upstream.address()), &[]);
-        let client = client(&server);
-        let upstream = upstream.accept();
-        let (mut resets, mut sees) =
-            if from_client { (client, upstream) } else { (upstream, client) };
+        let (server, mut resets, mut sees) = connected(from_client);
         resets.write_all(b"before").unwrap();
         wait_until_read(&resets);
         reset(resets);
@@ -93,10 +94,7 @@ fn a_reset_passes_behind_the_bytes_before_it_in_either_direction() {
 
 #[test]
 fn a_side_that_does_not_read_holds_the_other_back_and_loses_nothing() {
-    let upstream = Upstream::new();
-    let server = forward(&format!("tcp://{}", upstream.address()), &[]);
-    let mut client = client(&server);
-    let mut upstream = upstream.accept();
+    let (_server, mut client, mut upstream) = connected(true);
     let data = noise(60_000_000);
     let sent = write_until_blocked(&mut client, &data);
     assert!(sent < data.len(), "the relay takes no more than it can pass on");

@@ -1,6 +1,6 @@
 //! The page before anything was sent: endpoints as the server reports them, and ways to try them.
 
-use echogate_tests::{server::Server, tcp, upstream::Upstream};
+use echogate_tests::{browser::Page, server::Server, tcp, upstream::Upstream};
 
 use super::{LATEST, open, page};
 use crate::ECHOGATE;
@@ -84,4 +84,26 @@ fn a_route_that_does_not_exist_is_answered_by_those_that_do() {
     page.wait_for_text("#state-headline", "Connected");
     assert_eq!(page.eval("document.querySelector('#endpoint').value"), "/ws/echo");
     page.wait_for("document.activeElement.id === 'message'");
+}
+
+#[test]
+fn a_server_with_no_route_but_the_operators_gives_advice_in_place_of_routes() {
+    let server = Server::start(ECHOGATE, &["--route", "/ws/operator=service:operator"]);
+    let url = format!("{}/?path=nope&autoconnect", server.url("http"));
+    let Some(mut page) = Page::open(&url) else { return };
+    page.expect_connection_errors();
+    page.wait_for_text("#state-headline", "No such route");
+    // The page has the server's endpoints.
+    page.wait_for("!document.querySelector('nav a[href=\"#operator\"]').hidden");
+    let advice = "Check the path, or add the route to the server (--route).";
+    assert_eq!(page.text("#state-advice"), advice);
+    assert_eq!(page.eval("document.querySelector('#routes').hidden"), true);
+}
+
+#[test]
+fn the_first_route_that_is_not_the_operators_is_the_endpoint() {
+    let routes = ["--route", "/desk=service:operator", "--route", "/x=service:upper"];
+    let server = Server::start(ECHOGATE, &routes);
+    let Some(mut page) = open(&server, "/") else { return };
+    page.wait_for("document.querySelector('#endpoint').value === '/x'");
 }

@@ -239,3 +239,19 @@ fn a_client_with_a_unix_datagram_socket_is_answered_at_its_path() {
     assert_as_recorded(mock);
     assert!(!server.exists());
 }
+
+#[test]
+fn a_client_without_an_address_has_none_in_the_recording() {
+    let opened = Opened { kind: Some(Kind::UnixGram), ..Opened::default() };
+    let recording = Recording::new().add(1, Event::Opened(opened.into()));
+    let recording = recording.data(1, UP, DataKind::Datagram, None, "one");
+    let [server, file] = ["server", "r.jsonl"].map(|name| recording.folder.path().join(name));
+    let url = format!("unixgram://{}", server.display());
+    let mock = Mock::start(&recording, &[&url, "--record", file.to_str().unwrap()]);
+    UnixDatagram::unbound().unwrap().send_to(b"one", &server).unwrap();
+    let (status, text) = mock.finish();
+    assert_eq!((status, &*text), (Some(0), "a client: connection 1: as recorded\n"));
+    let recorded = std::fs::read_to_string(file).unwrap();
+    let opened: serde_json::Value = serde_json::from_str(recorded.lines().next().unwrap()).unwrap();
+    assert_eq!((&opened["target"], &opened["peer"]), (&url.into(), &serde_json::Value::Null));
+}

@@ -4,7 +4,7 @@ mod settings;
 
 use std::{cell::RefCell, rc::Rc};
 
-use echogate_proto::api::{Endpoints, RouteInfo};
+use echogate_proto::api::Endpoints;
 
 use super::{
     action::Action,
@@ -167,7 +167,7 @@ impl Model {
     /// Takes the server's endpoints. The first route is the default of connections whose endpoint was
     /// not chosen.
     pub(super) fn set_endpoints(&mut self, endpoints: Endpoints) {
-        if let Some(route) = endpoints.routes.first() {
+        if let Some(route) = live::offered_routes(&endpoints).next() {
             route.path.trim_end_matches('*').clone_into(&mut self.default_endpoint);
         }
         self.endpoints = endpoints;
@@ -180,12 +180,7 @@ impl Model {
 
     /// Whether the server has a route to the operators' side of `chat`.
     pub(super) fn has_operator(&self) -> bool {
-        self.endpoints.routes.iter().any(|route| self.is_operator(route))
-    }
-
-    /// Whether a route leads to the operators' side of `chat`, which needs a token.
-    pub(super) fn is_operator(&self, route: &RouteInfo) -> bool {
-        live::service_of(&self.endpoints, route) == Some("operator")
+        self.endpoints.routes.iter().any(|route| live::is_operator(&self.endpoints, route))
     }
 
     /// The command by which a client reaches a service, if the server listens for it.

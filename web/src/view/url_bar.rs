@@ -1,6 +1,6 @@
 //! The bar of the chosen connection: the endpoint, the state in one line, and the rarer settings.
 
-use echogate_proto::close::CloseCode;
+use echogate_proto::{api::RouteInfo, close::CloseCode};
 
 use super::{
     action::Action,
@@ -38,8 +38,8 @@ pub(super) struct UrlBar {
     code: El,
     reason: El,
     code_problem: El,
-    /// The number of routes in `options`.
-    routes: usize,
+    /// The routes in `options`.
+    routes: Vec<RouteInfo>,
     options: El,
     /// The links to the server's routes.
     links: El,
@@ -115,7 +115,7 @@ impl UrlBar {
             code,
             reason,
             code_problem,
-            routes: 0,
+            routes: Vec::new(),
             options,
             links,
         }
@@ -126,7 +126,7 @@ impl UrlBar {
         let texts = model.texts;
         self.draw_endpoints(model);
         let details = details(model, now);
-        let has_links = lacks_route(model) && self.routes > 0;
+        let has_links = lacks_route(model) && !self.routes.is_empty();
         self.links.show(has_links);
         let connection = model.connection();
         let reason = connection.session.state().close_reason().filter(|_| !has_links);
@@ -184,13 +184,12 @@ impl UrlBar {
     }
 
     fn draw_endpoints(&mut self, model: &Model) {
-        let routes = &model.endpoints.routes;
-        if routes.len() != self.routes {
-            self.routes = routes.len();
+        if !live::offered_routes(&model.endpoints).eq(&self.routes) {
+            self.routes = live::offered_routes(&model.endpoints).cloned().collect();
             self.options.empty();
             self.links.empty();
             self.links.append(&text("span", model.texts.routes_are));
-            for route in routes.iter().filter(|route| !model.is_operator(route)) {
+            for route in &self.routes {
                 let path = route.path.trim_end_matches('*');
                 let label = fill(model.texts.route, &[&route.upstream]);
                 self.options.append(&text("option", &label).attr("value", path));

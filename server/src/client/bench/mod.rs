@@ -45,7 +45,7 @@ use self::{
 };
 use super::{
     Error,
-    open::{self, Opened},
+    open::{self, RawConnection},
     shown_url,
     target::Target,
     target_args::TargetArgs,
@@ -224,13 +224,13 @@ impl Load {
 }
 
 /// Makes all connections, or describes the first failure.
-async fn open_all(target: &Target, count: u32) -> Result<Vec<Opened>, String> {
+async fn open_all(target: &Target, count: u32) -> Result<Vec<RawConnection>, String> {
     let opening = (0..count as usize).map(|number| open(target, number));
     stream::iter(opening).buffered(MAX_DIALS).try_collect().await
 }
 
 /// Makes the connection `number`, counted from 0, or describes the failure.
-async fn open(target: &Target, number: usize) -> Result<Opened, String> {
+async fn open(target: &Target, number: usize) -> Result<RawConnection, String> {
     let opened = open::open(target).await;
     opened.map_err(|error| format!("connection {}: {}", number + 1, describe(&error)))
 }
@@ -239,15 +239,15 @@ async fn open(target: &Target, number: usize) -> Result<Opened, String> {
 type Workers = JoinSet<Result<(), String>>;
 
 /// Spawns the workers of open connections.
-fn spawn_workers(load: &Arc<Load>, opened: Vec<Opened>) -> Workers {
+fn spawn_workers(load: &Arc<Load>, opened: Vec<RawConnection>) -> Workers {
     let mut workers = JoinSet::new();
     for (number, opened) in opened.into_iter().enumerate() {
         let load = load.clone();
         match opened {
-            Opened::Stream(stream, early) => {
+            RawConnection::Stream(stream, early) => {
                 workers.spawn(StreamWorker::new(number, stream, load).run(early))
             }
-            Opened::Datagrams(socket) => {
+            RawConnection::Datagrams(socket) => {
                 workers.spawn(DatagramWorker::new(number, socket, load).run())
             }
         };
@@ -269,7 +269,7 @@ fn spawn_redialers(load: &Arc<Load>, target: Target) -> Workers {
                         return Err(format!("connection {}: not established in time", number + 1));
                     }
                 };
-                if let Opened::Stream(stream, early) = opened {
+                if let RawConnection::Stream(stream, early) = opened {
                     let worker = StreamWorker::new(number, stream, load.clone());
                     worker.begun_at(begun).run(early).await?;
                 }

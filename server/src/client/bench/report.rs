@@ -101,7 +101,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { url, connections, size, in_flight, .. } = self;
         writeln!(f, "endpoint  {url}")?;
-        let connections = counted(*connections as usize, "connection");
+        let connections = counted(*connections, "connection");
         write!(f, "load      {connections}, {size} bytes per message, ")?;
         match self.once {
             true => writeln!(f, "a new one per message")?,

@@ -38,9 +38,8 @@ pub(in crate::client) struct Acceptor<'a, T> {
 
 /// Something that has reached a socket.
 pub(in crate::client) enum Arrived<T> {
-    /// The client of a stream: its name for notices, and the result of its handshakes, or the reason
-    /// why they failed.
-    Client(String, Result<T, String>),
+    /// The client of a stream, and the result of its handshakes, or the reason why they failed.
+    Client(Peer, Result<T, String>),
     /// The first datagram of this socket, which receives no others here.
     Datagrams(Arc<DatagramSocket>),
 }
@@ -107,6 +106,11 @@ impl<'a, T: 'a> Acceptor<'a, T> {
     }
 }
 
+/// The name of a client in notices.
+pub(in crate::client) fn name(peer: &Peer) -> String {
+    peer.description().unwrap_or_else(|| "a client".to_owned())
+}
+
 /// The host and port of an address, if it has them.
 pub(super) fn host_port(address: &mut Address) -> Option<&mut HostPort> {
     match address {
@@ -125,11 +129,7 @@ async fn within_timeout<T>(
         let limit = HANDSHAKE_TIMEOUT.as_secs();
         Err(format!("the handshake was not completed within {limit} seconds"))
     });
-    let name = match &peer {
-        Peer::Unknown => "a client".to_owned(),
-        peer => peer.to_string(),
-    };
-    Arrived::Client(name, result)
+    Arrived::Client(peer, result)
 }
 
 /// A socket that a client has reached.

@@ -6,25 +6,28 @@ use std::{
     sync::Arc,
 };
 
-use nix::sys::socket::{self, MsgFlags, UnixAddr};
+use nix::sys::socket::{self, MsgFlags, SockaddrLike, UnixAddr};
 use tokio::{io::Interest, net::UnixDatagram};
 
-use crate::net::{
-    connected_datagrams::{ConnectedSocket, Udp},
-    datagram_socket::{DatagramSocket, unix_peer},
+use crate::{
+    connections::registry::Peer,
+    net::{
+        connected_datagrams::{ConnectedSocket, Udp},
+        datagram_socket::{DatagramSocket, unix_peer},
+    },
 };
 
 /// Connects the socket to the sender of its first datagram, which stays in the receive queue. From
 /// then on only datagrams of that sender are received.
 pub(in crate::client) async fn connect(
     socket: Arc<DatagramSocket>,
-) -> io::Result<(String, ConnectedSocket)> {
+) -> io::Result<(Peer, ConnectedSocket)> {
     let socket = Arc::try_unwrap(socket).map_err(|_| io::Error::other("the socket is in use"))?;
     Ok(match socket {
         DatagramSocket::Udp(socket) => {
             let sender = socket.peek_sender().await?;
             socket.connect(sender).await?;
-            (sender.to_string(), ConnectedSocket::Udp(Udp::new(socket)))
+            (Peer::Address(sender), ConnectedSocket::Udp(Udp::new(socket)))
         }
         DatagramSocket::UnixGram(socket, file, _) => {
             let sender = peek_sender(&socket).await?;
@@ -33,7 +36,7 @@ pub(in crate::client) async fn connect(
                 socket::connect(socket.as_raw_fd(), &sender)?;
             }
             let socket = ConnectedSocket::Unix { socket, _file: file };
-            (unix_peer(&sender).to_string(), socket)
+            (unix_peer(&sender), socket)
         }
     })
 }
@@ -45,7 +48,9 @@ async fn peek_sender(socket: &UnixDatagram) -> io::Result<UnixAddr> {
         let mut buffers = [IoSliceMut::new(&mut byte)];
         let fd = socket.as_raw_fd();
         let peeked = socket::recvmsg::<UnixAddr>(fd, &mut buffers, None, MsgFlags::MSG_PEEK)?;
-        Ok(peeked.address.unwrap_or_else(UnixAddr::new_unnamed))
+        // The system returns no address, of length 0, for a socket without one.
+        let address = peeked.address.filter(|address| address.len() > 0);
+        Ok(address.unwrap_or_else(UnixAddr::new_unnamed))
     };
     socket.async_io(Interest::READABLE, peek).await
 }

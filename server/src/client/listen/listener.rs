@@ -5,7 +5,7 @@ use std::{io, rc::Rc};
 use echogate_proto::endpoint::{Address, HostPort};
 
 use super::{
-    acceptor::{Acceptor, Arrived, host_port},
+    acceptor::{Acceptor, Arrived, host_port, name},
     datagrams,
     websocket::{self, Rules},
 };
@@ -60,8 +60,8 @@ impl Listener {
                 (peer, Ok(Connection::of_datagrams(socket, PeerRole::Client, options)))
             }
         };
-        let named = |connection| Connection { peer: Some(peer.clone()), ..connection };
-        let connection = connection.map(named);
+        let peer = name(&peer);
+        let connection = connection.map(|it| Connection { peer: Some(peer.clone()), ..it });
         Ok((peer, connection))
     }
 

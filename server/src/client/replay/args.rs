@@ -145,7 +145,7 @@ impl ReplayArgs {
 
     /// The file of `--record`.
     pub(super) fn output(&self, traffic: Traffic) -> Result<Option<Arc<FileWriter>>, Error> {
-        let file = self.record.as_deref().map(|path| FileWriter::create(path, traffic));
+        let file = self.record.as_deref().map(|path| FileWriter::open(path, traffic));
         file.transpose().map_err(Error::Usage)
     }
 

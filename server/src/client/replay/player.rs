@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use echogate_proto::{
     close::CloseCode,
-    recording::{self, Direction},
+    recording::{Direction, Opened},
     ws::OpCode,
 };
 use tokio::time::{Instant, sleep_until, timeout};
@@ -18,7 +18,7 @@ use super::{
     wire::{Sink, Source, delivered, halves, reset},
 };
 use crate::{
-    client::{open::Opened, recording_file::FileWriter},
+    client::{open::RawConnection, recording_file::FileWriter},
     net::stream::Stream,
     recording::{
         model::{Action, RecordedConnection, Traffic},
@@ -64,7 +64,7 @@ impl Player {
         connection: &RecordedConnection,
         own: Direction,
         number: usize,
-        opened: recording::Opened,
+        opened: Opened,
         output: Option<Arc<FileWriter>>,
     ) -> Player {
         Player {
@@ -93,7 +93,7 @@ impl Player {
     /// # Errors
     ///
     /// One line about a peer that has not sent, or not received, what it had in the recording.
-    pub(super) async fn play(&self, wire: Opened) -> Result<(), String> {
+    pub(super) async fn play(&self, wire: RawConnection) -> Result<(), String> {
         let (mut source, mut sink) = halves(wire, &self.live);
         let played = tokio::select! {
             played = self.write_all(&mut sink) => played,

@@ -8,7 +8,7 @@ use std::{
 
 use echogate_proto::{
     endpoint::Endpoint,
-    recording::{self, Direction},
+    recording::{Direction, Opened},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
@@ -19,17 +19,18 @@ use crate::{
         Error,
         compare::{Comparison, of_clients},
         listen::{
-            acceptor::{Acceptor, Arrived},
+            acceptor::{Acceptor, Arrived, name},
             datagrams,
             listener::{listen_address, tls_handshake},
             websocket::{self, Rules},
         },
-        open::Opened,
+        open::RawConnection,
         recording_file::FileWriter,
         server_tls,
         target::traffic_of,
         target_args::TargetArgs,
     },
+    connections::registry::Peer,
     net::{stream::Stream, tls::server::ServerTls},
     recording::{
         model::{RecordedConnection, Recording, Traffic},
@@ -131,7 +132,10 @@ pub(super) async fn run(
 impl MockServer<'_> {
     /// Serves clients until all recorded connections were played, or until Ctrl-C. Returns the number
     /// of clients that have sent something else, and of all.
-    async fn run<'a>(&'a self, mut acceptor: Acceptor<'a, Opened>) -> io::Result<(usize, usize)> {
+    async fn run<'a>(
+        &'a self,
+        mut acceptor: Acceptor<'a, RawConnection>,
+    ) -> io::Result<(usize, usize)> {
         let mut signalled = pin!(stop_signal()?);
         let mut serving = FuturesUnordered::new();
         let (mut deviations, mut clients, mut left) = (0, 0, self.connections.len());
@@ -145,15 +149,15 @@ impl MockServer<'_> {
                     None
                 }
                 arrived = acceptor.next(has_next && !is_stopped(), |stream| self.open(stream)) => match arrived? {
-                    Arrived::Client(client, Ok(wire)) if has_next => Some((client, wire)),
-                    Arrived::Client(client, opened) => {
+                    Arrived::Client(peer, Ok(wire)) if has_next => Some((peer, wire)),
+                    Arrived::Client(peer, opened) => {
                         let other = "the recording has no other connection".to_owned();
-                        notice(&format!("{client}: {}", opened.err().unwrap_or(other)));
+                        notice(&format!("{}: {}", name(&peer), opened.err().unwrap_or(other)));
                         None
                     }
                     Arrived::Datagrams(socket) => {
-                        let (client, socket) = datagrams::connect(socket).await?;
-                        Some((client, Opened::Datagrams(socket)))
+                        let (peer, socket) = datagrams::connect(socket).await?;
+                        Some((peer, RawConnection::Datagrams(socket)))
                     }
                 },
                 () = &mut signalled, if !is_stopped() => {
@@ -161,32 +165,34 @@ impl MockServer<'_> {
                     None
                 }
             };
-            if let Some((client, wire)) = new {
+            if let Some((peer, wire)) = new {
                 clients += 1;
-                serving.push(self.play(clients, client, wire));
+                serving.push(self.play(clients, peer, wire));
             }
         }
         Ok((deviations, clients))
     }
 
     /// Performs the handshakes with a client.
-    async fn open(&self, stream: Stream) -> Result<Opened, String> {
+    async fn open(&self, stream: Stream) -> Result<RawConnection, String> {
         let opened = async {
             let stream = tls_handshake(self.tls.as_ref(), self.rules.is_some(), stream).await?;
-            let Some(rules) = &self.rules else { return Ok(Opened::Stream(stream, Vec::new())) };
+            let Some(rules) = &self.rules else {
+                return Ok(RawConnection::Stream(stream, Vec::new()));
+            };
             let accepted = websocket::accept(stream, self.tls.is_some(), rules).await?;
-            Ok(Opened::Stream(accepted.stream, accepted.early))
+            Ok(RawConnection::Stream(accepted.stream, accepted.early))
         };
         let opened = self.stopped.run_until_cancelled(opened).await;
         opened.unwrap_or_else(|| Err("stopped within the handshake".to_owned()))
     }
 
     /// Plays a recorded connection to the client with this number.
-    async fn play(&self, number: usize, client: String, wire: Opened) -> Served {
+    async fn play(&self, number: usize, peer: Peer, wire: RawConnection) -> Served {
         let index = (number - 1) % self.connections.len();
         let connection = &self.connections[index];
-        let (target, peer) = (self.url.clone(), Some(client.clone()));
-        let opened = recording::Opened { target, peer, ..recording::Opened::default() };
+        let (target, client) = (self.url.clone(), name(&peer));
+        let opened = Opened { target, peer: peer.description(), ..Opened::default() };
         let (own, output) = (Direction::ToClient, self.output.clone());
         let player = Player::new(self.args, connection, own, number, opened, output);
         let result = self.stopped.run_until_cancelled(player.play(wire)).await;

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::live::Live;
 use crate::{
-    client::{open::Opened, transport::CHUNK},
+    client::{open::RawConnection, transport::CHUNK},
     net::{
         connected_datagrams::ConnectedSocket,
         stream::{Stream, Transport, is_end},
@@ -47,16 +47,16 @@ pub(super) enum Sink {
 }
 
 /// The halves of `connection`. Adds the bytes that were read with the opening handshake to `live`.
-pub(super) fn halves(connection: Opened, live: &Live) -> (Source, Sink) {
+pub(super) fn halves(connection: RawConnection, live: &Live) -> (Source, Sink) {
     match connection {
-        Opened::Stream(stream, early) => {
+        RawConnection::Stream(stream, early) => {
             if !early.is_empty() {
                 live.received(early.into());
             }
             let (source, sink) = split(stream);
             (Source::Stream(source, vec![0; CHUNK].into()), Sink::Stream(sink))
         }
-        Opened::Datagrams(socket) => {
+        RawConnection::Datagrams(socket) => {
             let socket = Rc::new(socket);
             let buffer = vec![0; MAX_DATAGRAM].into();
             (Source::Datagrams(socket.clone(), buffer), Sink::Datagrams(socket))

@@ -12,7 +12,7 @@ use echogate_proto::{
 };
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::text::escape;
+use crate::text::{counted, escape};
 
 /// The bytes in a line of hexadecimal text.
 const HEX_LINE: usize = 16;
@@ -112,7 +112,7 @@ fn control<'a>(
     point: TapPoint,
     payload: &'a [u8],
 ) -> (Option<TapPoint>, String, &'a [u8]) {
-    (Some(point), format!("{name}, {}", bytes(payload.len() as u64)), payload)
+    (Some(point), format!("{name}, {}", counted(payload.len(), "byte")), payload)
 }
 
 fn opened_line(opened: &Opened) -> String {
@@ -125,7 +125,7 @@ fn opened_line(opened: &Opened) -> String {
         line.extend([", upstream ", &escape::escape(upstream)]);
     }
     if opened.bytes_before > 0 {
-        line.extend(["; ", &bytes(opened.bytes_before), " passed before"]);
+        line.extend(["; ", &counted(opened.bytes_before, "byte"), " passed before"]);
     }
     line
 }
@@ -156,11 +156,7 @@ fn data_line(data: &Data, len: usize) -> String {
             return format!("{line}, bytes {offset} to {end} of {length}");
         }
     }
-    format!("{line}, {}", bytes(len as u64))
-}
-
-fn bytes(len: u64) -> String {
-    format!("{len} {}", if len == 1 { "byte" } else { "bytes" })
+    format!("{line}, {}", counted(len, "byte"))
 }
 
 /// Appends the escaped lines of a payload.

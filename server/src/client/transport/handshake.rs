@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     client::target::Upgrade,
-    net::websocket::{Heads, Opened, Opening, OpeningError},
+    net::websocket::{Established, Heads, Opening, OpeningError},
 };
 
 /// The time limit of the handshake. A gateway may have to dial its upstream first.
@@ -26,7 +26,7 @@ pub(in crate::client) async fn open(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     upgrade: &Upgrade,
     heads: &mut Heads,
-) -> io::Result<Opened> {
+) -> io::Result<Established> {
     let Upgrade { to, path, headers, trust, .. } = upgrade;
     let opening = Opening { role: "server", at: &to.host, tls: trust.is_some(), path, headers };
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;

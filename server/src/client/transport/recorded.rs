@@ -10,7 +10,7 @@ use crate::{
     client::recording::{RecordedConnection, TO_CLIENT, TO_SERVER},
     net::{
         stream::is_end,
-        websocket::{self, Heads},
+        websocket::{Established, Heads},
     },
     recording::wire::WireEvent,
 };
@@ -30,7 +30,7 @@ impl HandshakeRecorder {
     }
 
     /// The recorder of the stream behind a handshake that has succeeded; none if it is not recorded.
-    pub(super) fn opened(mut self, agreed: &mut websocket::Opened) -> Option<StreamRecorder> {
+    pub(super) fn opened(mut self, agreed: &mut Established) -> Option<StreamRecorder> {
         let (connection, opened) = self.take()?;
         let protocol = agreed.protocol.clone();
         let opened = Opened { client_has_frames: true, protocol, ..opened };

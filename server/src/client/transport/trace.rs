@@ -132,20 +132,23 @@ fn frame_line(frame: Frame, control: &[u8]) -> String {
             line += name;
         }
     }
-    line += &format!(", {}", counted(frame.length as usize, "byte"));
-    line + &match (opcode, control) {
-        (_, []) => String::new(),
+    line += &format!(", {}", counted(frame.length, "byte"));
+    match (opcode, control) {
+        (_, []) => {}
         (Some(OpCode::Close), [high, low, reason @ ..]) => {
             let code = CloseCode(u16::from_be_bytes([*high, *low]));
-            let reason = if reason.is_empty() { String::new() } else { quoted(reason) };
-            format!(": {} ({}){reason}", code.0, code.description())
+            line += &format!(": {} ({})", code.0, code.description());
+            if !reason.is_empty() {
+                line.extend([" ", &quoted(reason)]);
+            }
         }
-        (_, payload) => format!(":{}", quoted(payload)),
+        (_, payload) => line.extend([": ", &quoted(payload)]),
     }
+    line
 }
 
 fn quoted(bytes: &[u8]) -> String {
-    format!(" \"{}\"", escape::bytes(bytes))
+    format!("\"{}\"", escape::bytes(bytes))
 }
 
 #[cfg(test)]

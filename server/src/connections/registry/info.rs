@@ -30,8 +30,8 @@ impl Peer {
         }
     }
 
-    /// The description for the API; none if nothing is known.
-    pub(super) fn description(&self) -> Option<String> {
+    /// The description for the API and recordings; none if nothing is known.
+    pub(crate) fn description(&self) -> Option<String> {
         (*self != Peer::Unknown).then(|| self.to_string())
     }
 }

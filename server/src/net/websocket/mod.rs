@@ -38,7 +38,7 @@ pub(crate) struct Opening<'a> {
 
 /// The result of an opening handshake.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct Established {
     /// The selected subprotocol. A server may select none although some were offered.
     pub(crate) protocol: Option<String>,
     /// The bytes read after the response head: the first frames, or part of them.
@@ -64,7 +64,7 @@ impl Opening<'_> {
         &self,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         deadline: Instant,
-    ) -> Result<Opened, OpeningError> {
+    ) -> Result<Established, OpeningError> {
         self.perform_into(stream, deadline, &mut Heads::default()).await
     }
 
@@ -74,7 +74,7 @@ impl Opening<'_> {
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         deadline: Instant,
         heads: &mut Heads,
-    ) -> Result<Opened, OpeningError> {
+    ) -> Result<Established, OpeningError> {
         let key = generate_key();
         heads.request = request::encode(self, &key);
         let exchange = async {
@@ -88,6 +88,6 @@ impl Opening<'_> {
             return Err(error::rejection(self.role, response, rest, stream).await);
         }
         let protocol = response.selected_protocol(self, &key)?;
-        Ok(Opened { protocol, early: rest })
+        Ok(Established { protocol, early: rest })
     }
 }

@@ -17,7 +17,7 @@ fn host() -> HostPort {
 
 /// Performs the handshake with a server that sends `answer`, in which `KEY` stands for the
 /// right `Sec-WebSocket-Accept`.
-async fn opened_offering(protocols: &str, answer: &str) -> Result<Opened, OpeningError> {
+async fn opened_offering(protocols: &str, answer: &str) -> Result<Established, OpeningError> {
     let (mut ours, theirs) = duplex(1 << 17);
     let answer = answer.to_owned();
     let server = async move {
@@ -45,7 +45,7 @@ async fn opened_offering(protocols: &str, answer: &str) -> Result<Opened, Openin
     }
 }
 
-async fn opened(answer: &str) -> Result<Opened, OpeningError> {
+async fn opened(answer: &str) -> Result<Established, OpeningError> {
     opened_offering("", answer).await
 }
 
