@@ -2,6 +2,7 @@
 //! missing. English is part of the WebAssembly module; a translation is a file that the page loads
 //! when it is wanted.
 
+mod checksum;
 mod close_codes;
 mod reasons;
 mod table;

@@ -79,10 +79,10 @@ macro_rules! reasons {
         /// Continues the checksum of the file with the lines of this table.
         pub(super) const fn checksum(mut sum: u32) -> u32 {
             $(
-                sum = super::table::checksum(sum, $template);
-                sum = super::table::checksum(sum, "\t");
-                sum = super::table::checksum(sum, $chinese);
-                sum = super::table::checksum(sum, "\n");
+                sum = super::checksum::checksum(sum, $template);
+                sum = super::checksum::checksum(sum, "\t");
+                sum = super::checksum::checksum(sum, $chinese);
+                sum = super::checksum::checksum(sum, "\n");
             )*
             sum
         }

@@ -2,7 +2,11 @@
 
 use echogate_proto::close::CloseCode;
 
-use super::{Language, fill, reasons};
+use super::{
+    Language,
+    checksum::{EMPTY_SUM, checksum},
+    fill, reasons,
+};
 use crate::{format, payload::Payload};
 
 macro_rules! table {
@@ -37,20 +41,6 @@ macro_rules! table {
             }
         }
     };
-}
-
-/// The checksum of an empty text.
-const EMPTY_SUM: u32 = 0x811c_9dc5;
-
-/// The checksum (FNV-1a) of a text that follows others.
-pub(super) const fn checksum(mut sum: u32, text: &str) -> u32 {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        sum = (sum ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
-        at += 1;
-    }
-    sum
 }
 
 impl Texts {
