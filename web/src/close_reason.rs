@@ -1,6 +1,6 @@
 //! The reason why a connection ended, for machines and as text.
 
-use echogate_proto::close::{CloseCode, NO_ROUTE};
+use echogate_proto::{close::CloseCode, reason::NO_ROUTE};
 
 use crate::i18n::{self, Texts, fill};
 
@@ -46,7 +46,7 @@ impl CloseReason {
     /// The path for which the server said that it has no route.
     pub fn missing_route(&self) -> Option<&str> {
         let refused = self.outcome == Outcome::ClosedByPeer && self.code == CloseCode::POLICY;
-        self.reason.strip_prefix(NO_ROUTE).filter(|_| refused)
+        self.reason.strip_prefix(NO_ROUTE.trim_end_matches("{0}")).filter(|_| refused)
     }
 
     /// Whether it is the Close frame of a server that refuses a client: pages are refused after the
@@ -74,7 +74,11 @@ impl CloseReason {
         if let Some(path) = self.missing_route() {
             return fill(texts.no_route, &[path, &code]);
         }
-        let parts = [i18n::close_code(texts, self.code), &code, &self.reason, &self.url];
+        let reason = match self.outcome {
+            Outcome::ClosedByPeer => texts.reason(&self.reason),
+            _ => self.reason.clone(),
+        };
+        let parts = [i18n::close_code(texts, self.code), &code, &reason, &self.url];
         let mut text = match self.outcome {
             Outcome::Rejected => fill(texts.browser_rejected, &parts),
             Outcome::Cancelled => texts.cancelled_before.to_owned(),

@@ -2,10 +2,14 @@
 //! missing. English is part of the WebAssembly module; a translation is a file that the page loads
 //! when it is wanted.
 
+mod checksum;
 mod close_codes;
+mod reasons;
 mod table;
 
 use std::sync::OnceLock;
+
+use echogate_proto::reason;
 
 pub use self::{
     close_codes::{advice, close_code},
@@ -78,25 +82,18 @@ pub const CHINESE_FILE: &str = "zh-Hans.txt";
 
 static CHINESE: OnceLock<Texts> = OnceLock::new();
 
-/// The file with the Chinese texts: one per line, in the order of the table.
+/// The file with the Chinese texts: one per line, in the order of the table, and then the reasons of
+/// the server, each behind its English template.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn chinese_file() -> String {
-    table::ALL.iter().flat_map(|(_, _, chinese)| [*chinese, "\n"]).collect()
+    let texts = table::ALL.iter().flat_map(|(_, _, chinese)| [*chinese, "\n"]);
+    let reasons = reasons::ALL.iter().flat_map(|(template, it)| [*template, "\t", *it, "\n"]);
+    texts.chain(reasons).collect()
 }
 
 /// A text with its placeholders filled: `{0}` by the first of `parts`, and so on.
 pub fn fill(sentence: &str, parts: &[&str]) -> String {
-    let mut text = String::with_capacity(sentence.len() + 16);
-    let mut rest = sentence;
-    while let Some(at) = rest.find('{') {
-        let gap = rest[at + 1..].find('}').map(|length| &rest[at + 1..at + 1 + length]);
-        let part = gap.and_then(|gap| parts.get(gap.parse::<usize>().ok()?));
-        let (Some(gap), Some(part)) = (gap, part) else { break };
-        text.push_str(&rest[..at]);
-        text.push_str(part);
-        rest = &rest[at + gap.len() + 2..];
-    }
-    text + rest
+    reason::fill(sentence, parts)
 }
 
 #[cfg(test)]
@@ -114,13 +111,6 @@ mod tests {
         for language in Language::ALL {
             assert_eq!(Language::of(language.tag()), language, "a choice is remembered");
         }
-    }
-
-    #[test]
-    fn placeholders_are_filled_in_any_order_and_other_braces_stay() {
-        assert_eq!(fill("{1} of {0}", &["a", "b"]), "b of a");
-        assert_eq!(fill("{0}{0}", &["{0}"]), "{0}{0}");
-        assert_eq!(fill("{2} {", &["a"]), "{2} {");
     }
 
     #[test]

@@ -78,8 +78,8 @@ pub fn steps(event: &Json, texts: &Texts) -> Vec<Step> {
             step(fill(texts.seen_lost, &[&parts[0], &parts[1]]), texts.ladder_lost, String::new())
         }
         "closed" => {
-            let reason = event.text("reason").unwrap_or_default();
-            step(fill(texts.seen_closed, &[reason]), texts.ladder_closed, String::new())
+            let reason = texts.reason(event.text("reason").unwrap_or_default());
+            step(fill(texts.seen_closed, &[&reason]), texts.ladder_closed, String::new())
         }
         _ => Vec::new(),
     }
@@ -117,12 +117,12 @@ fn opened(event: &Json, at: Millis, texts: &Texts) -> Vec<Step> {
 /// The label and the explanation of payload.
 fn data(event: &Json, payload: &Payload, texts: &Texts) -> (String, &'static str) {
     let kind = event.text("kind").unwrap_or_default();
-    let about = match kind {
-        "text" => texts.ladder_text,
-        "binary" => texts.ladder_binary,
-        "continuation" => texts.ladder_continuation,
-        "datagram" => texts.ladder_datagram,
-        _ => texts.ladder_bytes,
+    let (kind, about) = match kind {
+        "text" => (texts.text, texts.ladder_text),
+        "binary" => (texts.binary, texts.ladder_binary),
+        "continuation" => (texts.continuation, texts.ladder_continuation),
+        "datagram" => (texts.datagram, texts.ladder_datagram),
+        _ => (texts.bytes_type, texts.ladder_bytes),
     };
     let mut label = kind.to_owned();
     let mut bytes = texts.bytes(payload.len() as u64);
@@ -130,12 +130,12 @@ fn data(event: &Json, payload: &Payload, texts: &Texts) -> (String, &'static str
         let is = |name: &str| frame.get(name) == Some(&Json::Bool(true));
         // The header came with the first part.
         if frame.whole("offset").is_none_or(|offset| offset == 0) {
-            label.push_str(if is("fin") { " · FIN" } else { " · no FIN" });
+            label.push_str(if is("fin") { " · FIN" } else { texts.no_fin });
             if is("masked") {
-                label.push_str(" · mask");
+                label.push_str(texts.has_mask);
             }
             let opcode = frame.whole("opcode").unwrap_or(0);
-            label.push_str(&format!(" · opcode {opcode}"));
+            label.push_str(&fill(texts.has_opcode, &[&opcode.to_string()]));
         }
         let length = frame.whole("length").unwrap_or_default();
         if length > payload.len() as u64 {

@@ -102,9 +102,11 @@ impl Live {
         Some(match &self.refusal {
             Some(Refusal { status: 404, .. }) => texts.clients_no_api.to_owned(),
             Some(refusal) if !refusal.is_temporary() => {
-                fill(texts.clients_refused, &[&refusal.reason])
+                fill(texts.clients_refused, &[&texts.reason(&refusal.reason)])
             }
-            Some(refusal) if !self.has_data => fill(texts.clients_retried, &[&refusal.reason]),
+            Some(refusal) if !self.has_data => {
+                fill(texts.clients_retried, &[&texts.reason(&refusal.reason)])
+            }
             None if !self.has_data => texts.clients_unknown.to_owned(),
             _ if self.interrupted.is_some() => texts.clients_lost.to_owned(),
             _ => return None,

@@ -6,10 +6,6 @@ use crate::ws::frame::MAX_CONTROL;
 /// 5.5.1).
 pub const MAX_REASON: usize = MAX_CONTROL - 2;
 
-/// The beginning of the reason of a Close frame with [`CloseCode::POLICY`] to a page that asked for a
-/// path without a route. The path follows.
-pub const NO_ROUTE: &str = "no such route: ";
-
 /// A close code, as a Close frame carries it or an endpoint reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseCode(pub u16);

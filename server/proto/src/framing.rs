@@ -12,7 +12,7 @@ mod text;
 
 use std::{fmt, ops::Range, str::FromStr};
 
-use thiserror::Error;
+use crate::reason;
 
 pub use self::{
     length::MAX_DATAGRAM,
@@ -94,22 +94,29 @@ impl Outgoing {
     }
 }
 
-/// The reason for which the bytes of a stream cannot be framed, as a sentence whose subject is its
-/// peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+/// The reason for which the bytes of a stream cannot be framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FramingError {
     /// Framing `text`, `line`, or the reply to a text message.
-    #[error("sent text that is not valid UTF-8")]
     InvalidUtf8,
     /// Framing `message`: more bytes than replies are expected for.
-    #[error("sent bytes that no message asked for (framing=message)")]
     NotAsked,
     /// Framing `message`: the stream ended before every message had its reply.
-    #[error("ended before every message had its reply")]
     ReplyMissing,
     /// Framing `length`: the stream ended within a record.
-    #[error("ended within a record (framing=length)")]
     RecordCut,
+}
+
+impl FramingError {
+    /// The reason as a template, whose placeholder is for the peer of the stream.
+    pub fn template(self) -> &'static str {
+        match self {
+            FramingError::InvalidUtf8 => reason::PEER_SENT_INVALID_TEXT,
+            FramingError::NotAsked => reason::PEER_NOT_ASKED,
+            FramingError::ReplyMissing => reason::PEER_OWES_REPLIES,
+            FramingError::RecordCut => reason::PEER_CUT_RECORD,
+        }
+    }
 }
 
 /// The treatment of an input that is only a part of a reply, a record or a line.

@@ -8,6 +8,7 @@
 //! - [`ws`]: the frames of the WebSocket protocol, for servers and clients
 //! - [`framing`]: a byte stream as WebSocket messages, in four ways
 //! - [`close`]: WebSocket close codes and their descriptions
+//! - [`reason`]: the texts about the end of a connection and about a refusal
 //! - [`backoff`]: the delays between reconnection attempts
 //! - [`utf8`]: incremental UTF-8 validation
 //! - [`hex`]: hexadecimal text
@@ -22,6 +23,7 @@ pub mod close;
 pub mod endpoint;
 pub mod framing;
 pub mod hex;
+pub mod reason;
 pub mod recording;
 pub mod utf8;
 pub mod ws;

@@ -1,6 +1,8 @@
 //! The description of a failed connection.
 
-use std::io;
+use std::{fmt::Display, io};
+
+use echogate_proto::reason::{self, fill};
 
 /// The failure `error` of the connection of `peer` ("the upstream"), as a reason in a Close and for
 /// the log.
@@ -8,14 +10,14 @@ pub(in crate::gateway) fn describe(peer: &str, error: &io::Error) -> String {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof};
     match error.kind() {
         ConnectionReset | BrokenPipe => reset(peer),
-        TimedOut => format!("{peer} timed out"),
+        TimedOut => fill(reason::PEER_TIMED_OUT, &[peer]),
         // TLS without close_notify: the stream may be truncated.
-        UnexpectedEof => format!("{peer} was {error}"),
-        _ => format!("{peer} failed: {error}"),
+        UnexpectedEof => fill(reason::PEER_WAS, &[&peer as &dyn Display, error]),
+        _ => fill(reason::PEER_FAILED, &[&peer as &dyn Display, error]),
     }
 }
 
 /// The description of a reset by `peer`.
 pub(in crate::gateway) fn reset(peer: &str) -> String {
-    format!("{peer} reset the connection")
+    fill(reason::PEER_RESET, &[peer])
 }

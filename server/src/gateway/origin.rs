@@ -6,7 +6,7 @@
 //! that the page is the server's own: an attacker can have a name resolve to this server (DNS
 //! rebinding). So the host name must be a local or a configured one as well.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -14,6 +14,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use echogate_proto::reason::{self, fill};
 
 use crate::{
     config::{AllowedOrigin, Origin, default_port},
@@ -48,26 +49,24 @@ impl Addressed<'_> {
         let mut lines = headers.get_all(header::ORIGIN).into_iter();
         let line = lines.next()?;
         if lines.next().is_some() {
-            return Some("the request has more than one Origin header".to_owned());
+            return Some(reason::MANY_ORIGINS.to_owned());
         }
         let origin = line.to_str().ok().and_then(Origin::parse);
         if self.origins.iter().any(|allowed| allowed.allows(origin.as_ref())) {
             return None;
         }
         let origin_text = escape::bytes(line.as_bytes());
-        let not_allowed = |why: String| {
-            Some(format!("origin {origin_text} is not allowed (--allow-origin): {why}"))
-        };
+        let not_allowed = |why: String| Some(fill(reason::ORIGIN_REFUSED, &[&origin_text, &why]));
         let Some(Origin::Tuple { scheme, host, port }) = origin else {
-            return not_allowed("it names no host".to_owned());
+            return not_allowed(reason::ORIGIN_WITHOUT_HOST.to_owned());
         };
         let forwarded_scheme = self.forwarded.and_then(|forwarded| forwarded.scheme);
         let (allowed_schemes, scheme_is_from) = match forwarded_scheme {
-            Some("https") => (&["https"][..], "X-Forwarded-Proto is https"),
-            Some(_) => (&["http"][..], "X-Forwarded-Proto is http"),
-            None if self.is_tls => (&["https"][..], "this server is https"),
+            Some("https") => (&["https"][..], reason::ORIGIN_BEHIND_HTTPS),
+            Some(_) => (&["http"][..], reason::ORIGIN_BEHIND_HTTP),
+            None if self.is_tls => (&["https"][..], reason::ORIGIN_AT_HTTPS),
             // A proxy that terminates TLS may send no X-Forwarded-Proto.
-            None => (&["http", "https"][..], "this server is http"),
+            None => (&["http", "https"][..], reason::ORIGIN_AT_HTTP),
         };
         if !allowed_schemes.contains(&&*scheme) {
             return not_allowed(scheme_is_from.to_owned());
@@ -75,13 +74,12 @@ impl Addressed<'_> {
         let forwarded_host = self.forwarded.and_then(|forwarded| forwarded.host.clone());
         let host_header = if forwarded_host.is_some() { "X-Forwarded-Host" } else { "Host" };
         let Some(addressed) = forwarded_host.or_else(|| host_of(headers)) else {
-            return not_allowed("the request has no Host header".to_owned());
+            return not_allowed(reason::NO_HOST.to_owned());
         };
         let default_port = default_port(&scheme);
         if host != addressed.host || port.or(default_port) != addressed.port.or(default_port) {
-            return not_allowed(format!(
-                "{host_header} is {addressed}; a proxy must pass the original Host on"
-            ));
+            let parts = [&host_header as &dyn fmt::Display, &addressed];
+            return not_allowed(fill(reason::ORIGIN_OF_OTHER_HOST, &parts));
         }
         host_refusal(&addressed, self.hosts)
     }
@@ -92,7 +90,7 @@ impl Addressed<'_> {
 fn host_refusal(addressed: &Authority, hosts: &[AllowedHost]) -> Option<String> {
     let host = &addressed.host;
     let is_allowed = host.is_local() || hosts.iter().any(|AllowedHost(allowed)| allowed == host);
-    (!is_allowed).then(|| format!("host \"{host}\" is not allowed (add it with --allow-host)"))
+    (!is_allowed).then(|| fill(reason::HOST_REFUSED, &[host]))
 }
 
 /// Answers requests under a host name that an attacker may control with 403: a page under that
@@ -113,7 +111,7 @@ pub(crate) async fn guard_host(
 pub(crate) fn refused_host(headers: &HeaderMap, hosts: &[AllowedHost]) -> Option<String> {
     match host_of(headers) {
         Some(addressed) => host_refusal(&addressed, hosts),
-        None => Some("the request has no Host header".to_owned()),
+        None => Some(reason::NO_HOST.to_owned()),
     }
 }
 

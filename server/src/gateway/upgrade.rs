@@ -15,7 +15,7 @@ use axum::{
     http::{HeaderMap, HeaderName, Request, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use echogate_proto::{close::CloseCode, recording::Opened, ws::Role};
+use echogate_proto::{close::CloseCode, reason, recording::Opened, ws::Role};
 use serde::Deserialize;
 
 pub(crate) use self::refusal::refused_by_policy;
@@ -135,9 +135,8 @@ async fn admit(
     trace: &Trace,
 ) -> Result<(ConnectionPermit, Exemption, Connected), Refused> {
     if context.hops.has_passed(path, headers) {
-        let reason = "this request has passed this route already: the route leads to itself";
-        let status = StatusCode::LOOP_DETECTED;
-        return Err(Refused::new(status, CloseCode::POLICY, reason.to_owned(), Refusal::Loop));
+        let (status, reason) = (StatusCode::LOOP_DETECTED, reason::ROUTE_LOOP.to_owned());
+        return Err(Refused::new(status, CloseCode::POLICY, reason, Refusal::Loop));
     }
     let connection_permit = context.limits.enter(client.peer.ip(), Some(&target.limit))?;
     let exemption = permit.exempt()?;

@@ -2,6 +2,7 @@
 //! of this machine and for those that present the operators' token.
 
 use axum::http::{HeaderMap, header};
+use echogate_proto::reason::{self, fill};
 
 use crate::{
     config::Settings,
@@ -31,10 +32,8 @@ impl Action<'_> {
     /// The reason for a refusal, if a setting disables the action.
     fn disabled(&self, settings: &Settings) -> Option<&'static str> {
         match self {
-            Action::Tap(_) => (!settings.tap).then_some("taps are disabled (--no-tap)"),
-            Action::Close | Action::Drain => {
-                (!settings.control).then_some("ends by the API are disabled (--no-control)")
-            }
+            Action::Tap(_) => (!settings.tap).then_some(reason::NO_TAPS),
+            Action::Close | Action::Drain => (!settings.control).then_some(reason::NO_CONTROL),
             Action::Details => None,
         }
     }
@@ -42,10 +41,10 @@ impl Action<'_> {
     /// The action as the subject of a sentence.
     pub(super) fn subject(&self) -> &'static str {
         match self {
-            Action::Tap(_) => "a tap",
-            Action::Close => "closing a connection",
-            Action::Drain => "a drain",
-            Action::Details => "a detailed response",
+            Action::Tap(_) => reason::TAP,
+            Action::Close => reason::CLOSING,
+            Action::Drain => reason::DRAIN,
+            Action::Details => reason::DETAILS,
         }
     }
 }
@@ -90,29 +89,21 @@ fn check_uncounted(
         let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         return match token {
             Some((_, token)) if context.hub.token().matches(token.trim()) => Ok(()),
-            _ => Err("Authorization: expected Bearer and the operators' token".to_owned()),
+            _ => Err(reason::WRONG_TOKEN.to_owned()),
         };
     }
     if matches!(action, Action::Tap(Some(entry)) if entry.leads_to_operators()) {
-        return Err(format!(
-            "operators present their token on this connection: {what} needs the token \
-             (Authorization: Bearer TOKEN)"
-        ));
+        return Err(fill(reason::OPERATORS_TOKEN_NEEDED, &[what]));
     }
     // A client of a Unix socket is on this machine.
     if !peer.ip().is_none_or(|ip| ip.to_canonical().is_loopback()) {
-        return Err(format!(
-            "{what} from another machine needs the operators' token (Authorization: Bearer TOKEN)"
-        ));
+        return Err(fill(reason::REMOTE_TOKEN_NEEDED, &[what]));
     }
     // A proxy on this machine would make all of its clients local ones, unless it is trusted and
     // names them.
     let is_proxy = context.settings.forwarded_from.iter().any(|proxy| proxy.is(peer));
     if is_proxy || PROXY_FIELDS.iter().any(|field| headers.contains_key(*field)) {
-        return Err(format!(
-            "{what} through a proxy needs --forwarded-from for the proxy, or the operators' token \
-             (Authorization: Bearer TOKEN)"
-        ));
+        return Err(fill(reason::PROXIED_TOKEN_NEEDED, &[what]));
     }
     Ok(())
 }

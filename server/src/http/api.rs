@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use echogate_proto::api::Connection;
+use echogate_proto::{api::Connection, reason};
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::json;
@@ -103,7 +103,7 @@ async fn guard_origin(
 fn foreign(context: &ServerContext, client: &Client, headers: &HeaderMap) -> Option<String> {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if let Some(b"cross-site" | b"same-site") = site {
-        return Some("pages of other origins may not use the API".to_owned());
+        return Some(reason::FOREIGN_PAGE.to_owned());
     }
     refused_by_policy(context, client, headers).map(|refused| refused.reason)
 }

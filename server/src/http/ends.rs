@@ -1,7 +1,7 @@
 //! `POST /api/connections/ID/close` and `POST /api/drain`: the end of one connection, and of the
 //! server.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     Extension,
@@ -12,6 +12,7 @@ use axum::{
 use echogate_proto::{
     api::Kind,
     close::{CloseCode, MAX_REASON},
+    reason,
 };
 use percent_encoding::percent_decode_str;
 
@@ -127,7 +128,7 @@ fn request(query: Option<&str>, entry: &Entry) -> Result<EndRequest, String> {
     }
     let close = ServerClose {
         code: code.unwrap_or(CloseCode::GOING_AWAY),
-        reason: reason.unwrap_or_else(|| "closed by an operator".to_owned()).into(),
+        reason: reason.map_or(reason::BY_OPERATOR.into(), Cow::Owned),
     };
     Ok(EndRequest { stage: if reset { Stage::Cut } else { Stage::Immediate }, close })
 }

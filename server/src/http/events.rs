@@ -11,7 +11,7 @@ use axum::{
         sse::{self, KeepAlive, Sse},
     },
 };
-use echogate_proto::api::Event;
+use echogate_proto::{api::Event, reason};
 use futures_util::stream;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -45,7 +45,7 @@ pub(super) async fn events(
         Ok(is_cluster) => is_cluster,
         Err(reason) => return query::bad_request(&reason),
     };
-    let too_many = "too many subscribers of /api/events (64, and 16 of one address)";
+    let too_many = reason::TOO_MANY_SUBSCRIBERS;
     let shares = &context.subscribers;
     let stream_permit = match StreamPermit::take(&context, &client, &permit, shares, too_many) {
         Ok(stream_permit) => stream_permit,

@@ -8,7 +8,10 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use echogate_proto::api::{ClusterConnections, Connection, Event, ReplicaConnections};
+use echogate_proto::{
+    api::{ClusterConnections, Connection, Event, ReplicaConnections},
+    reason::{self, fill},
+};
 use tokio::time::timeout;
 
 use super::query;
@@ -63,13 +66,13 @@ pub(super) fn no_connection(context: &ServerContext, id: &str) -> String {
     let elsewhere = id.parse().ok().and_then(|number| context.replicas.find(number));
     let id = escape(id);
     let Some((replica, url, there)) = elsewhere else {
-        return format!("no open connection has the ID {id} (/api/connections lists them)");
+        return fill(reason::NO_CONNECTION, &[&id]);
     };
-    let at = url.map(|url| format!(" at {}", escape(&url))).unwrap_or_default();
-    format!(
-        "connection {id} is connection {there} of replica \"{}\": ask that replica{at}",
-        escape(&replica)
-    )
+    let (there, replica) = (there.to_string(), escape(&replica));
+    match url {
+        Some(url) => fill(reason::OF_REPLICA_AT, &[&id, &there, &replica, &escape(&url)]),
+        None => fill(reason::OF_REPLICA, &[&id, &there, &replica]),
+    }
 }
 
 /// The reports on the connections to one subscriber: those of this server, or of all replicas.

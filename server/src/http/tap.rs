@@ -13,7 +13,10 @@ use axum::{
     },
 };
 use bytes::Bytes;
-use echogate_proto::recording::{Event, Opened, Record, TapPoint};
+use echogate_proto::{
+    reason,
+    recording::{Event, Opened, Record, TapPoint},
+};
 use futures_util::stream;
 
 use super::{
@@ -162,8 +165,9 @@ impl Observer {
         client: &Client,
         permit: &Arc<HttpPermit>,
     ) -> Result<Observer, Refused> {
-        let too_many = "too many observers of connections (64, and 16 of one address)";
-        let stream_permit = StreamPermit::take(context, client, permit, &context.taps, too_many)?;
+        let taps = &context.taps;
+        let stream_permit =
+            StreamPermit::take(context, client, permit, taps, reason::TOO_MANY_OBSERVERS)?;
         Ok(Observer {
             registry: context.registry.clone(),
             connection: None,

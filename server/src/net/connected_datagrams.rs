@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use echogate_proto::endpoint::UnixPath;
+use echogate_proto::{endpoint::UnixPath, reason};
 use futures_util::FutureExt;
 use nix::errno::Errno;
 use socket2::SockRef;
@@ -210,9 +210,7 @@ fn unix_error(error: io::Error) -> io::Error {
 /// Words the error that an ICMP message has caused.
 fn icmp_error(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            io::Error::new(error.kind(), "port unreachable: no process listens on it")
-        }
+        io::ErrorKind::ConnectionRefused => io::Error::new(error.kind(), reason::IO_NO_PROCESS),
         _ => error,
     }
 }

@@ -27,7 +27,7 @@
 
 use std::time::Duration;
 
-use echogate_proto::close::CloseCode;
+use echogate_proto::{close::CloseCode, reason};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -125,7 +125,7 @@ pub(super) async fn end_connections(
         reach_stage(services, Stage::Cut, until).await;
     }
     for entry in registry.entries() {
-        entry.ended(&"cut off at the end of the shutdown (--drain)");
+        entry.ended(&reason::CUT_OFF_BY_SHUTDOWN);
     }
     if context.taps.in_use() > 0 {
         timeout_at(Instant::now() + CUT, http.tracker.wait()).await.ok();
@@ -159,9 +159,7 @@ pub(super) fn recording_limit(drain: Duration, start: Instant) -> Duration {
 /// The Close of the shutdown. Its code tells clients whether they are to come back.
 fn shutdown_close(code: CloseCode) -> ServerClose {
     match code {
-        CloseCode::SERVICE_RESTART => {
-            ServerClose { code, reason: "the server restarts: reconnect in a moment".into() }
-        }
+        CloseCode::SERVICE_RESTART => ServerClose { code, reason: reason::RESTART.into() },
         _ => ServerClose { code, ..ServerClose::SHUTDOWN },
     }
 }

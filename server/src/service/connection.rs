@@ -1,6 +1,7 @@
 //! A connection to a built-in service, on a stream of any kind.
 
 use std::{
+    fmt::Display,
     future::poll_fn,
     io,
     pin::Pin,
@@ -8,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use echogate_proto::reason::{self, fill};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -69,7 +71,7 @@ where
         if let (Ok(cut), Some(lost)) = (&end, lost) {
             // An orderly end would tell the client that the output is complete.
             stream.reset_on_drop();
-            entry.ended(&format_args!("{cut}; {lost} bytes were not delivered"));
+            entry.ended(&fill(reason::LOST, &[cut as &dyn Display, &lost]));
             return end.unwrap_or_else(End::Failed);
         }
         if let Ok(reached) = end {

@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, fmt, io};
 
-use crate::{runtime::drain::ServerClose, text::io_error::describe};
+use echogate_proto::reason::{self, fill};
+
+use crate::text::io_error::describe;
 
 /// The reason for which a connection ended.
 #[derive(Debug)]
@@ -25,14 +27,14 @@ pub(crate) enum End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            End::InputEnded => f.write_str("the client closed the connection"),
-            End::Drained => f.write_str("the server shut down"),
-            End::Requested(reason) => f.write_str(reason),
-            End::Idle => f.write_str(&ServerClose::IDLE.reason),
-            End::Once => f.write_str("the only message was answered (?once)"),
-            End::Closed => f.write_str("the service closed the connection"),
-            End::Cut => f.write_str("cut off at the end of the shutdown (--drain)"),
-            End::Failed(e) => write!(f, "connection failed: {}", describe(e)),
+            End::InputEnded => f.write_str(reason::CLIENT_CLOSED),
+            End::Drained => f.write_str(reason::SHUT_DOWN),
+            End::Requested(given) => f.write_str(given),
+            End::Idle => f.write_str(reason::IDLE),
+            End::Once => f.write_str(reason::ANSWERED_ONCE),
+            End::Closed => f.write_str(reason::SERVICE_CLOSED),
+            End::Cut => f.write_str(reason::CUT_OFF_BY_SHUTDOWN),
+            End::Failed(e) => f.write_str(&fill(reason::CONNECTION_FAILED, &[&describe(e)])),
         }
     }
 }

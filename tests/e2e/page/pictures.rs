@@ -247,13 +247,17 @@ fn pictures_of_every_state() {
     let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
     let folder = Path::new(&folder);
     let mut look = |page: &mut Page, state: &str, script: &str| {
-        for (language, scheme) in [("zh-Hans", Scheme::Dark), ("en", Scheme::Light)] {
+        let schemes = [("light", Scheme::Light), ("dark", Scheme::Dark)];
+        for language in ["zh-Hans", "en"] {
             states::set_language(page, language);
-            for size in layout::SIZES {
+            for (size, (scheme_name, scheme)) in
+                layout::SIZES.into_iter().flat_map(|size| schemes.map(|scheme| (size, scheme)))
+            {
                 page.set_viewport(size.0, size.1, scheme);
                 page.wait_for(&format!("innerWidth === {}", size.0));
                 page.eval(&format!("document.activeElement.blur(); {script};"));
-                let name = format!("{} {language} {}", state.replace([' ', ','], "-"), size.0);
+                let state = state.replace([' ', ','], "-");
+                let name = format!("{state} {language} {scheme_name} {}", size.0);
                 shoot(page, folder, &name, size, scheme);
             }
         }

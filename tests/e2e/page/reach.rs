@@ -1,6 +1,6 @@
 //! Keyboard, screen readers, languages, small windows.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{fs, io::Write as _, net::TcpStream, path::Path};
 
 use echogate_tests::{
     browser::{Page, Scheme},
@@ -136,6 +136,24 @@ fn the_page_speaks_the_browsers_language_and_the_one_that_was_chosen() {
     page.wait_for_text(LATEST, "HELLO");
     page.reload_in_language("zh-CN");
     page.wait_for_text("#state-headline", "Not connected");
+}
+
+#[test]
+fn the_servers_reasons_are_shown_in_the_pages_language() {
+    let Some((mut server, mut page)) = page() else { return };
+    page.reload_in_language("zh-CN");
+    page.click("#toggle");
+    page.wait_for_text("#state-headline", "已连接");
+    let client = TcpStream::connect(server.address("upper")).unwrap();
+    page.wait_for("[...document.querySelectorAll('.client')].length === 3");
+    drop(client);
+    page.wait_for_text(".client[data-ended=true]", "结束：客户端关闭了连接");
+    page.expect_connection_errors();
+    server.signal("TERM");
+    page.wait_for_text("#state-headline", "被服务器关闭");
+    page.wait_for_text("#state-details", "原因：“服务器正在关闭”");
+    choose(&mut page, "#language", "en");
+    page.wait_for_text("#state-details", "Reason: \"the server is shutting down\"");
 }
 
 #[test]

@@ -2,7 +2,11 @@
 
 use echogate_proto::close::CloseCode;
 
-use super::{Language, fill};
+use super::{
+    Language,
+    checksum::{EMPTY_SUM, checksum},
+    fill, reasons,
+};
 use crate::{format, payload::Payload};
 
 macro_rules! table {
@@ -12,10 +16,12 @@ macro_rules! table {
         #[expect(missing_docs, reason = "the table shows each text")]
         pub struct Texts {
             pub language: Language,
+            /// The translations of the server's reasons; empty in English.
+            pub(super) reasons: &'static str,
             $(pub $name: &'static str,)*
         }
 
-        pub(super) static ENGLISH: Texts = Texts { language: Language::English, $($name: $english,)* };
+        pub(super) static ENGLISH: Texts = Texts { language: Language::English, reasons: "", $($name: $english,)* };
 
         /// Each name, its text in English, and in Chinese. Not part of the WebAssembly module, which
         /// loads a translation when it is wanted.
@@ -26,7 +32,7 @@ macro_rules! table {
         const CHINESE_SUM: u32 = {
             let mut sum = EMPTY_SUM;
             $(sum = checksum(checksum(sum, $chinese), "\n");)*
-            sum
+            reasons::checksum(sum)
         };
 
         impl Texts {
@@ -37,22 +43,8 @@ macro_rules! table {
     };
 }
 
-/// The checksum of an empty text.
-const EMPTY_SUM: u32 = 0x811c_9dc5;
-
-/// The checksum (FNV-1a) of a text that follows others.
-const fn checksum(mut sum: u32, text: &str) -> u32 {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        sum = (sum ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
-        at += 1;
-    }
-    sum
-}
-
 impl Texts {
-    /// The Chinese texts: a line for each one of the table. `None` if the file is not the one that
+    /// The Chinese texts: a line for each one of the table, and the reasons behind them. `None` if the file is not the one that
     /// belongs to this table, as that of another version.
     pub(super) fn read(file: &'static str) -> Option<Texts> {
         if checksum(EMPTY_SUM, file) != CHINESE_SUM {
@@ -60,8 +52,18 @@ impl Texts {
         }
         let mut texts = ENGLISH;
         texts.language = Language::Chinese;
-        texts.fields().zip(file.lines()).for_each(|(field, line)| *field = line);
+        let mut rest = file;
+        for field in texts.fields() {
+            (*field, rest) = rest.split_once('\n')?;
+        }
+        texts.reasons = rest;
         Some(texts)
+    }
+
+    /// A reason that the server gave, in this language as far as it is known; that of another server
+    /// as it is.
+    pub fn reason(&self, reason: &str) -> String {
+        reasons::translate(self.reasons, reason).unwrap_or_else(|| reason.to_owned())
     }
 
     /// A text with a number, in the singular or plural; `{0}` is the number.
@@ -186,6 +188,12 @@ table! {
     ladder_lost: "Following never slows the connection: what the page could not take in time is left out and counted.", "跟踪不会减慢连接：页面来不及接收的内容会被略去并计数。";
     ladder_closed: "The connection is over; this is the reason in the server’s log.", "连接已结束；这是服务器日志中的原因。";
 
+    continuation: "continuation", "延续";
+    datagram: "datagram", "数据报";
+    no_fin: " · no FIN", " · 无 FIN";
+    has_mask: " · mask", " · 掩码";
+    has_opcode: " · opcode {0}", " · 操作码 {0}";
+
     // The lesson
     lesson: "Lesson", "课程";
     lesson_play: "Play", "播放";
@@ -306,6 +314,7 @@ table! {
     rows: "{0} rows", "{0} 行";
     one_row: "1 row", "1 行";
     pattern: "Regular expression", "正则表达式";
+    pattern_wrong: "Invalid regular expression: {0}", "正则表达式无效：{0}";
     pairing: "Pair replies", "回复配对";
     pairing_about: "Which received message answers a sent one. Round trips are those of pairs.", "哪条接收的消息回复哪条发送的消息。往返耗时按配对计算。";
     pairing_none: "no pairing", "不配对";

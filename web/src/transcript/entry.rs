@@ -197,7 +197,7 @@ impl Observed {
                 fill(texts.seen_lost, &[&format::grouped(*events), &format::size(*bytes)])
             }
             Observed::Before(bytes) => fill(texts.seen_before, &[&format::size(*bytes)]),
-            Observed::Closed(reason) => fill(texts.seen_closed, &[reason]),
+            Observed::Closed(reason) => fill(texts.seen_closed, &[&texts.reason(reason)]),
         }
     }
 }

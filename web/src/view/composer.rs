@@ -115,7 +115,7 @@ fn size(draft: &Draft, payload: &Payload, texts: &Texts) -> String {
         bytes => fill(texts.size_of, &[&texts.bytes(bytes as u64), kind]),
     };
     if draft.mode == Mode::Text && draft.ending != LineEnding::None {
-        size.push_str(&format!(", {}", draft.ending.name()));
+        size = fill(texts.size_of, &[&size, draft.ending.name()]);
     }
     if let Some(text) = payload.as_text().filter(|text| text.len() < MAX_CHECKED)
         && text.trim_start().starts_with(['{', '['])
@@ -124,7 +124,7 @@ fn size(draft: &Draft, payload: &Payload, texts: &Texts) -> String {
             None => texts.json_valid.to_owned(),
             Some(at) => fill(texts.json_wrong, &[&at.to_string()]),
         };
-        size.push_str(&format!(", {check}"));
+        size = fill(texts.size_of, &[&size, &check]);
     }
     size
 }

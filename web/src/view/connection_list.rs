@@ -164,7 +164,7 @@ impl Row {
         self.root.set_flag("data-highlight", now - shown.last_traffic < HIGHLIGHT);
         self.root.set_flag("data-ended", shown.ended.is_some());
         self.target.set_text(&match &shown.ended {
-            Some((end, _)) => fill(texts.clients_ended, &[end]),
+            Some((end, _)) => fill(texts.clients_ended, &[&texts.reason(end)]),
             None => connection.target.to_string(),
         });
         self.inward.set_text(&flow("↑", carried.bytes_received, carried.messages_received));

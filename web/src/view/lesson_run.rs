@@ -86,7 +86,7 @@ impl Model {
         };
         if has_ended && !session.lesson.is_done() && session.failure.is_none() {
             session.failure = Some(match &following.state {
-                FollowState::Refused(reason) => reason.clone(),
+                FollowState::Refused(reason) => self.texts.reason(reason),
                 _ => self.texts.lesson_lost.to_owned(),
             });
         }

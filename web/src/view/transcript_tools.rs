@@ -6,7 +6,11 @@ use super::{
     dom::{self, El, button, el, id, text},
     model::Model,
 };
-use crate::{filter::Show, i18n::Texts, pairing::Pairing};
+use crate::{
+    filter::Show,
+    i18n::{Texts, fill},
+    pairing::Pairing,
+};
 
 pub(super) struct TranscriptTools {
     pub(super) root: El,
@@ -70,13 +74,16 @@ impl TranscriptTools {
         };
         // Disabled, not hidden: the tools beside it do not move.
         self.ladder.set_flag("aria-disabled", !is_seen);
+        let texts = model.texts;
         let Connection { session, view, .. } = model.connection();
         let pairing = session.pairing();
         self.pause.set_flag("aria-pressed", !view.follow);
         dom::set_value(&self.search.node, &view.text);
         self.pattern.set_flag("aria-pressed", view.is_pattern);
         let error = view.pattern_error.as_deref().unwrap_or_default();
-        self.problem.set_text(error);
+        // Some browsers begin their message with these words, and with the pattern.
+        let cause = error.rsplit(": ").next().unwrap_or_default();
+        self.problem.set_text(&fill(texts.pattern_wrong, &[cause]));
         self.problem.show(!error.is_empty());
         self.search.set_if("aria-invalid", "true", !error.is_empty());
         let chosen = Show::ALL.iter().position(|show| *show == view.show).unwrap_or(0);

@@ -208,7 +208,7 @@ fn details(model: &mut Model, now: Millis) -> String {
     let connection = model.connection();
     if let Source::Client(Following { state: FollowState::Refused(text), .. }) = &connection.source
     {
-        return text.clone();
+        return texts.reason(text);
     }
     if let Some(name) = connection.source_name() {
         return name.to_owned();

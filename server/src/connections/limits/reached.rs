@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
+use echogate_proto::reason::{self, fill};
+
 use super::descriptors;
 use crate::connections::counters::Refusal;
 
@@ -26,25 +28,16 @@ pub(crate) enum LimitReached {
 
 impl fmt::Display for LimitReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LimitReached::Server(max) => {
-                write!(f, "the server is full (--max-connections {max})")
-            }
+        f.write_str(&match self {
+            LimitReached::Server(max) => fill(reason::SERVER_FULL, &[max]),
             LimitReached::Address(ip, max) => {
                 let counted = if is_counted_by_network(ip) { "/64" } else { "" };
-                write!(
-                    f,
-                    "{ip}{counted} has as many connections as it may (--max-per-address {max})"
-                )
+                let counted = format_args!("{ip}{counted}");
+                fill(reason::ADDRESS_FULL, &[&counted as &dyn fmt::Display, max])
             }
-            LimitReached::Route(max) => {
-                write!(f, "the route or forward is full (max={max})")
-            }
-            LimitReached::Descriptors => {
-                let max = descriptors::max();
-                write!(f, "all {max} file descriptors of the server are in use (ulimit -n)")
-            }
-        }
+            LimitReached::Route(max) => fill(reason::ROUTE_FULL, &[max]),
+            LimitReached::Descriptors => fill(reason::NO_DESCRIPTORS, &[&descriptors::max()]),
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 use echogate_proto::{
     api::{Carried, Connection, Kind, Legs},
     close::CloseCode,
+    reason,
     recording::Direction,
 };
 use parking_lot::Mutex;
@@ -282,7 +283,7 @@ impl Deref for RegistryGuard {
 impl Drop for RegistryGuard {
     fn drop(&mut self) {
         if !self.entry.has_ended() {
-            self.entry.ended(&"cut off");
+            self.entry.ended(&reason::CUT_OFF);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use echogate_proto::{
+    reason::{self, fill},
     recording::{Opened, Side, TapPoint},
     ws::scanner::FrameScanner,
 };
@@ -23,13 +24,13 @@ const MAX_SINKS: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum AttachError {
     /// The connection has ended.
-    #[error("the connection has ended")]
+    #[error("{}", reason::OBSERVED_ENDED)]
     Ended,
     /// The connection has [`MAX_SINKS`] observers.
-    #[error("the connection has {MAX_SINKS} observers already")]
+    #[error("{}", fill(reason::OBSERVERS_FULL, &[&MAX_SINKS]))]
     TooMany,
     /// The queue of the observer is full.
-    #[error("too many events wait for the observers of connections: one of them does not read")]
+    #[error("{}", reason::OBSERVERS_SLOW)]
     NoRoom,
 }
 

@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, io, time::Duration};
 
-use echogate_proto::{close::CloseCode, framing::Framing, ws::frame::close_frame};
+use echogate_proto::{close::CloseCode, framing::Framing, reason, ws::frame::close_frame};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
@@ -207,7 +207,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 (stage >= Stage::Immediate || self.all_is_answered()).then(|| normal(""))
             }
             WsIn::Violated | WsIn::Gone(_) => None,
-            WsIn::InputEnded if stream_has_ended => Some(normal("both sides ended the stream")),
+            WsIn::InputEnded if stream_has_ended => Some(normal(reason::BOTH_ENDED)),
             WsIn::Open if stream_has_ended => (stage > Stage::Serving).then(by_server),
             WsIn::Open | WsIn::InputEnded => {
                 let is_due = stage >= Stage::Immediate || is_quiet && self.all_is_answered();

@@ -1,8 +1,11 @@
 //! The description of the end of a connection, by its states, for the log and the registry.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Display};
 
-use echogate_proto::close::CloseCode;
+use echogate_proto::{
+    close::CloseCode,
+    reason::{self, fill},
+};
 
 use super::{
     Bridge,
@@ -27,8 +30,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         let why = match self.undelivered() {
             0 => why,
             lost => {
-                let stream = self.stream_peer();
-                format!("{why}; {lost} bytes were not delivered to {stream}").into()
+                fill(reason::LOST_FOR, &[&why as &dyn Display, &lost, &self.stream_peer()]).into()
             }
         };
         End { code, why }
@@ -42,10 +44,14 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             {
                 (close.code, close.reason.clone())
             }
-            (WsIn::Closed { code, .. }, _) => (*code, "the client closed".into()),
-            (_, Some(close)) => (CloseCode::ABNORMAL, format!("{}; cut off", close.reason).into()),
-            (WsIn::Gone(how), None) => (CloseCode::ABNORMAL, how.description("the client")),
-            (_, None) => (CloseCode::ABNORMAL, "cut off".into()),
+            (WsIn::Closed { code, .. }, _) => {
+                (*code, fill(reason::PEER_CLOSED, &[reason::CLIENT]).into())
+            }
+            (_, Some(close)) => {
+                (CloseCode::ABNORMAL, fill(reason::CUT_OFF_AFTER, &[&close.reason]).into())
+            }
+            (WsIn::Gone(how), None) => (CloseCode::ABNORMAL, how.description(reason::CLIENT)),
+            (_, None) => (CloseCode::ABNORMAL, reason::CUT_OFF.into()),
         }
     }
 
@@ -60,7 +66,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 (close.code, close.reason.clone())
             }
             (_, Some(sent), _) if sent.cause == CloseCause::Violation => {
-                (sent.code, format!("the upstream violated the protocol: {}", sent.reason).into())
+                (sent.code, fill(reason::PEER_VIOLATED, &[reason::UPSTREAM, &sent.reason]).into())
             }
             (WsIn::Closed { code, .. }, Some(sent), _)
                 if *code == sent.code || self.is_complete(*code) =>
@@ -68,19 +74,20 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 (sent.code, sent.reason.clone())
             }
             (WsIn::Closed { code, .. }, ..) => {
-                let reason = String::from_utf8_lossy(self.decoder.control_payload());
-                let separator = if reason.is_empty() { "" } else { ": " };
-                (*code, format!("the upstream closed{separator}{}", escape(&reason)).into())
+                let given = String::from_utf8_lossy(self.decoder.control_payload());
+                let template =
+                    if given.is_empty() { reason::PEER_CLOSED } else { reason::PEER_CLOSED_WITH };
+                (*code, fill(template, &[reason::UPSTREAM, &escape(&given)]).into())
             }
             (WsIn::Gone(how), Some(sent), _) => {
-                let how = how.description("the upstream");
-                (CloseCode::ABNORMAL, format!("{}; {how}", sent.reason).into())
+                let how = how.description(reason::UPSTREAM);
+                (CloseCode::ABNORMAL, fill(reason::AND, &[&sent.reason, &how]).into())
             }
-            (WsIn::Gone(how), ..) => (CloseCode::ABNORMAL, how.description("the upstream")),
+            (WsIn::Gone(how), ..) => (CloseCode::ABNORMAL, how.description(reason::UPSTREAM)),
             (_, _, Some(close)) => {
-                (CloseCode::ABNORMAL, format!("{}; cut off", close.reason).into())
+                (CloseCode::ABNORMAL, fill(reason::CUT_OFF_AFTER, &[&close.reason]).into())
             }
-            (_, _, None) => (CloseCode::ABNORMAL, "cut off".into()),
+            (_, _, None) => (CloseCode::ABNORMAL, reason::CUT_OFF.into()),
         }
     }
 
@@ -97,10 +104,10 @@ impl Disconnect {
     /// The description of the end of `peer`.
     pub(super) fn description(self, peer: &str) -> Cow<'static, str> {
         match self {
-            Disconnect::WithoutClose => format!("{peer} went away without a Close").into(),
-            Disconnect::Failed => format!("{peer}'s connection failed").into(),
-            Disconnect::NoPong => format!("{peer} did not answer a Ping").into(),
-            Disconnect::NoCloseReply => "cut off".into(),
+            Disconnect::WithoutClose => fill(reason::PEER_LEFT, &[peer]).into(),
+            Disconnect::Failed => fill(reason::PEER_DISCONNECTED, &[peer]).into(),
+            Disconnect::NoPong => fill(reason::PEER_SILENT, &[peer]).into(),
+            Disconnect::NoCloseReply => reason::CUT_OFF.into(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{borrow::Cow, io, task::Context, time::Duration};
 use echogate_proto::{
     close::CloseCode,
     framing::FramingError,
+    reason::{self, fill},
     ws::{FrameHeader, OpCode, Violation},
 };
 use tokio::time::Instant;
@@ -51,8 +52,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// Handles a message after the end of the peer's output.
     pub(super) fn message_after_end(&mut self) {
-        let reason = "a message after the end of input (half-close)";
-        self.ws_violates(CloseCode::PROTOCOL_ERROR, reason.into());
+        self.ws_violates(CloseCode::PROTOCOL_ERROR, reason::MESSAGE_AFTER_END.into());
     }
 
     /// Handles a violation of the protocol by the peer.
@@ -161,7 +161,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         } else if self.watch.stage() > Stage::Serving && !self.is_ws_client() {
             self.close_for(CloseCause::Server, self.watch.close());
         } else {
-            self.close_with(CloseCode::NORMAL, format!("{} ended the stream", self.stream_peer()));
+            self.close_with(CloseCode::NORMAL, fill(reason::PEER_ENDED, &[self.stream_peer()]));
         }
     }
 
@@ -207,7 +207,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 CloseCode::INTERNAL_ERROR
             }
         };
-        self.close_with(code, format!("{} {error}", self.stream_peer()));
+        self.close_with(code, fill(error.template(), &[self.stream_peer()]));
     }
 
     /// Ends the stream's input behind the buffered payload.

@@ -4,6 +4,7 @@
 use std::{ops::Range, task::Context};
 
 use echogate_proto::{
+    reason,
     recording::Direction,
     ws::{FrameHeader, Role, mask},
 };
@@ -24,7 +25,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// The peer of the stream, as reasons and the log name it.
     pub(super) fn stream_peer(&self) -> &'static str {
-        if self.is_ws_client() { "the client" } else { "the upstream" }
+        if self.is_ws_client() { reason::CLIENT } else { reason::UPSTREAM }
     }
 
     /// The direction of the payload from the WebSocket.

@@ -33,7 +33,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use echogate_proto::close::CloseCode;
+use echogate_proto::{
+    close::CloseCode,
+    reason::{self, fill},
+};
 
 /// The input from the WebSocket.
 #[derive(Debug)]
@@ -177,6 +180,6 @@ pub(crate) struct End {
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.why, self.code.0)
+        f.write_str(&fill(reason::WITH_CODE, &[&self.why as &dyn fmt::Display, &self.code.0]))
     }
 }

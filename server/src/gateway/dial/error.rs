@@ -3,7 +3,10 @@
 use std::{fmt, io};
 
 use axum::http::{HeaderMap, StatusCode, header};
-use echogate_proto::close::CloseCode;
+use echogate_proto::{
+    close::CloseCode,
+    reason::{self, fill},
+};
 
 use super::Limit;
 use crate::{
@@ -42,7 +45,7 @@ impl Limit {
         match error {
             Direct(Unresolved(cause)) => DialError::unresolved(&cause),
             Direct(ResolverTimedOut) => {
-                let cause = format!("no answer within {:?} (--dial-timeout)", self.within);
+                let cause = fill(reason::RESOLVER_TIMEOUT, &[&self.within_text()]);
                 DialError { status: StatusCode::GATEWAY_TIMEOUT, ..DialError::unresolved(&cause) }
             }
             Direct(TimedOut) => self.timed_out(),
@@ -61,7 +64,7 @@ impl Limit {
         match &error.failure {
             ProxyFailure::TimedOut => self.timed_out(),
             failure => {
-                let reason = format!("the proxy cannot connect to the upstream: {failure}");
+                let reason = fill(reason::PROXY_FAILED, &[failure]);
                 DialError::new(StatusCode::BAD_GATEWAY, DialOutcome::Proxy, reason)
             }
         }
@@ -85,28 +88,31 @@ impl Limit {
             return DialError::no_descriptors();
         }
         let is_tls_error = error.get_ref().and_then(|e| e.downcast_ref::<TlsError>()).is_some();
-        let mut reason = match error.kind() {
+        let mut text = match error.kind() {
             io::ErrorKind::TimedOut => return self.timed_out(),
-            io::ErrorKind::ConnectionRefused => "the upstream refused the connection".to_owned(),
+            io::ErrorKind::ConnectionRefused => reason::REFUSED.to_owned(),
             _ if is_tls_error => error.to_string(),
             // connect(2) fails with EAGAIN for Unix sockets only.
-            io::ErrorKind::WouldBlock => "the upstream's listen backlog is full".to_owned(),
-            _ => format!("the upstream cannot be reached: {}", describe(error)),
+            io::ErrorKind::WouldBlock => reason::BACKLOG_FULL.to_owned(),
+            _ => fill(reason::UNREACHABLE, &[&describe(error)]),
         };
         if tried > 1 {
-            reason += &format!(" ({tried} addresses tried)");
+            text = fill(reason::TRIED, &[&text as &dyn fmt::Display, &tried]);
         }
         let outcome = match error.kind() {
             io::ErrorKind::ConnectionRefused => DialOutcome::Refused,
             _ if is_tls_error => DialOutcome::Tls,
             _ => DialOutcome::Unreachable,
         };
-        DialError::new(StatusCode::BAD_GATEWAY, outcome, reason)
+        DialError::new(StatusCode::BAD_GATEWAY, outcome, text)
+    }
+
+    fn within_text(&self) -> String {
+        format!("{:?}", self.within)
     }
 
     pub(super) fn timed_out(&self) -> DialError {
-        let reason =
-            format!("the upstream did not answer within {:?} (--dial-timeout)", self.within);
+        let reason = fill(reason::DIAL_TIMEOUT, &[&self.within_text()]);
         DialError::new(StatusCode::GATEWAY_TIMEOUT, DialOutcome::TimedOut, reason)
     }
 }
@@ -149,7 +155,7 @@ impl DialError {
     }
 
     pub(super) fn unresolved(cause: &impl fmt::Display) -> DialError {
-        let reason = format!("the upstream's host name cannot be resolved: {cause}");
+        let reason = fill(reason::UNRESOLVED, &[cause]);
         DialError::new(StatusCode::BAD_GATEWAY, DialOutcome::Unresolved, reason)
     }
 }

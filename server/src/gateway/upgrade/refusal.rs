@@ -9,7 +9,10 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use echogate_proto::close::{CloseCode, NO_ROUTE};
+use echogate_proto::{
+    close::CloseCode,
+    reason::{self, fill},
+};
 use tracing::field::display;
 
 use super::pending::Upgrade;
@@ -115,7 +118,7 @@ pub(super) fn no_such_route(
     }
     // A page that may not connect must not find out which routes exist.
     let refused = refused_by_policy(&context, &client, &request.headers).unwrap_or_else(|| {
-        let reason = format!("{NO_ROUTE}{path}");
+        let reason = fill(reason::NO_ROUTE, &[&path]);
         Refused::new(StatusCode::NOT_FOUND, CloseCode::POLICY, reason, Refusal::NoRoute)
     });
     refuse(&context, &client, permit, request, refused)

@@ -15,7 +15,10 @@ mod tests;
 
 use std::{fmt, io, str::FromStr};
 
-use echogate_proto::endpoint::{Credentials, HostPort};
+use echogate_proto::{
+    endpoint::{Credentials, HostPort},
+    reason,
+};
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 use tokio::{
@@ -95,9 +98,7 @@ pub(crate) enum ProxyFailure {
 impl From<io::Error> for ProxyFailure {
     fn from(error: io::Error) -> ProxyFailure {
         match error.kind() {
-            io::ErrorKind::UnexpectedEof => ProxyFailure::Refused(
-                "the proxy closed the connection without an answer".to_owned(),
-            ),
+            io::ErrorKind::UnexpectedEof => ProxyFailure::Refused(reason::PROXY_SILENT.to_owned()),
             _ => ProxyFailure::Unreachable(error),
         }
     }

@@ -22,7 +22,7 @@ use std::{
     time::Instant,
 };
 
-use echogate_proto::endpoint::HostPort;
+use echogate_proto::{endpoint::HostPort, reason};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -165,7 +165,7 @@ impl Inner {
             let begun = Instant::now();
             let answer = match (self.look_up)(&host) {
                 Ok(addresses) if addresses.is_empty() => {
-                    Err(ResolveError::new(&io::Error::other("the name has no address")))
+                    Err(ResolveError::new(&io::Error::other(reason::NO_ADDRESS)))
                 }
                 Ok(addresses) => Ok(addresses.into()),
                 Err(error) => Err(ResolveError::new(&error)),

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io, path::Path, sync::Arc};
 
+use echogate_proto::reason::{self, fill};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
@@ -113,24 +114,24 @@ impl ClientTls {
         let Some(rustls::Error::InvalidCertificate(why)) = cause else {
             return error_text::of_handshake(role, error);
         };
-        let what = match why {
+        let of = |template| fill(template, &[&format!("the {role}")]);
+        Some(match why {
             NotValidForName | NotValidForNameContext { .. } => {
-                format!("is not for {}", self.name.to_str())
+                let parts = [&*format!("the {role}"), &self.name.to_str()];
+                fill(reason::CERTIFICATE_NAME, &parts)
             }
-            Expired | ExpiredContext { .. } => "has expired".to_owned(),
-            NotValidYet | NotValidYetContext { .. } => "is not valid yet".to_owned(),
+            Expired | ExpiredContext { .. } => of(reason::CERTIFICATE_EXPIRED),
+            NotValidYet | NotValidYetContext { .. } => of(reason::CERTIFICATE_EARLY),
             // A CA certificate with the issuer's name but another key.
             BadSignature | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-                "is not trusted: its issuer has not signed it".to_owned()
+                of(reason::CERTIFICATE_SIGNATURE)
             }
-            UnknownIssuer => format!("is not trusted: its issuer is unknown{}", advice(role)),
+            UnknownIssuer => of(reason::CERTIFICATE_ISSUER) + advice(role),
             why if verifier::is_authority(why) => {
-                let advice = advice(role);
-                format!("is not trusted: it is self-signed, or of a CA (CA:TRUE){advice}")
+                of(reason::CERTIFICATE_SELF_SIGNED) + advice(role)
             }
-            why => format!("is not trusted: {why}"),
-        };
-        Some(format!("the {role}'s certificate {what}"))
+            why => fill(reason::CERTIFICATE_OTHER, &[&*format!("the {role}"), &why.to_string()]),
+        })
     }
 }
 

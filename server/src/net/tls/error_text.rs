@@ -1,7 +1,8 @@
 //! The wording of TLS errors.
 
-use std::io;
+use std::{fmt::Display, io};
 
+use echogate_proto::reason::{self, fill};
 use tokio_rustls::rustls::{self, AlertDescription, HandshakeType};
 
 /// Describes why the handshake with `role` ("server", "client") failed; None if the underlying
@@ -9,44 +10,37 @@ use tokio_rustls::rustls::{self, AlertDescription, HandshakeType};
 pub(super) fn of_handshake(role: &str, error: &io::Error) -> Option<String> {
     use rustls::{Error::*, PeerIncompatible::*};
 
+    let peer = format!("the {role}");
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return Some(format!("the {role} ended the connection during the TLS handshake"));
+        return Some(fill(reason::TLS_ENDED, &[&peer]));
     }
     Some(match error.get_ref()?.downcast_ref()? {
-        InvalidMessage(_) | PeerSentOversizedRecord => format!("the {role} does not speak TLS"),
+        InvalidMessage(_) | PeerSentOversizedRecord => fill(reason::TLS_NOT_SPOKEN, &[&peer]),
         InappropriateHandshakeMessage { got_type: HandshakeType::ClientHello, .. } => {
-            format!("the {role} does not speak TLS: it echoed the ClientHello")
+            fill(reason::TLS_ECHOED, &[&peer])
         }
-        AlertReceived(alert) => {
-            format!("the {role} refused the TLS handshake: {}", of_alert(*alert))
-        }
+        AlertReceived(alert) => fill(reason::TLS_REFUSED, &[&peer, &of_alert(*alert)]),
         PeerIncompatible(
             ServerDoesNotSupportTls12Or13
             | ServerTlsVersionIsDisabledByOurConfig
             | SupportedVersionsExtensionRequired
             | Tls12NotOffered
             | Tls12NotOfferedOrEnabled,
-        ) => format!("the {role} speaks neither TLS 1.2 nor TLS 1.3"),
+        ) => fill(reason::TLS_OLD, &[&peer]),
         PeerIncompatible(
             NoCipherSuitesInCommon | NoKxGroupsInCommon | NoSignatureSchemesInCommon,
-        ) => format!(
-            "the {role} shares no cipher suite, key exchange or signature scheme with this side"
-        ),
-        NoApplicationProtocol => {
-            format!("the {role} offers no application protocol (ALPN) that is supported here")
-        }
-        e => format!("the TLS handshake with the {role} failed: {e}"),
+        ) => fill(reason::TLS_NOTHING_SHARED, &[&peer]),
+        NoApplicationProtocol => fill(reason::TLS_NO_PROTOCOL, &[&peer]),
+        e => fill(reason::TLS_FAILED, &[&peer as &dyn Display, e]),
     })
 }
 
 /// Rewords an error of a connection after its handshake. In TLS 1.3 that includes a server's
 /// rejection of the client, which arrives only then.
 pub(super) fn of_connection(error: io::Error) -> io::Error {
-    /// A stream that may be truncated (RFC 8446 section 6.1).
-    const CUT_OFF: &str = "cut off: TCP ended before TLS did (no close_notify)";
-
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return io::Error::new(error.kind(), CUT_OFF);
+        // The stream may be truncated (RFC 8446 section 6.1).
+        return io::Error::new(error.kind(), reason::TLS_CUT_OFF);
     }
     match error.get_ref().and_then(|e| e.downcast_ref()) {
         Some(rustls::Error::AlertReceived(alert)) => {

@@ -2,6 +2,7 @@
 
 use std::{fmt, io, time::Duration};
 
+use echogate_proto::reason::{self, fill};
 use http::{HeaderMap, StatusCode, header};
 use thiserror::Error;
 use tokio::{
@@ -25,10 +26,10 @@ pub(crate) enum OpeningError {
     #[error(transparent)]
     Stream(#[from] io::Error),
     /// The other side, whose role is given, closed the connection before the end of its response.
-    #[error("the {0} closed the connection during the WebSocket handshake")]
+    #[error("{}", fill(reason::CLOSED_IN_HANDSHAKE, &[&format_args!("the {}", .0)]))]
     Closed(&'static str),
     /// The response did not come in time.
-    #[error("no response to the WebSocket handshake")]
+    #[error("{}", reason::NO_HANDSHAKE_RESPONSE)]
     TimedOut,
     /// The response is not HTTP, or exceeds a limit.
     #[error("{0}")]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use echogate_proto::close::CloseCode;
+use echogate_proto::{close::CloseCode, reason};
 
 use super::Stage;
 
@@ -15,16 +15,12 @@ pub(crate) struct ServerClose {
 
 impl ServerClose {
     /// The Close of a shutdown, unless another one is configured.
-    pub(crate) const SHUTDOWN: ServerClose = ServerClose {
-        code: CloseCode::GOING_AWAY,
-        reason: Cow::Borrowed("the server is shutting down"),
-    };
+    pub(crate) const SHUTDOWN: ServerClose =
+        ServerClose { code: CloseCode::GOING_AWAY, reason: Cow::Borrowed(reason::SHUTDOWN) };
 
     /// The Close of a connection whose idle timeout has passed.
-    pub(crate) const IDLE: ServerClose = ServerClose {
-        code: CloseCode::GOING_AWAY,
-        reason: Cow::Borrowed("idle timeout (--idle-timeout)"),
-    };
+    pub(crate) const IDLE: ServerClose =
+        ServerClose { code: CloseCode::GOING_AWAY, reason: Cow::Borrowed(reason::IDLE) };
 }
 
 /// A request to end one connection.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use echogate_event_loop::InFlight;
+use echogate_proto::reason;
 use tokio::time::Instant;
 
 use super::{Drain, EndRequest, HAS_REQUESTS, ServerClose, Stage, Watcher, timer::Timer};
@@ -117,7 +118,7 @@ impl ShutdownWatch {
 
     /// The reason in the log for a connection that reached [`Stage::Cut`].
     pub(crate) fn cut_reason(&self) -> Cow<'static, str> {
-        self.reset_reason().unwrap_or("cut off at the end of the shutdown (--drain)".into())
+        self.reset_reason().unwrap_or(reason::CUT_OFF_BY_SHUTDOWN.into())
     }
 
     /// The current stage. The task that polls first is woken at each further stage.

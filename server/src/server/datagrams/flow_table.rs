@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use echogate_proto::recording::{Side, TapPoint};
+use echogate_proto::{
+    reason::{self, fill},
+    recording::{Side, TapPoint},
+};
 
 use crate::{
     connections::{
@@ -44,7 +47,7 @@ impl FlowTable {
     pub(super) fn get(&mut self, service: &ListenerService, peer: &Peer) -> Option<&mut Flow> {
         let Entry::Occupied(flow) = self.flows.entry(peer.clone()) else { return None };
         if flow.get().entry.target() != &*service.target.name {
-            flow.remove().entry.ended(&"the socket belongs to another service since a reload");
+            flow.remove().entry.ended(&reason::SOCKET_REASSIGNED);
             return None;
         }
         Some(flow.into_mut())
@@ -72,7 +75,7 @@ impl FlowTable {
     pub(super) fn sweep(&mut self) {
         let has_ended = |_: &Peer, flow: &mut Flow| flow.last.elapsed() >= FLOW_TIMEOUT;
         for (_, flow) in self.flows.extract_if(has_ended) {
-            flow.entry.ended(&format_args!("no datagram for {FLOW_TIMEOUT:?}"));
+            flow.entry.ended(&fill(reason::NO_DATAGRAM, &[&format_args!("{FLOW_TIMEOUT:?}")]));
         }
     }
 

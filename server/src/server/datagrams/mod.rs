@@ -9,7 +9,7 @@ mod loops;
 
 use std::{io, sync::Arc, time::Instant};
 
-use echogate_proto::recording::Side;
+use echogate_proto::{reason, recording::Side};
 use thiserror::Error;
 
 use self::{
@@ -44,7 +44,7 @@ pub(super) async fn serve(
     let flows = FlowTable::new(registry);
     let mut server = Server { socket: socket.clone(), admission, flows, returns: Returns::new() };
     receive_all(&socket, &reception, &mut server).await;
-    server.flows.end_all(&"the socket was closed");
+    server.flows.end_all(&reason::SOCKET_CLOSED);
 }
 
 /// A service on one datagram socket.

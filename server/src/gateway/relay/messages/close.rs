@@ -1,10 +1,11 @@
 //! The ends of a side: a Close, a violation of the protocol, or the end of the connection without
 //! either, and the effect of each on the other side.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, fmt::Display, io};
 
 use echogate_proto::{
     close::CloseCode,
+    reason::{self, fill},
     ws::{Role, Violation},
 };
 
@@ -33,8 +34,8 @@ impl Loss {
     /// The description, for the log and, where the upstream is the peer, for the client.
     fn description(&self, peer: &str) -> Cow<'static, str> {
         match self {
-            Loss::Fin => format!("{peer} ended without a Close"),
-            Loss::NoPong => format!("{peer} did not answer a Ping"),
+            Loss::Fin => fill(reason::PEER_ENDED_WITHOUT_CLOSE, &[peer]),
+            Loss::NoPong => fill(reason::PEER_SILENT, &[peer]),
             Loss::Failure(error) => failure::describe(peer, error),
         }
         .into()
@@ -44,8 +45,8 @@ impl Loss {
 /// The peer of a side on which this process has the `role`.
 fn peer(role: Role) -> &'static str {
     match role {
-        Role::Server => "the client",
-        Role::Client => "the upstream",
+        Role::Server => reason::CLIENT,
+        Role::Client => reason::UPSTREAM,
     }
 }
 
@@ -60,13 +61,13 @@ pub(super) fn closed<F: Transport, T: Transport>(
     code: CloseCode,
     more: bool,
 ) {
-    let reason = String::from_utf8_lossy(from.decoder.control_payload()).into_owned();
+    let given = String::from_utf8_lossy(from.decoder.control_payload()).into_owned();
     let peer = peer(from.role);
     shared.ends(
         code,
-        match &*reason {
-            "" => format!("{peer} closed"),
-            reason => format!("{peer} closed: {}", escape(reason)),
+        match &*given {
+            "" => fill(reason::PEER_CLOSED, &[peer]),
+            given => fill(reason::PEER_CLOSED_WITH, &[peer, &escape(given)]),
         },
     );
     from.input = Input::Closed;
@@ -78,7 +79,7 @@ pub(super) fn closed<F: Transport, T: Transport>(
         from.awaits_end(poll.now);
     }
     match to.output {
-        Output::Open => to.send_close(poll.cx, poll.now, code, &reason),
+        Output::Open => to.send_close(poll.cx, poll.now, code, &given),
         Output::Replies => to.end_replies(poll.cx, poll.now),
         Output::Closed | Output::Shut | Output::Last | Output::Delivered | Output::Failed => {}
     }
@@ -111,9 +112,9 @@ pub(super) fn violated<F: Transport, T: Transport>(
             }
             let reason = match violation {
                 Violation::TooBig(limit) => {
-                    format!("the upstream sent a message of more than {limit} bytes")
+                    fill(reason::PEER_SENT_TOO_MUCH, &[&reason::UPSTREAM as &dyn Display, &limit])
                 }
-                other => format!("the upstream violated the protocol: {other}"),
+                other => fill(reason::PEER_VIOLATED, &[reason::UPSTREAM, &other.to_string()]),
             };
             fail_client(to, shared, poll, reason.into());
         }
@@ -211,12 +212,14 @@ pub(super) fn is_overdue<F: Transport, T: Transport>(
 impl<C: Transport, U: Transport> MessageRelay<C, U> {
     /// The description of the end, for the log and the registry.
     pub(super) fn end(&mut self) -> End {
-        let cut = || End { code: CloseCode::ABNORMAL, why: "cut off".into() };
+        let cut = || End { code: CloseCode::ABNORMAL, why: reason::CUT_OFF.into() };
         let End { code, why } = self.shared.end.take().map_or_else(cut, |end| *end);
         let undelivered = self.upstream.closing.as_ref().map_or(0, |closing| closing.undelivered);
         let why = match undelivered {
             0 => why,
-            lost => format!("{why}; {lost} bytes were not delivered to the upstream").into(),
+            lost => {
+                fill(reason::LOST_FOR, &[&why as &dyn Display, &lost, &reason::UPSTREAM]).into()
+            }
         };
         End { code, why }
     }

@@ -2,7 +2,11 @@
 
 use std::io;
 
-use echogate_proto::{close::CloseCode, ws::Role};
+use echogate_proto::{
+    close::CloseCode,
+    reason::{self, fill},
+    ws::Role,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -98,7 +102,10 @@ fn poll_side<F: Transport, T: Transport>(
         to.input = Input::Ended;
         if has_ended_unread {
             if to.role == Role::Server {
-                shared.ends(CloseCode::ABNORMAL, "the client stopped reading");
+                shared.ends(
+                    CloseCode::ABNORMAL,
+                    fill(reason::PEER_STOPPED_READING, &[reason::CLIENT]),
+                );
             }
             let loss = if may_be_clean {
                 Loss::Fin

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt, pin::Pin, task::Context};
 
 use echogate_event_loop::InFlight;
+use echogate_proto::reason::{self, fill};
 use tokio::time::Instant;
 
 use super::{
@@ -24,13 +25,14 @@ pub(crate) struct End {
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)?;
-        for (lost, side) in [(self.lost.0, "upstream"), (self.lost.1, "client")] {
+        let mut text = self.why.clone();
+        for (lost, side) in [(self.lost.0, reason::UPSTREAM), (self.lost.1, reason::CLIENT)] {
             if lost > 0 {
-                write!(f, "; {lost} bytes were not delivered to the {side}")?;
+                let parts = [&text as &dyn fmt::Display, &lost, &side];
+                text = fill(reason::LOST_FOR, &parts).into();
             }
         }
-        Ok(())
+        f.write_str(&text)
     }
 }
 
@@ -44,7 +46,7 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         let stalled = self.upstream.update_owed(now, is_due.0, is_over, received)
             | self.client.update_owed(now, is_due.1, is_over, sent);
         if stalled {
-            return Some(self.end_by_resets("no progress for 60 s in the delivery of last bytes"));
+            return Some(self.end_by_resets(fill(reason::NO_PROGRESS, &[&STALL.as_secs()])));
         }
         let is_delivered = self.client.owed().is_none() && self.upstream.owed().is_none();
         (is_over && is_delivered).then(|| self.end())
@@ -103,15 +105,19 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         let failed = (self.client.output == Output::Failed, self.upstream.output == Output::Failed);
         self.client.reset_if_incomplete(failed.1);
         self.upstream.reset_if_incomplete(failed.0);
-        let failures = [(self.client.failure(), "client"), (self.upstream.failure(), "upstream")];
+        let failures =
+            [(self.client.failure(), reason::CLIENT), (self.upstream.failure(), reason::UPSTREAM)];
         let first = failures.into_iter().filter_map(|(failure, side)| Some((failure?, side))).min();
         let why: Cow<'static, str> = match first {
             Some(((_, failure), side)) => {
-                format!("the {side}'s connection failed: {failure}").into()
+                fill(reason::PEER_DISCONNECTED_BY, &[side, failure]).into()
             }
             None if self.is_asked => self.watch.close().reason,
-            None if self.client.has_ended_first => "the client ended the stream".into(),
-            None => "the upstream ended the stream".into(),
+            None => {
+                let by_client = self.client.has_ended_first;
+                let side = if by_client { reason::CLIENT } else { reason::UPSTREAM };
+                fill(reason::PEER_ENDED, &[side]).into()
+            }
         };
         self.describe(why)
     }

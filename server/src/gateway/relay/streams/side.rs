@@ -7,6 +7,7 @@ use std::{
     time::Instant,
 };
 
+use echogate_proto::reason;
 use tokio::io::ReadBuf;
 
 use crate::{
@@ -225,9 +226,9 @@ impl<T: Transport> Side<T> {
             if self.input == Input::Open {
                 self.input = Input::Failed;
             }
-            self.closing().failure.get_or_insert_with(|| {
-                (Instant::now(), "it was closed before it took everything".into())
-            });
+            self.closing()
+                .failure
+                .get_or_insert_with(|| (Instant::now(), reason::CLOSED_EARLY.into()));
             self.stop_writing();
         }
         has_failed
