@@ -140,7 +140,7 @@ fn the_page_speaks_the_browsers_language_and_the_one_that_was_chosen() {
 
 #[test]
 fn the_servers_reasons_are_shown_in_the_pages_language() {
-    let Some((mut server, mut page)) = page() else { return };
+    let Some((server, mut page)) = page() else { return };
     page.reload_in_language("zh-CN");
     page.click("#toggle");
     page.wait_for_text("#state-headline", "已连接");
