@@ -44,8 +44,9 @@ impl Snippet {
         }
     }
 
-    /// The program text; `None` where the program cannot do it: `nc` without a listener, and lines in
-    /// a text message with `echogate connect`, which sends each line as a message.
+    /// The program text; `None` where the program cannot do it: `nc` without a listener,
+    /// `websocat` with an empty message, of which it sends nothing, and `echogate connect` with an
+    /// empty text or with lines in a text, as it sends each line as a message.
     pub fn write(self, target: &Target<'_>, payload: &Payload) -> Option<String> {
         let Target { url, protocols, listener } = *target;
         let printed = printf(payload);
@@ -55,6 +56,7 @@ impl Snippet {
                 let (host, port) = listener?;
                 format!("{printed} | nc -N {host} {port}")
             }
+            Snippet::Websocat if payload.is_empty() => return None,
             Snippet::Websocat => {
                 let mode = if is_text { "--text --no-line" } else { "--binary" };
                 let offer = match protocols {
@@ -182,6 +184,7 @@ mod tests {
             ]
         );
         assert_eq!(lines(&"a\nb".into())[2], None, "two lines would be two messages");
+        assert_eq!(lines(&"".into())[1..], [None, None], "no program sends an empty input");
     }
 
     #[test]
