@@ -1,4 +1,4 @@
-//! The native client: `echogate connect`, `listen`, `bench` and `tap`.
+//! The native client: `echogate connect`, `listen`, `bench`, `tap`, `replay` and `compare`.
 //!
 //! In reading order:
 //!
