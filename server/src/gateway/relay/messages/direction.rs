@@ -179,11 +179,11 @@ impl Batch<'_> {
         cx: &mut Context<'_>,
         to: &mut Side<T>,
     ) -> io::Result<()> {
-        let Side { backlog, stream, .. } = to;
+        let Side { unwritten, stream, .. } = to;
         if self.gather.is_empty() {
-            return backlog.write(cx, stream, &mut [IoSlice::new(&buffer[self.run])]);
+            return unwritten.write(cx, stream, &mut [IoSlice::new(&buffer[self.run])]);
         }
         self.gather.add(buffer, self.run);
-        self.gather.write(buffer, cx, backlog, stream)
+        self.gather.write(buffer, cx, unwritten, stream)
     }
 }

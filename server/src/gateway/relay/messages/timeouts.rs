@@ -64,7 +64,7 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
     /// A count that changes whenever bytes are delivered: the payload that was counted so far,
     /// without the bytes that wait to be written.
     fn delivered_bytes(&self) -> u64 {
-        let waiting = self.client.backlog.len() + self.upstream.backlog.len();
+        let waiting = self.client.unwritten.len() + self.upstream.unwritten.len();
         self.shared.entry.carried_bytes().wrapping_sub(waiting as u64)
     }
 
@@ -95,8 +95,8 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
         let is_quiet = at_boundary == [true; 2]
             && is_idle
             && has_turn()
-            && client.backlog.is_empty()
-            && upstream.backlog.is_empty()
+            && client.unwritten.is_empty()
+            && upstream.unwritten.is_empty()
             && self.is_open()
             && self.quiet_from() <= poll.now;
         let [to_upstream, to_client] =
@@ -123,7 +123,7 @@ fn give_up_idle<S: Transport>(
     poll: &mut PollContext<'_, '_>,
     close: &ServerClose,
 ) {
-    if side.backlog.is_empty() {
+    if side.unwritten.is_empty() {
         side.send_close(poll.cx, poll.now, close.code, &close.reason);
     } else {
         // The peer does not read, so a Close would not reach it.
