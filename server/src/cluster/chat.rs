@@ -15,7 +15,7 @@ use echogate_proto::chat::ToOperator;
 use futures_util::FutureExt;
 
 use super::{
-    Shared,
+    LocalReplica,
     inbox::Inbox,
     members::{Member, SILENCE},
     messages::{Broadcast, Direct, to},
@@ -145,7 +145,7 @@ impl ChatReplication {
     }
 
     /// Gives up the messages that are not sent or not confirmed, when the connection is lost.
-    pub(super) fn disconnected(&mut self, shared: &Shared) {
+    pub(super) fn disconnected(&mut self, shared: &LocalReplica) {
         shared.hub.set_connected(false);
         // A snapshot replaces the events.
         while self.feed.events.try_recv().is_ok() {}

@@ -61,10 +61,10 @@ use crate::{
 /// The time limit of the last events and the last heartbeat.
 const LEAVE: Duration = Duration::from_millis(500);
 
-/// This process as a replica. Clones are the same.
+/// The handle by which this process joins and leaves a cluster. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
-    shared: Arc<Shared>,
+    shared: Arc<LocalReplica>,
     running: Arc<Mutex<Option<Running>>>,
 }
 
@@ -77,9 +77,9 @@ struct Running {
     stop: DropGuard,
 }
 
-/// The state that the task shares with the rest of the server.
+/// This process as a replica: the state that the task shares with the rest of the server.
 #[derive(Debug)]
-struct Shared {
+struct LocalReplica {
     id: ReplicaId,
     name: String,
     state: watch::Sender<ClusterState>,
@@ -101,7 +101,7 @@ impl Cluster {
     pub(crate) fn new(hub: Arc<Hub>, replicas: &Replicas) -> io::Result<Cluster> {
         let host = gethostname().map(|name| name.to_string_lossy().into_owned());
         let host = host.unwrap_or_else(|_| "localhost".to_owned());
-        let shared = Shared {
+        let shared = LocalReplica {
             id: ReplicaId::random()?,
             name: format!("{host}/{}", process::id()),
             state: watch::Sender::default(),
@@ -156,7 +156,7 @@ impl Cluster {
     }
 }
 
-impl Shared {
+impl LocalReplica {
     /// Reports that there is no connection, and logs the reason if it is another one than before.
     fn disconnected(&self, reason: &str) {
         self.members.send_replace(Vec::new());
@@ -181,7 +181,7 @@ impl Shared {
 }
 
 /// Connects to the broker, again for ever, until `stop`.
-async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &CancellationToken) {
+async fn run(shared: &Arc<LocalReplica>, settings: &ClusterSettings, stop: &CancellationToken) {
     let url = &settings.url;
     // The lock is released last, when the membership has ended.
     let mut replication = shared.replication.lock().await;
@@ -227,7 +227,7 @@ async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &Cancellati
 }
 
 /// The membership in a cluster. After its drop, which a panic causes too, no other replica is known.
-struct Membership<'a>(&'a Shared);
+struct Membership<'a>(&'a LocalReplica);
 
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
@@ -241,7 +241,7 @@ impl Drop for Membership<'_> {
 /// The replication over one connection. Its drop gives up all messages that are not confirmed; a panic
 /// and the end of [`LEAVE`] cause it too.
 struct Connected<'a> {
-    shared: &'a Shared,
+    shared: &'a LocalReplica,
     replication: &'a mut ChatReplication,
 }
 
@@ -253,7 +253,7 @@ impl Drop for Connected<'_> {
 
 /// Runs a session until the connection is lost or `stop`. Returns the reason of its end.
 async fn run_session(
-    shared: &Arc<Shared>,
+    shared: &Arc<LocalReplica>,
     replication: &mut ChatReplication,
     connection: Connection,
     cluster: &str,

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    Shared,
+    LocalReplica,
     inbox::Inbox,
     members::{Change, Heartbeat, Member, Members},
 };
@@ -59,7 +59,7 @@ struct Envelope<T> {
 /// The session over one connection.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
-    pub(super) shared: &'a Arc<Shared>,
+    pub(super) shared: &'a Arc<LocalReplica>,
     client: Client,
     cluster: String,
     /// The senders of invalid messages that were logged.
@@ -70,7 +70,7 @@ pub(super) struct Session<'a> {
 
 impl Session<'_> {
     pub(super) fn new<'a>(
-        shared: &'a Arc<Shared>,
+        shared: &'a Arc<LocalReplica>,
         client: Client,
         cluster: &str,
         operators: watch::Receiver<usize>,

@@ -10,7 +10,7 @@ use echogate_proto::{
 use tokio::time::Instant;
 
 use super::{
-    MessageRelay, PollContext, Shared,
+    MessageRelay, PollContext, RelayState,
     close::{self, Loss},
     side::Side,
     state::{Input, Output},
@@ -54,7 +54,7 @@ fn cut_side<S: Transport, O: Transport>(side: &mut Side<S>, other: &Side<O>) {
 fn poll_side<F: Transport, T: Transport>(
     to: &mut Side<T>,
     from: &mut Side<F>,
-    shared: &mut Shared,
+    shared: &mut RelayState,
     poll: &mut PollContext<'_, '_>,
 ) -> bool {
     let has_ended_unread = has_ended_unread(from, to);

@@ -4,7 +4,7 @@
 use tokio::time::Instant;
 
 use super::{
-    MessageRelay, PollContext, Shared,
+    MessageRelay, PollContext, RelayState,
     close::{self, Loss},
     delivery::holds_back,
     side::{REPLY_TIME, Side},
@@ -151,7 +151,7 @@ impl<S: Transport> Side<S> {
 fn on_timer<S: Transport, O: Transport>(
     side: &mut Side<S>,
     other: &mut Side<O>,
-    shared: &mut Shared,
+    shared: &mut RelayState,
     poll: &mut PollContext<'_, '_>,
     running_since: Instant,
 ) {
