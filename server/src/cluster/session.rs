@@ -28,7 +28,7 @@ use super::{
     members::{Change, Heartbeat, Member, Members},
 };
 use crate::{
-    connections::replicas::{Identity, ReplicaId},
+    connections::replicas::{ReplicaId, ReplicaIdentity},
     service::chat::MAX_LINE,
     text::escape::escape,
 };
@@ -209,7 +209,7 @@ impl Session<'_> {
         let (replicas, now) = (&self.shared.replicas, Instant::now());
         match change {
             Change::Joined(Member { id, name, .. }) => {
-                replicas.add(Identity { id: *id, name: (**name).into() }, now);
+                replicas.add(ReplicaIdentity { id: *id, name: (**name).into() }, now);
             }
             Change::Left(member) => replicas.remove(member.id, None),
             Change::Silent(member) => replicas.remove(member.id, Some(now)),
