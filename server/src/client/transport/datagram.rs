@@ -15,7 +15,7 @@ use tokio::{io::ReadBuf, sync::Notify, time::timeout};
 
 use super::{CHUNK, Received, send_window::SendWindow};
 use crate::{
-    client::recording::{RecordedConnection, TO_CLIENT, TO_SERVER},
+    client::recording::{ConnectionRecorder, TO_CLIENT, TO_SERVER},
     net::connected_datagrams::{ConnectedSocket, MAX_UDP},
     recording::wire::WireEvent,
 };
@@ -40,7 +40,7 @@ struct SharedSocket {
     /// The error of the sender. The system reports an error once, to either half.
     send_error: RefCell<Option<io::Error>>,
     send_failed: Notify,
-    recorded: RefCell<Option<RecordedConnection>>,
+    recorded: RefCell<Option<ConnectionRecorder>>,
 }
 
 /// The sending half.
@@ -63,7 +63,7 @@ pub(in crate::client) struct DatagramReceiver {
 pub(super) fn split(
     socket: ConnectedSocket,
     silence: Duration,
-    recorded: Option<(RecordedConnection, Opened)>,
+    recorded: Option<(ConnectionRecorder, Opened)>,
 ) -> (DatagramSender, DatagramReceiver) {
     let window = match socket {
         ConnectedSocket::Udp(_) => WINDOW_UDP,
