@@ -177,7 +177,7 @@ impl Args {
                 crlf: self.session.crlf,
                 verbose: self.session.verbose,
                 reset_when_cut: false,
-                recording: None,
+                recorder: None,
             },
         }
     }

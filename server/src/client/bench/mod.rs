@@ -39,7 +39,7 @@ use self::{
     datagram_worker::DatagramWorker,
     payload::Payload,
     report::{Progress, Report},
-    schedule::{Schedule, Stage},
+    schedule::{LoadPhase, Schedule},
     stats::ShardedStats,
     stream_worker::StreamWorker,
 };
@@ -263,7 +263,7 @@ fn spawn_redialers(load: &Arc<Load>, target: Target) -> Workers {
     let redial = |number| {
         let (load, target) = (load.clone(), target.clone());
         async move {
-            while load.schedule.stage() == Stage::Send {
+            while load.schedule.phase() == LoadPhase::Send {
                 let begun = Instant::now();
                 let opened = tokio::select! {
                     opened = open(&target, number) => opened?,
@@ -298,28 +298,28 @@ async fn supervise(
     pin!(end);
     let mut failures = Vec::new();
     while failures.is_empty() {
-        let stage = load.schedule.stage();
+        let phase = load.schedule.phase();
         tokio::select! {
             ended = workers.join_next() => match ended {
                 Some(ended) => failures.extend(failure(ended)),
                 None => break,
             },
-            () = &mut end, if stage != Stage::GiveUp => {
-                load.schedule.enter(if stage == Stage::Send { Stage::Finish } else { Stage::GiveUp });
+            () = &mut end, if phase != LoadPhase::GiveUp => {
+                load.schedule.enter(if phase == LoadPhase::Send { LoadPhase::Finish } else { LoadPhase::GiveUp });
                 end.set(sleep(FINISH_TIMEOUT));
             }
             _ = interrupt.recv() => {
-                if stage != Stage::Send {
+                if phase != LoadPhase::Send {
                     drop(progress);
                     std::process::exit(1);
                 }
-                load.schedule.enter(Stage::Finish);
+                load.schedule.enter(LoadPhase::Finish);
                 end.set(sleep(FINISH_TIMEOUT));
             }
             _ = draw.tick() => progress.draw(load, total),
         }
     }
-    load.schedule.enter(Stage::GiveUp);
+    load.schedule.enter(LoadPhase::GiveUp);
     failures.extend(std::iter::from_fn(|| workers.try_join_next()).filter_map(failure));
     failures
 }
