@@ -123,7 +123,8 @@ fn other_methods_are_not_allowed_and_other_paths_not_found() {
     let server = server();
     let mut stream = connect(server.address("http"));
     let post = ["POST /healthz HTTP/1.1", "Host: x", "Content-Length: 0"];
-    assert_eq!(http::exchange(&mut stream, &post).status, 405);
+    let response = http::exchange(&mut stream, &post);
+    assert_eq!((response.status, response.text().as_ref()), (405, "this path needs GET\n"));
     assert_eq!(http::get(server.address("http"), "/nothing/here").status, 404);
     let mut stream = connect(server.address("http"));
     let head = ["HEAD /healthz HTTP/1.1", "Host: x", "Connection: close"];

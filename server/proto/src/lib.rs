@@ -6,7 +6,7 @@
 //!
 //! - [`endpoint`]: the URLs of listeners, upstreams and the client's targets
 //! - [`ws`]: the frames of the WebSocket protocol, for servers and clients
-//! - [`framing`]: a byte stream as WebSocket messages, in four ways
+//! - [`framing`]: a byte stream as WebSocket messages, in five ways
 //! - [`close`]: WebSocket close codes and their descriptions
 //! - [`reason`]: the texts about the end of a connection and about a refusal
 //! - [`backoff`]: the delays between reconnection attempts

@@ -3,7 +3,8 @@
 //! - `serve`, `check`: the commands `serve`, `gateway`, `forward` and `check`
 //! - `help`: examples, manual pages, shell completions
 //! - `usage`: errors of the command line, as one line each
-//! - `runtime`, `logging`, `stdout`, `signals`: the process
+//! - `runtime`, `logging`, `stdout`, `signals`: the process; `output`: the threads that write its
+//!   standard streams
 
 mod check;
 mod help;

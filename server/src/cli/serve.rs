@@ -145,10 +145,10 @@ async fn serve(
     names: ActivatedNames,
     console_log: Option<Receiver<String>>,
 ) -> Result<(), String> {
-    let mut server = Server::bind(settings, activated).await?;
-    // Before the announcement: a program that waits for it may send a signal at once.
+    // Before the sockets are bound: a program that can connect may send a signal at once.
     let Signals { stop, mut reload } =
         signals::handle().map_err(|e| format!("cannot handle signals: {e}"))?;
+    let mut server = Server::bind(settings, activated).await?;
     server.take_over().await?;
     stdout::queue(server.announcement().as_bytes());
     // The console owns the terminal from here on: later announcements go through it.

@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::value_parser;
 use echogate_proto::endpoint::Endpoint;
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
     target_args::TargetArgs,
     transport::TransportOptions,
 };
-use crate::config::parse_duration;
+use crate::config::{parse_count, parse_duration};
 
 /// The command line of `echogate connect`.
 #[derive(clap::Args, Clone, Debug)]
@@ -51,7 +50,7 @@ pub(crate) struct Args {
     /// Exit after N messages and their replies. Over WebSocket and with datagrams the last reply ends
     /// the session at once
     #[arg(long, short = 'n', value_name = "N", help_heading = "End of the session")]
-    #[arg(value_parser = value_parser!(u64).range(1..))]
+    #[arg(value_parser = parse_count::<u64>)]
     count: Option<u64>,
 
     /// Make a new connection for each message, and read its reply to the end
@@ -178,7 +177,7 @@ impl Args {
                 crlf: self.session.crlf,
                 verbose: self.session.verbose,
                 reset_when_cut: false,
-                recording: None,
+                recorder: None,
             },
         }
     }

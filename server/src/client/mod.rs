@@ -1,4 +1,4 @@
-//! The native client: `echogate connect`, `listen`, `bench` and `tap`.
+//! The native client: `echogate connect`, `listen`, `bench`, `tap`, `replay` and `compare`.
 //!
 //! In reading order:
 //!
@@ -48,7 +48,7 @@ use std::io::{self, Write};
 
 use echogate_proto::endpoint::Endpoint;
 
-use self::{recording::Recording, session::SessionError};
+use self::{recording::SessionRecorder, session::SessionError};
 use crate::{terminal, text::escape::escape};
 
 pub(crate) use self::args::Args;
@@ -87,17 +87,17 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
         verbose::start();
     }
     let mut mode = args.mode(&target, &url).map_err(usage)?;
-    let recording = args.record.as_deref().map(|path| Recording::start(path, &target, &url));
-    let recording = recording.transpose().map_err(Error::Usage)?;
+    let recorder = args.record.as_deref().map(|path| SessionRecorder::start(path, &target, &url));
+    let recorder = recorder.transpose().map_err(Error::Usage)?;
     let mut policy = args.policy();
     policy.transport.reset_when_cut = mode.has_end();
-    policy.transport.recording = recording.clone();
+    policy.transport.recorder = recorder.clone();
     let session = policy.run(&target, &mut mode);
-    let ended = match &recording {
+    let ended = match &recorder {
         Some(_) => unless_terminated(session).await,
         None => session.await,
     };
-    let recorded = recording.map_or(Ok(()), |recording| recording.finish());
+    let recorded = recorder.map_or(Ok(()), |recorder| recorder.finish());
     match (mode.close(ended), recorded) {
         (Ok(()), recorded) => recorded.map_err(Error::Failed),
         (Err(error), recorded) => {

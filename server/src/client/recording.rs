@@ -10,9 +10,9 @@ use echogate_proto::{
 use super::{recording_file::FileWriter, target::Target};
 use crate::recording::wire::{WireEvent, WireRecord, now};
 
-/// A recording of all connections of the process. Clones are the same.
+/// The recorder of all connections of the process. Clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Recording {
+pub(super) struct SessionRecorder {
     file: Arc<FileWriter>,
     /// The target, as a URL without credentials.
     url: String,
@@ -21,13 +21,17 @@ pub(super) struct Recording {
     connections: Rc<Cell<u64>>,
 }
 
-impl Recording {
+impl SessionRecorder {
     /// Begins a recording of connections to `target`.
     ///
     /// # Errors
     ///
     /// One line that names the file.
-    pub(super) fn start(path: &Path, target: &Target, url: &str) -> Result<Recording, String> {
+    pub(super) fn start(
+        path: &Path,
+        target: &Target,
+        url: &str,
+    ) -> Result<SessionRecorder, String> {
         let file = FileWriter::open(path, target.traffic())?;
         let kind = match target {
             Target::Tcp(_) => Kind::Tcp,
@@ -37,14 +41,14 @@ impl Recording {
             Target::UnixGram(_) => Kind::UnixGram,
             Target::WebSocket(_) => Kind::WebSocket,
         };
-        Ok(Recording { file, url: url.to_owned(), kind, connections: Rc::default() })
+        Ok(SessionRecorder { file, url: url.to_owned(), kind, connections: Rc::default() })
     }
 
     /// A further connection. Its first event is to be added.
-    pub(super) fn connection(&self) -> RecordedConnection {
+    pub(super) fn connection(&self) -> ConnectionRecorder {
         let number = self.connections.get() + 1;
         self.connections.set(number);
-        RecordedConnection { recording: self.clone(), number, ended_by: None }
+        ConnectionRecorder { recorder: self.clone(), number, ended_by: None }
     }
 
     /// Writes what is pending at the end of the last connection.
@@ -57,19 +61,19 @@ impl Recording {
     }
 }
 
-/// A connection that is recorded.
+/// The recorder of one connection.
 #[derive(Debug)]
-pub(super) struct RecordedConnection {
-    recording: Recording,
+pub(super) struct ConnectionRecorder {
+    recorder: SessionRecorder,
     number: u64,
     /// The description of a failure, or of the first end.
     ended_by: Option<&'static str>,
 }
 
-impl RecordedConnection {
+impl ConnectionRecorder {
     /// The description of the connection, with no more than what the target says.
     pub(super) fn opened(&self) -> Opened {
-        let Recording { kind, url, .. } = &self.recording;
+        let SessionRecorder { kind, url, .. } = &self.recorder;
         Opened { kind: Some(*kind), target: url.clone(), ..Opened::default() }
     }
 
@@ -82,11 +86,11 @@ impl RecordedConnection {
             _ => self.ended_by,
         };
         let record = WireRecord { time: now(), connection: self.number, event };
-        self.recording.file.add(record);
+        self.recorder.file.add(record);
     }
 }
 
-impl Drop for RecordedConnection {
+impl Drop for ConnectionRecorder {
     fn drop(&mut self) {
         let reason = self.ended_by.unwrap_or("closed by the client");
         self.add(WireEvent::Closed(reason.into()));

@@ -15,7 +15,7 @@ use echogate_proto::chat::ToOperator;
 use futures_util::FutureExt;
 
 use super::{
-    Shared,
+    LocalReplica,
     inbox::Inbox,
     members::{Member, SILENCE},
     messages::{Broadcast, Direct, to},
@@ -39,9 +39,9 @@ const BATCH: usize = 64;
 /// The time from the beginning of a session in which the heartbeats of all replicas arrive.
 const SETTLED: Duration = SILENCE.saturating_add(Duration::from_secs(1));
 
-/// The state of this replica in the exchange, which outlives a connection to the broker.
+/// The state of the replication of `chat` at this replica, which outlives a connection to the broker.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(super) struct ChatReplication {
     pub(super) feed: Feed,
     /// The answers to messages of other replicas' operators.
     answers: Recent<Option<Undelivered>>,
@@ -66,9 +66,9 @@ impl Snapshots {
     }
 }
 
-impl Exchange {
-    pub(super) fn new(feed: Feed) -> Exchange {
-        Exchange {
+impl ChatReplication {
+    pub(super) fn new(feed: Feed) -> ChatReplication {
+        ChatReplication {
             feed,
             answers: Recent::default(),
             outbox: Outbox::default(),
@@ -145,7 +145,7 @@ impl Exchange {
     }
 
     /// Gives up the messages that are not sent or not confirmed, when the connection is lost.
-    pub(super) fn disconnected(&mut self, shared: &Shared) {
+    pub(super) fn disconnected(&mut self, shared: &LocalReplica) {
         shared.hub.set_connected(false);
         // A snapshot replaces the events.
         while self.feed.events.try_recv().is_ok() {}

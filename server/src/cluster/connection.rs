@@ -6,7 +6,7 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, 
 use echogate_proto::endpoint::HostPort;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::LocalReplica;
 use crate::{
     config::{ClusterSettings, Login},
     text::{escape::escape, io_error::describe},
@@ -39,7 +39,7 @@ pub(super) struct Connection {
 ///
 /// Half a sentence: what is wrong with the server, and what to do.
 pub(super) async fn connect(
-    shared: &Arc<Shared>,
+    shared: &Arc<LocalReplica>,
     settings: &ClusterSettings,
     at: &HostPort,
 ) -> Result<Connection, String> {

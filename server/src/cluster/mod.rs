@@ -13,7 +13,7 @@
 //! - `connection`: the connection to a server of the broker; `state`: its state, and the counters
 //! - `inbox`: the messages of a subscription that wait to be read
 //! - `session`: subjects, messages, heartbeats; `members`: the replicas that are known by heartbeats
-//! - `chat`: events and snapshots of conversations, with the `messages` of that exchange; `outbox`:
+//! - `chat`: events and snapshots of conversations, with the `messages` that carry them; `outbox`:
 //!   messages of operators that are not confirmed
 //! - `reports`: the connections of all replicas
 
@@ -43,7 +43,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::{
-    chat::Exchange,
+    chat::ChatReplication,
     connection::{Connection, connect},
     session::Session,
 };
@@ -61,10 +61,10 @@ use crate::{
 /// The time limit of the last events and the last heartbeat.
 const LEAVE: Duration = Duration::from_millis(500);
 
-/// This process as a replica. Clones are the same.
+/// The handle by which this process joins and leaves a cluster. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
-    shared: Arc<Shared>,
+    shared: Arc<LocalReplica>,
     running: Arc<Mutex<Option<Running>>>,
 }
 
@@ -77,17 +77,17 @@ struct Running {
     stop: DropGuard,
 }
 
-/// The state that the task shares with the rest of the server.
+/// This process as a replica: the state that the task shares with the rest of the server.
 #[derive(Debug)]
-struct Shared {
+struct LocalReplica {
     id: ReplicaId,
     name: String,
     state: watch::Sender<ClusterState>,
     members: watch::Sender<Vec<Member>>,
     hub: Arc<Hub>,
-    /// The exchange of `chat`, once this replica has joined a cluster. A task holds the lock as long as
-    /// it runs: the next one, after a reload or a panic, waits for its end and continues the exchange.
-    exchange: tokio::sync::Mutex<Option<Exchange>>,
+    /// The replication of `chat`, once this replica has joined a cluster. A task holds the lock as long
+    /// as it runs: the next one, after a reload or a panic, waits for its end and continues it.
+    replication: tokio::sync::Mutex<Option<ChatReplication>>,
     counters: Counters,
     replicas: Replicas,
 }
@@ -101,13 +101,13 @@ impl Cluster {
     pub(crate) fn new(hub: Arc<Hub>, replicas: &Replicas) -> io::Result<Cluster> {
         let host = gethostname().map(|name| name.to_string_lossy().into_owned());
         let host = host.unwrap_or_else(|_| "localhost".to_owned());
-        let shared = Shared {
+        let shared = LocalReplica {
             id: ReplicaId::random()?,
             name: format!("{host}/{}", process::id()),
             state: watch::Sender::default(),
             members: watch::Sender::default(),
             hub,
-            exchange: tokio::sync::Mutex::default(),
+            replication: tokio::sync::Mutex::default(),
             counters: Counters::default(),
             replicas: replicas.clone(),
         };
@@ -156,7 +156,7 @@ impl Cluster {
     }
 }
 
-impl Shared {
+impl LocalReplica {
     /// Reports that there is no connection, and logs the reason if it is another one than before.
     fn disconnected(&self, reason: &str) {
         self.members.send_replace(Vec::new());
@@ -181,13 +181,14 @@ impl Shared {
 }
 
 /// Connects to the broker, again for ever, until `stop`.
-async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &CancellationToken) {
+async fn run(shared: &Arc<LocalReplica>, settings: &ClusterSettings, stop: &CancellationToken) {
     let url = &settings.url;
     // The lock is released last, when the membership has ended.
-    let mut exchange = shared.exchange.lock().await;
+    let mut replication = shared.replication.lock().await;
     let _membership = Membership(shared);
     shared.state.send_replace(ClusterState::connecting(url));
-    let exchange = exchange.get_or_insert_with(|| Exchange::new(shared.hub.join(shared.id)));
+    let replication =
+        replication.get_or_insert_with(|| ChatReplication::new(shared.hub.join(shared.id)));
     shared.replicas.set_own(Some((*shared.name).into()));
     let mut attempt = 0;
     let session = async {
@@ -202,7 +203,8 @@ async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &Cancellati
                         shared.id,
                         url.name
                     );
-                    let reason = run_session(shared, exchange, connection, &url.name, stop).await;
+                    let reason =
+                        run_session(shared, replication, connection, &url.name, stop).await;
                     if stop.is_cancelled() {
                         return;
                     }
@@ -225,7 +227,7 @@ async fn run(shared: &Arc<Shared>, settings: &ClusterSettings, stop: &Cancellati
 }
 
 /// The membership in a cluster. After its drop, which a panic causes too, no other replica is known.
-struct Membership<'a>(&'a Shared);
+struct Membership<'a>(&'a LocalReplica);
 
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
@@ -236,41 +238,41 @@ impl Drop for Membership<'_> {
     }
 }
 
-/// The exchange over one connection. Its drop gives up all messages that are not confirmed; a panic
+/// The replication over one connection. Its drop gives up all messages that are not confirmed; a panic
 /// and the end of [`LEAVE`] cause it too.
 struct Connected<'a> {
-    shared: &'a Shared,
-    exchange: &'a mut Exchange,
+    shared: &'a LocalReplica,
+    replication: &'a mut ChatReplication,
 }
 
 impl Drop for Connected<'_> {
     fn drop(&mut self) {
-        self.exchange.disconnected(self.shared);
+        self.replication.disconnected(self.shared);
     }
 }
 
 /// Runs a session until the connection is lost or `stop`. Returns the reason of its end.
 async fn run_session(
-    shared: &Arc<Shared>,
-    exchange: &mut Exchange,
+    shared: &Arc<LocalReplica>,
+    replication: &mut ChatReplication,
     connection: Connection,
     cluster: &str,
     stop: &CancellationToken,
 ) -> String {
     let Connection { client, lost } = connection;
-    let session = Session::new(shared, client, cluster, exchange.feed.operators.clone());
-    let connected = Connected { shared, exchange };
+    let session = Session::new(shared, client, cluster, replication.feed.operators.clone());
+    let connected = Connected { shared, replication };
     shared.replicas.set_connected(true, Instant::now());
     let ended = tokio::select! {
         () = lost.cancelled() => Ok(()),
         () = stop.cancelled() => Ok(()),
         ended = session.exchange_heartbeats() => ended,
-        ended = connected.exchange.run(&session) => ended,
+        ended = connected.replication.run(&session) => ended,
         ended = reports::watch(&session, &shared.replicas) => ended,
         ended = reports::report(&session, &shared.replicas) => ended,
     };
     if stop.is_cancelled() {
-        connected.exchange.finish(&session).await;
+        connected.replication.finish(&session).await;
         session.leave().await;
     }
     drop(connected);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Shared,
+    LocalReplica,
     messages::{Direct, to},
     session::Session,
 };
@@ -85,7 +85,7 @@ impl Outbox {
     /// Takes the answer of a replica to a message.
     pub(super) fn answered(
         &mut self,
-        shared: &Shared,
+        shared: &LocalReplica,
         from: ReplicaId,
         id: u64,
         error: Option<Undelivered>,
@@ -102,7 +102,7 @@ impl Outbox {
     /// Gives up all pending messages and those that are `unsent`, when the connection is lost.
     pub(super) fn disconnected(
         &mut self,
-        shared: &Shared,
+        shared: &LocalReplica,
         unsent: impl Iterator<Item = OperatorMessage>,
     ) {
         let unconfirmed = self.pending.drain().map(|(_, pending)| pending.message);
@@ -118,7 +118,7 @@ fn request(id: u64, message: &OperatorMessage) -> Direct {
 }
 
 /// Reports to an operator that a message may not have been received by the client.
-fn give_up(shared: &Shared, message: &OperatorMessage, why: &str) {
+fn give_up(shared: &LocalReplica, message: &OperatorMessage, why: &str) {
     let OperatorMessage { operator, local, text, .. } = message;
     let text = format!("not confirmed, client {local} may not have received it ({why}): {text}");
     shared.hub.notify_operator(*operator, text);

@@ -23,12 +23,12 @@ use tokio::{
 };
 
 use super::{
-    Shared,
+    LocalReplica,
     inbox::Inbox,
     members::{Change, Heartbeat, Member, Members},
 };
 use crate::{
-    connections::replicas::{Identity, ReplicaId},
+    connections::replicas::{ReplicaId, ReplicaIdentity},
     service::chat::MAX_LINE,
     text::escape::escape,
 };
@@ -59,7 +59,7 @@ struct Envelope<T> {
 /// The session over one connection.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
-    pub(super) shared: &'a Arc<Shared>,
+    pub(super) shared: &'a Arc<LocalReplica>,
     client: Client,
     cluster: String,
     /// The senders of invalid messages that were logged.
@@ -70,7 +70,7 @@ pub(super) struct Session<'a> {
 
 impl Session<'_> {
     pub(super) fn new<'a>(
-        shared: &'a Arc<Shared>,
+        shared: &'a Arc<LocalReplica>,
         client: Client,
         cluster: &str,
         operators: watch::Receiver<usize>,
@@ -209,7 +209,7 @@ impl Session<'_> {
         let (replicas, now) = (&self.shared.replicas, Instant::now());
         match change {
             Change::Joined(Member { id, name, .. }) => {
-                replicas.add(Identity { id: *id, name: (**name).into() }, now);
+                replicas.add(ReplicaIdentity { id: *id, name: (**name).into() }, now);
             }
             Change::Left(member) => replicas.remove(member.id, None),
             Change::Silent(member) => replicas.remove(member.id, Some(now)),

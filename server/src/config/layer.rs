@@ -83,7 +83,7 @@ pub(crate) struct ConfigLayer {
 
     /// Listen backlog: connections that the kernel queues until they are accepted; it refuses
     /// further ones. Limited by net.core.somaxconn [default: 4096]
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count::<u32>)]
     pub(super) backlog: Option<u32>,
 
     /// Time zone of the service time, as Europe/Berlin [default: the system's]
@@ -213,12 +213,12 @@ pub(crate) struct ConfigLayer {
 
     /// Most simultaneous connections, TCP and WebSocket together. A WebSocket connection and its
     /// connection to a listener of this server count once [default: 20000]
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count::<u32>)]
     pub(super) max_connections: Option<u32>,
 
     /// Most simultaneous connections from one IPv4 address or IPv6 /64 network, and as many HTTP
     /// connections besides [default: 1000; unlimited from loopback]
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count::<u32>)]
     pub(super) max_per_address: Option<u32>,
 
     /// Disable /api/connections, /api/events and /api/endpoints, which show the address, label and

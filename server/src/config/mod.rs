@@ -7,7 +7,7 @@
 //! - `endpoints`: HTTP addresses, listeners, routes and forwards; `addresses`: the sockets to be bound;
 //!   none twice, none with TLS without a certificate; `loops`: no route or forward leads to itself
 //! - `listener`, `route`, `forward`: their specifications; `upstream`: the URL of the last two, with
-//!   `framing` and `headers` as its options, and `side` the kinds of its clients
+//!   `framing` and `headers` as its options
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
 //!   certificate, key
 //! - `handover`: the socket of the handover; `record`: recordings; `proxies`: the proxies through
@@ -62,7 +62,7 @@ pub(crate) use self::{
     settings::{Bind, Settings},
     sources::Sources,
     upstream::{TargetSpec, UpstreamSpec, WebSocketSpec},
-    values::parse_duration,
+    values::{parse_count, parse_duration},
 };
 
 /// Checks the settings of a file that need neither the environment nor other files.

@@ -163,12 +163,15 @@ pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Parses a number of connections, at least 1.
-pub(super) fn parse_count(text: &str) -> Result<u32, String> {
-    match parse_number(text).and_then(|number| u32::try_from(number).ok()) {
-        Some(number) if number > 0 => Ok(number),
-        _ => Err(format!("expected a number from 1 to {}", u32::MAX)),
-    }
+/// Parses an unsigned integer, at least 1.
+pub(crate) fn parse_count<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
+    let number = parse_number(text).filter(|number| *number > 0);
+    number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| {
+        format!(
+            "expected a number from 1 to {}",
+            u64::MAX >> (u64::BITS - 8 * size_of::<N>() as u32)
+        )
+    })
 }
 
 /// Parses the close code of a shutdown.

@@ -25,7 +25,7 @@ use crate::{
     connections::counters::Counters,
     net::{
         datagram_reception::{Receiver, receive_all},
-        datagram_socket::{DatagramSocket, Flow, Sender},
+        datagram_socket::{DatagramAddresses, DatagramSocket, Sender},
     },
     runtime::reception::Reception,
 };
@@ -66,7 +66,7 @@ struct Sessions<F> {
     socket: Arc<DatagramSocket>,
     counters: Arc<Counters>,
     open: F,
-    live: HashMap<Flow, Arc<SessionQueue>>,
+    live: HashMap<DatagramAddresses, Arc<SessionQueue>>,
     /// Sessions that have ended, and whose relays may not have.
     ended: Vec<Arc<SessionQueue>>,
     /// Waits for the end of all sessions.
@@ -84,7 +84,7 @@ impl<F: FnMut(Sender, DatagramSession) -> bool + Send> Receiver for Sessions<F> 
     /// Ends idle sessions, and removes those that have ended.
     fn sweep(&mut self) {
         let now = Instant::now();
-        let is_idle = |_: &Flow, queue: &mut Arc<SessionQueue>| {
+        let is_idle = |_: &DatagramAddresses, queue: &mut Arc<SessionQueue>| {
             if queue.idle_time(now) >= IDLE {
                 queue.end();
             }
@@ -103,12 +103,12 @@ impl<F: FnMut(Sender, DatagramSession) -> bool + Send> Receiver for Sessions<F> 
 
 impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
     fn pass_on(&mut self, datagram: &[u8], from: Sender) -> bool {
-        let flow = from.flow();
-        if let Some(queue) = self.live.get(&flow) {
+        let addresses = from.addresses();
+        if let Some(queue) = self.live.get(&addresses) {
             if let Some(is_queued) = queue.push(datagram) {
                 return is_queued;
             }
-            self.ended.extend(self.live.remove(&flow));
+            self.ended.extend(self.live.remove(&addresses));
         }
         let queue = Arc::new(SessionQueue::new());
         queue.push(datagram);
@@ -121,7 +121,7 @@ impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
         );
         let is_open = (self.open)(from, session);
         if is_open {
-            self.live.insert(flow, queue);
+            self.live.insert(addresses, queue);
         }
         is_open
     }

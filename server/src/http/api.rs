@@ -49,6 +49,7 @@ pub(super) fn health() -> Router<Arc<ServerContext>> {
     Router::new()
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
+        .method_not_allowed_fallback(needs_get)
         .layer(middleware::map_response(with_headers))
 }
 
@@ -66,8 +67,14 @@ pub(super) fn router(context: &Arc<ServerContext>) -> Router<Arc<ServerContext>>
             .route("/api/events", get(events));
     }
     router
+        .method_not_allowed_fallback(needs_get)
         .layer(middleware::from_fn_with_state(context.clone(), guard_origin))
         .layer(middleware::map_response(with_headers))
+}
+
+/// Answers another method than GET.
+async fn needs_get() -> (StatusCode, &'static str) {
+    (StatusCode::METHOD_NOT_ALLOWED, "this path needs GET\n")
 }
 
 /// Answers another method than POST.

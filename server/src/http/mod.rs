@@ -2,8 +2,9 @@
 //!
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
 //! - `events`: `/api/events`; `replicas`: the connections of all replicas; `tap`:
-//!   `/api/connections/ID/tap`; `metrics`: `/metrics`; `query`: the parameters of a query; `limits`: the
-//!   limits on clients of the API
+//!   `/api/connections/ID/tap`; `metrics`: `/metrics`; `ends`: `/api/connections/ID/close` and `/api/drain`;
+//!   `access`: the access to taps and ends; `query`: the parameters of a query; `limits`: the limits on
+//!   clients of the API
 //! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`response`]: what
 //!   reports it; `requests`: its requests
 //! - [`assets`]: the files of the page; [`base_path`]: requests below `--base-path`

@@ -38,7 +38,7 @@ pub(crate) enum Sender {
 
 /// The addresses of a datagram, which identify the datagrams of one sender to one local address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Flow {
+pub(crate) enum DatagramAddresses {
     /// The sender, and the local address if the system reports it.
     Udp(SocketAddr, Option<IpAddr>),
     /// The sender.
@@ -47,10 +47,10 @@ pub(crate) enum Flow {
 
 impl Sender {
     /// The addresses of the datagram.
-    pub(crate) fn flow(&self) -> Flow {
+    pub(crate) fn addresses(&self) -> DatagramAddresses {
         match self {
-            Sender::Udp(from, local) => Flow::Udp(*from, local.ip()),
-            Sender::UnixGram(from) => Flow::UnixGram(*from),
+            Sender::Udp(from, local) => DatagramAddresses::Udp(*from, local.ip()),
+            Sender::UnixGram(from) => DatagramAddresses::UnixGram(*from),
         }
     }
 

@@ -13,7 +13,8 @@
 //! - [`proxy_protocol`]: PROXY headers; [`forwarded`]: `X-Forwarded-*` and `Forwarded`;
 //!   [`networks`]: the networks of trusted proxies
 //! - [`authority`]: hosts and ports as in the headers `Host` and `Origin`
-//! - [`websocket`]: the opening handshake of a WebSocket as its client
+//! - [`websocket`]: the opening handshake of a WebSocket as its client; [`request_header`]: fields that a
+//!   user adds to its request; [`hops`]: loops of requests through this server
 //! - `otlp_client`: the HTTP client that sends spans (feature `otlp`)
 
 pub(crate) mod authority;

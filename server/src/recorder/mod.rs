@@ -3,7 +3,7 @@
 //!
 //! - [`writer`]: the files, one after the other; [`directory`]: their names, and their limit;
 //!   [`unwritten`]: the events that are not in them yet
-//! - `thread`: from the queue to the writer
+//! - `thread`: from the queue to the writer; `settings`: its settings
 
 mod directory;
 mod settings;

@@ -156,17 +156,17 @@ mod tests {
     fn bytes_that_the_stream_buffers_are_flushed_before_anything_new_is_read() {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut stream = Holding { room: 10, ..Holding::default() };
-        let mut backlog = WriteBuffer::default();
-        backlog.write(cx, &mut stream, &mut [IoSlice::new(b"hello")]).unwrap();
-        assert!(!backlog.is_empty(), "not flushed");
-        assert_eq!(backlog.len(), 0, "but not buffered here");
-        assert!(backlog.poll_flush(cx, &mut stream).is_pending());
+        let mut unwritten = WriteBuffer::default();
+        unwritten.write(cx, &mut stream, &mut [IoSlice::new(b"hello")]).unwrap();
+        assert!(!unwritten.is_empty(), "not flushed");
+        assert_eq!(unwritten.len(), 0, "but not buffered here");
+        assert!(unwritten.poll_flush(cx, &mut stream).is_pending());
         stream.open = true;
-        assert!(backlog.poll_flush(cx, &mut stream).is_ready());
-        assert!(backlog.is_empty());
+        assert!(unwritten.poll_flush(cx, &mut stream).is_ready());
+        assert!(unwritten.is_empty());
         assert_eq!(stream.out, b"hello");
-        backlog.write(cx, &mut stream, &mut [IoSlice::new(b", world")]).unwrap();
-        assert!(backlog.is_empty(), "written at once");
+        unwritten.write(cx, &mut stream, &mut [IoSlice::new(b", world")]).unwrap();
+        assert!(unwritten.is_empty(), "written at once");
         assert_eq!(stream.out, b"hello, world");
     }
 
@@ -174,13 +174,13 @@ mod tests {
     fn buffered_bytes_are_written_first() {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut stream = Holding { room: 3, ..Holding::default() };
-        let mut backlog = WriteBuffer::default();
+        let mut unwritten = WriteBuffer::default();
         let mut parts = [IoSlice::new(b"on"), IoSlice::new(b"e, ")];
-        backlog.write(cx, &mut stream, &mut parts).unwrap();
-        backlog.write(cx, &mut stream, &mut [IoSlice::new(b"two")]).unwrap();
-        assert_eq!(backlog.len(), 5);
+        unwritten.write(cx, &mut stream, &mut parts).unwrap();
+        unwritten.write(cx, &mut stream, &mut [IoSlice::new(b"two")]).unwrap();
+        assert_eq!(unwritten.len(), 5);
         stream.open = true;
-        while backlog.poll_flush(cx, &mut stream).is_pending() {
+        while unwritten.poll_flush(cx, &mut stream).is_pending() {
             assert!(Pin::new(&mut stream).poll_flush(cx).is_ready(), "as a socket drains");
         }
         assert_eq!(stream.out, b"one, two");

@@ -2,7 +2,7 @@
 //!
 //! | phase | until | what happens |
 //! | --- | --- | --- |
-//! | final accepts | 0.3 | listeners accept what the kernel has accepted (`accept`, `datagrams`) and close |
+//! | final accepts | 0.3, and 1 s at most | listeners accept what the kernel has accepted (`accept`, `datagrams`) and close |
 //! | notice | + 20 ms | the runtime learns which accepted connections have sent something |
 //! | bridges, graceful | 0.4 | a WebSocket connection ends when nothing is owed to either side |
 //! | bridges, immediate | 0.5 | it ends at the next message boundary |
@@ -12,6 +12,8 @@
 //! | cut | + 200 ms | what is left is cut off, by a reset where bytes are owed |
 //! | taps | + 200 ms | observers of connections that were cut off are sent their ends |
 //! | recording | 1, and + 200 ms at least | what is queued for the recorder is written |
+//! | cluster | at the time of the recording, 1 s at most | the other replicas are told that this one leaves (`cluster`) |
+//! | log | + 500 ms at most | the last lines are written (`cli::output`) |
 //!
 //! Listeners close later while file descriptors are short: as other connections end, they accept the
 //! connections in their backlogs, until the immediate phase of services begins (`accept`).

@@ -21,7 +21,7 @@ use echogate_event_loop::has_turn;
 pub(crate) struct ByteConnection {
     /// Turns received bytes into their answer, in place.
     transform: fn(&mut [u8]),
-    backlog: WriteBuffer,
+    unwritten: WriteBuffer,
     /// Finds the end of the first message, where only that one is answered.
     once: Option<Box<FirstMessage>>,
 }
@@ -40,7 +40,7 @@ struct FirstMessage {
 impl ByteConnection {
     pub(super) fn new(transform: fn(&mut [u8]), once: bool) -> ByteConnection {
         let once = once.then(Box::default);
-        ByteConnection { transform, backlog: WriteBuffer::default(), once }
+        ByteConnection { transform, unwritten: WriteBuffer::default(), once }
     }
 
     /// The function that turns received bytes into their answer, in place.
@@ -50,7 +50,7 @@ impl ByteConnection {
 
     /// The number of bytes of answers that the client has not taken.
     pub(super) fn unsent(&self) -> usize {
-        self.backlog.len()
+        self.unwritten.len()
     }
 
     /// See [`ServiceConnection::poll`](super::backend::ServiceConnection::poll).
@@ -62,7 +62,7 @@ impl ByteConnection {
         stage: Stage,
     ) -> Poll<io::Result<End>> {
         loop {
-            ready!(self.backlog.poll_flush(cx, stream))?;
+            ready!(self.unwritten.poll_flush(cx, stream))?;
             if stage >= Stage::Immediate {
                 return Poll::Ready(Ok(End::Drained));
             }
@@ -110,7 +110,7 @@ impl ByteConnection {
             if let (Some(entry), Some(begun)) = (entry, begun) {
                 entry.record_service(begun.elapsed());
             }
-            self.backlog.write(cx, stream, &mut [IoSlice::new(bytes)])?;
+            self.unwritten.write(cx, stream, &mut [IoSlice::new(bytes)])?;
             if let Some(entry) = entry {
                 entry.sent().add(bytes.len(), 0);
             }

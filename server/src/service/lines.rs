@@ -68,7 +68,7 @@ pub(crate) struct LineConnection {
     handler: LineHandler,
     reader: LineReader,
     flush: IdleFlush,
-    backlog: WriteBuffer,
+    unwritten: WriteBuffer,
     /// The first error of a write to the client. Nothing is written afterwards.
     write_error: Option<io::Error>,
 }
@@ -106,14 +106,14 @@ impl LineConnection {
             reader: LineReader::new(service.max_request()),
             handler: LineHandler { service: Box::new(service), once, end: None },
             flush: IdleFlush::default(),
-            backlog: WriteBuffer::default(),
+            unwritten: WriteBuffer::default(),
             write_error: None,
         }
     }
 
     /// The number of bytes of answers that the client has not taken.
     pub(super) fn unsent(&self) -> usize {
-        self.backlog.len()
+        self.unwritten.len()
     }
 
     /// Tells the service that the client's connection has failed.
@@ -142,7 +142,7 @@ impl LineConnection {
         stage: Stage,
     ) -> Poll<io::Result<End>> {
         loop {
-            if let Err(e) = ready!(self.backlog.poll_flush(cx, stream)) {
+            if let Err(e) = ready!(self.unwritten.poll_flush(cx, stream)) {
                 self.write_failed(e);
             }
             if let Some(end) = self.handler.end.take() {
@@ -230,7 +230,7 @@ impl LineConnection {
         if let Some(entry) = entry {
             entry.sent().add(out.len(), 0);
         }
-        if let Err(e) = self.backlog.write(cx, stream, &mut [IoSlice::new(out)]) {
+        if let Err(e) = self.unwritten.write(cx, stream, &mut [IoSlice::new(out)]) {
             self.write_failed(e);
         }
     }
@@ -238,7 +238,7 @@ impl LineConnection {
     /// Discards all output. Requests that the client sent before may still be in the kernel, and
     /// are read to their end.
     fn write_failed(&mut self, error: io::Error) {
-        self.backlog.clear();
+        self.unwritten.clear();
         self.write_error.get_or_insert(error);
     }
 }

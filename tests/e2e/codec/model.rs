@@ -8,7 +8,7 @@
 
 use std::io::{Cursor, Read, Write};
 
-use echogate_proto::ws::{Decoder, Event, Kind, OpCode, Violation};
+use echogate_proto::ws::{Decoder, Event, MessageType, OpCode, Violation};
 use tokio_tungstenite::tungstenite::{
     Error, Message, WebSocket,
     error::ProtocolError,
@@ -21,7 +21,7 @@ pub(crate) const LIMIT: usize = 5_000;
 /// One result of reading a client's bytes.
 #[derive(Debug, PartialEq)]
 enum Item {
-    Message(Kind, Vec<u8>),
+    Message(MessageType, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     /// A Close frame. Nothing follows it.
@@ -58,7 +58,7 @@ pub(crate) fn compare(bytes: &[u8], cuts: &[usize]) {
 
 fn ours(bytes: &[u8], cuts: &[usize]) -> (Vec<Item>, Option<Violation>) {
     let mut decoder = Decoder::new(LIMIT as u64);
-    let (mut items, mut kind, mut message) = (Vec::new(), Kind::Binary, Vec::new());
+    let (mut items, mut message_type, mut message) = (Vec::new(), MessageType::Binary, Vec::new());
     let mut rest = bytes;
     for cut in cuts.iter().copied().chain([usize::MAX]) {
         let (piece, behind) = rest.split_at(cut.min(rest.len()));
@@ -69,18 +69,18 @@ fn ours(bytes: &[u8], cuts: &[usize]) -> (Vec<Item>, Option<Violation>) {
                 Ok(None) => break,
                 Ok(Some(Event::Message { opcode, range })) => {
                     let text = opcode == OpCode::Text;
-                    let kind = if text { Kind::Text } else { Kind::Binary };
-                    items.push(Item::Message(kind, buf[range].to_vec()));
+                    let message_type = if text { MessageType::Text } else { MessageType::Binary };
+                    items.push(Item::Message(message_type, buf[range].to_vec()));
                 }
                 Ok(Some(Event::Frame { opcode, .. })) => match opcode {
-                    OpCode::Text => kind = Kind::Text,
-                    OpCode::Binary => kind = Kind::Binary,
+                    OpCode::Text => message_type = MessageType::Text,
+                    OpCode::Binary => message_type = MessageType::Binary,
                     _ => {}
                 },
                 Ok(Some(Event::Payload { range, ends_message })) => {
                     message.extend_from_slice(&buf[range]);
                     if ends_message {
-                        items.push(Item::Message(kind, std::mem::take(&mut message)));
+                        items.push(Item::Message(message_type, std::mem::take(&mut message)));
                     }
                 }
                 Ok(Some(Event::Ping)) => items.push(Item::Ping(decoder.control_payload().into())),
@@ -129,8 +129,8 @@ fn theirs(bytes: &[u8]) -> Vec<Item> {
     let mut items = Vec::new();
     loop {
         items.push(match server.read() {
-            Ok(Message::Text(text)) => Item::Message(Kind::Text, text.as_bytes().to_vec()),
-            Ok(Message::Binary(bytes)) => Item::Message(Kind::Binary, bytes.to_vec()),
+            Ok(Message::Text(text)) => Item::Message(MessageType::Text, text.as_bytes().to_vec()),
+            Ok(Message::Binary(bytes)) => Item::Message(MessageType::Binary, bytes.to_vec()),
             Ok(Message::Ping(payload)) => Item::Ping(payload.to_vec()),
             Ok(Message::Pong(payload)) => Item::Pong(payload.to_vec()),
             Ok(Message::Close(close)) => {

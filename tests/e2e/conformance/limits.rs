@@ -23,14 +23,14 @@ pub(super) fn cases() -> impl Iterator<Item = Case> {
 
 /// Text or binary.
 #[derive(Clone, Copy)]
-enum Kind {
+enum MessageType {
     Text,
     Binary,
 }
 
-use Kind::{Binary, Text};
+use MessageType::{Binary, Text};
 
-impl Kind {
+impl MessageType {
     /// A payload in which octets that are lost, repeated or moved show.
     fn payload(self, len: usize) -> Vec<u8> {
         // A prime number of octets, so that no buffer has a multiple of it.
@@ -69,7 +69,7 @@ impl Kind {
 }
 
 /// Both kinds with their families.
-fn kinds(text: &'static str, binary: &'static str) -> [(&'static str, Kind); 2] {
+fn kinds(text: &'static str, binary: &'static str) -> [(&'static str, MessageType); 2] {
     [(text, Text), (binary, Binary)]
 }
 

@@ -355,7 +355,7 @@ fn options_that_make_no_sense_together_are_named() {
         (&["--now", "--hex"], "'--now' cannot be used with '--hex'"),
         (&["--now", "--count=2"], "--count N above 1 with --message or --now requires --every"),
         (&["--now", "--every=0s"], "--every 0 is invalid"),
-        (&["--count=0"], "0 is not in 1.."),
+        (&["--count=0"], "expected a number from 1 to 18446744073709551615"),
         (&["--every=soon", "--now"], "expected a time"),
         (&["--half-close"], "--half-close is valid with ws:// and wss:// only"),
         (&["--text"], "--text is valid with ws:// and wss:// only"),

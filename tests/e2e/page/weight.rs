@@ -5,33 +5,50 @@ use std::{
     time::{Duration, Instant},
 };
 
-use echogate_tests::browser::Page;
+use echogate_tests::{browser::Page, server::Server};
 
-use super::{LATEST, connected_to_upstream, page, wasm_memory};
+use super::{LATEST, choose, connected_to_upstream, page, wasm_memory};
 
 /// The limit on the transfer size of the first view, in bytes.
 const BUDGET: u64 = 160 << 10;
 
 #[test]
-fn the_first_view_is_small_and_comes_from_this_server_alone() {
+fn the_first_view_is_small_in_both_languages_and_comes_from_this_server_alone() {
     let Some((server, mut page)) = page() else { return };
-    page.wait_for("performance.getEntriesByType('resource').some((it) => it.name.endsWith('.wasm') && it.transferSize)");
+    wait_for_resource(&mut page, ".wasm");
+    let english = transfer_size(&mut page, &server);
+    let of_module =
+        "performance.getEntriesByType('resource').filter((it) => it.name.endsWith('.wasm')).length";
+    assert_eq!(page.eval(of_module), 1, "the module is preloaded, and loaded once");
+    assert!(english > 30_000, "something was measured: {english} bytes");
+    // The first view in Chinese is that in English and the file with the texts.
+    choose(&mut page, "#language", "zh-Hans");
+    wait_for_resource(&mut page, "zh-Hans.txt");
+    let chinese = transfer_size(&mut page, &server);
+    eprintln!("the first view: {english} bytes, {chinese} in Chinese, headers and all");
+    assert!(english < chinese && chinese <= BUDGET, "{english} bytes, {chinese} in Chinese");
+}
+
+/// Waits until a resource with this end of its name has been transferred.
+fn wait_for_resource(page: &mut Page, name: &str) {
+    let entries = "performance.getEntriesByType('resource')";
+    page.wait_for(&format!(
+        "{entries}.some((it) => it.name.endsWith('{name}') && it.transferSize)"
+    ));
+}
+
+/// The bytes of all that the page has loaded, headers included, each from this server.
+fn transfer_size(page: &mut Page, server: &Server) -> u64 {
     let entries = page.eval(
         "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
             .map(({ name, transferSize }) => [name, transferSize])",
     );
-    let mut sum = 0;
-    for entry in entries.as_array().unwrap() {
+    let sizes = entries.as_array().unwrap().iter().map(|entry| {
         let (name, size) = (entry[0].as_str().unwrap(), entry[1].as_u64().unwrap());
         assert!(name.starts_with(server.url("http")), "{name}");
-        sum += size;
-    }
-    let of_module =
-        "performance.getEntriesByType('resource').filter((it) => it.name.endsWith('.wasm')).length";
-    assert_eq!(page.eval(of_module), 1, "the module is preloaded, and loaded once");
-    eprintln!("the first view: {sum} bytes, headers and all");
-    assert!(sum > 30_000, "something was measured: {entries}");
-    assert!(sum <= BUDGET, "{sum} bytes: {entries}");
+        size
+    });
+    sizes.sum()
 }
 
 /// The memory of the page's objects and of its WebAssembly, in bytes.

@@ -3,6 +3,7 @@
 //! cannot be compared here.
 
 mod page;
+mod shrink;
 mod toolchain;
 
 use std::{fs, path::Path, process::ExitCode};

@@ -12,7 +12,7 @@ use echogate_web_bundle::{
 use flate2::{Compression, GzBuilder};
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::toolchain::Toolchain;
+use crate::{shrink, toolchain::Toolchain};
 
 /// The end of the module's JavaScript, which starts it. A file of its own would cost a request.
 const START: &str = include_str!("start.js");
@@ -30,11 +30,21 @@ pub(crate) fn build(root: &Path, to: &Path, toolchain: &Toolchain) -> Result<()>
         .out_name("echogate")
         .generate(to)
         .context("wasm-bindgen")?;
-    let module = to.join("echogate.js");
-    fs::write(&module, fs::read_to_string(&module)? + START)?;
+    let (glue, module) = (to.join("echogate.js"), to.join("echogate_bg.wasm"));
+    fs::write(&glue, fs::read_to_string(&glue)? + START)?;
+    let mut hashes = Vec::new();
+    for file in [glue, module] {
+        let mut bytes = fs::read(&file)?;
+        shrink::number_hashes(&mut bytes, &mut hashes);
+        fs::write(&file, bytes)?;
+    }
     let from = root.join(STATIC);
     for name in sources::names(&from)? {
         fs::copy(from.join(&name), to.join(&name)).with_context(|| name)?;
+    }
+    for name in ["echogate.js", "sockets.js", "style.css"] {
+        let file = to.join(name);
+        fs::write(&file, shrink::without_comments(&fs::read_to_string(&file)?))?;
     }
     fs::write(to.join(i18n::CHINESE_FILE), i18n::chinese_file())?;
     for name in sources::names(to)? {

@@ -12,11 +12,11 @@ pub const PACKAGES: [(&str, &str); 3] = [
     ("echogate-web-bundle", "web/bundle"),
 ];
 
-/// The folder of files that are served unchanged.
+/// The folder of files that are served as they are, without their comments.
 pub const STATIC: &str = "web/static";
 
 /// Every source of the page as a path under `root` with `/` as the separator, sorted: the packages'
-/// manifests, all files under their `src`, and the files that are served unchanged.
+/// manifests, all files under their `src`, and the static files.
 pub fn files(root: &Path) -> io::Result<Vec<String>> {
     let mut files = Vec::new();
     for (_, folder) in PACKAGES {

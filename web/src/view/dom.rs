@@ -1,6 +1,8 @@
 //! Elements of the document. An element remembers what was written to it and skips a write of the
 //! same value.
 
+use std::ops::Deref;
+
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::{
     Document, Element, File, HtmlElement, HtmlInputElement, HtmlSelectElement, HtmlTextAreaElement,
@@ -26,18 +28,24 @@ pub(super) mod id {
 
 const SVG: &str = "http://www.w3.org/2000/svg";
 
-/// An element with a cache of what was written to it.
+/// An element with a cache of what was written to it. A single pointer, because the builder methods
+/// pass the element by value, and are called often: larger values add to the page's size.
 #[derive(Clone)]
-pub(super) struct El {
-    pub(super) node: Element,
-    // Boxed, because the builder methods pass the element by value.
-    written: Option<Box<Written>>,
-}
+pub(super) struct El(Box<Cached>);
 
-#[derive(Clone, Default)]
-struct Written {
+#[derive(Clone)]
+pub(super) struct Cached {
+    pub(super) node: Element,
     text: Option<String>,
     attributes: Vec<(&'static str, String)>,
+}
+
+impl Deref for El {
+    type Target = Cached;
+
+    fn deref(&self) -> &Cached {
+        &self.0
+    }
 }
 
 /// The value of a call that cannot fail here. `expect` would print the error, and the formatting of
@@ -82,7 +90,7 @@ pub(super) fn panel(id: &str, title: &str) -> (El, El) {
 
 impl El {
     fn of(node: Element) -> El {
-        El { node, written: None }
+        El(Box::new(Cached { node, text: None, attributes: Vec::new() }))
     }
 
     // Builder methods, which are not cached
@@ -137,17 +145,16 @@ impl El {
 
     #[inline(never)]
     pub(super) fn set_text(&mut self, text: &str) {
-        let written = self.written.get_or_insert_default();
-        if written.text.as_deref() == Some(text) {
+        if self.text.as_deref() == Some(text) {
             return;
         }
         // Changing a text node costs less than replacing it.
-        let child = written.text.as_ref().and_then(|_| self.node.first_child());
+        let child = self.text.as_ref().and_then(|_| self.node.first_child());
         match child {
             Some(child) => child.set_node_value(Some(text)),
             None => self.node.set_text_content(Some(text)),
         }
-        written.text = Some(text.to_owned());
+        self.0.text = Some(text.to_owned());
     }
 
     #[inline(never)]
@@ -189,12 +196,13 @@ impl El {
 
     pub(super) fn empty(&mut self) {
         self.node.set_text_content(None);
-        self.written = None;
+        self.0.text = None;
+        self.0.attributes.clear();
     }
 
     /// Caches a value; returns whether it is new.
     fn remember(&mut self, name: &'static str, value: &str) -> bool {
-        let attributes = &mut self.written.get_or_insert_default().attributes;
+        let attributes = &mut self.0.attributes;
         match attributes.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) if known == value => return false,
             Some((_, known)) => value.clone_into(known),
@@ -204,7 +212,7 @@ impl El {
     }
 
     fn forget(&mut self, name: &str) -> bool {
-        let attributes = &mut self.written.get_or_insert_default().attributes;
+        let attributes = &mut self.0.attributes;
         let before = attributes.len();
         attributes.retain(|(known, _)| *known != name);
         attributes.len() < before

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    Kind, OpCode, Role, Violation,
+    MessageType, OpCode, Role, Violation,
     frame::{MAX_CONTROL, MAX_HEADER},
     mask,
     scanner::{FrameScanner, RawHeader},
@@ -26,7 +26,7 @@ pub struct Decoder {
     /// The frame whose payload is being read.
     frame: Option<Frame>,
     /// The type of the message that has begun and not ended.
-    message: Option<Kind>,
+    message: Option<MessageType>,
     /// Payload bytes of that message so far, as the headers of its frames declare them.
     message_len: u64,
     text: Utf8Stream,
@@ -231,7 +231,7 @@ impl Decoder {
             (_, Some(_)) => return Err(Violation::MessageInMessage),
             (opcode, None) => {
                 let text = opcode == OpCode::Text;
-                self.message = Some(if text { Kind::Text } else { Kind::Binary });
+                self.message = Some(if text { MessageType::Text } else { MessageType::Binary });
                 self.message_len = 0;
             }
         }
@@ -252,7 +252,7 @@ impl Decoder {
         let range = frame.take(buf, at);
         let ends_frame = frame.left == 0;
         let ends_message = ends_frame && frame.fin;
-        if self.message == Some(Kind::Text) {
+        if self.message == Some(MessageType::Text) {
             self.text.push(&buf[range.clone()]).map_err(|_| Violation::InvalidUtf8)?;
             if ends_message {
                 self.text.finish().map_err(|_| Violation::InvalidUtf8)?;

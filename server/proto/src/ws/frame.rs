@@ -20,7 +20,7 @@ pub enum Role {
 
 /// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageType {
     /// UTF-8 text.
     Text,
     /// Bytes.
@@ -69,11 +69,11 @@ impl OpCode {
     }
 }
 
-impl From<Kind> for OpCode {
-    fn from(kind: Kind) -> OpCode {
-        match kind {
-            Kind::Text => OpCode::Text,
-            Kind::Binary => OpCode::Binary,
+impl From<MessageType> for OpCode {
+    fn from(message_type: MessageType) -> OpCode {
+        match message_type {
+            MessageType::Text => OpCode::Text,
+            MessageType::Binary => OpCode::Binary,
         }
     }
 }

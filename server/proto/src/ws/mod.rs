@@ -14,7 +14,7 @@ pub mod violation;
 
 pub use self::{
     decoder::{Control, Decoder, Event},
-    frame::{FrameHeader, Kind, OpCode, Role},
+    frame::{FrameHeader, MessageType, OpCode, Role},
     violation::Violation,
 };
 

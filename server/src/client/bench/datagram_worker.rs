@@ -14,7 +14,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{Load, schedule::Stage, sequence::Sequence, window::Window};
+use super::{Load, schedule::LoadPhase, sequence::Sequence, window::Window};
 use crate::net::connected_datagrams::ConnectedSocket;
 use crate::text::io_error::describe;
 
@@ -66,12 +66,12 @@ impl DatagramWorker {
         self.load.schedule.register(self.number, cx.waker());
         loop {
             self.expire(cx);
-            match self.load.schedule.stage() {
-                Stage::Send => self.release(),
-                Stage::Finish if self.window.oldest().is_some() => {
+            match self.load.schedule.phase() {
+                LoadPhase::Send => self.release(),
+                LoadPhase::Finish if self.window.oldest().is_some() => {
                     self.released = self.window.sent();
                 }
-                Stage::Finish | Stage::GiveUp => return Poll::Ready(Ok(())),
+                LoadPhase::Finish | LoadPhase::GiveUp => return Poll::Ready(Ok(())),
             }
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
                 return Poll::Ready(Err(describe(&error)));

@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{ValueEnum, value_parser};
+use clap::ValueEnum;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::{
     pin,
@@ -39,7 +39,7 @@ use self::{
     datagram_worker::DatagramWorker,
     payload::Payload,
     report::{Progress, Report},
-    schedule::{Schedule, Stage},
+    schedule::{LoadPhase, Schedule},
     stats::ShardedStats,
     stream_worker::StreamWorker,
 };
@@ -51,7 +51,9 @@ use super::{
     target_args::TargetArgs,
 };
 use crate::{
-    config::parse_duration, net::connected_datagrams::MAX_UDP, recording::model::Traffic,
+    config::{parse_count, parse_duration},
+    net::connected_datagrams::MAX_UDP,
+    recording::model::Traffic,
     text::io_error::describe,
 };
 
@@ -76,12 +78,12 @@ pub(crate) struct Args {
     /// The number of connections. All are made before the first message is sent; with --once, so
     /// many exist at the same time
     #[arg(long, short, value_name = "N", default_value_t = 50)]
-    #[arg(value_parser = value_parser!(u32).range(1..))]
+    #[arg(value_parser = parse_count::<u32>)]
     connections: u32,
 
     /// The size of a message in bytes
     #[arg(long, short, value_name = "BYTES", default_value_t = 64)]
-    #[arg(value_parser = value_parser!(u64).range(1..))]
+    #[arg(value_parser = parse_count::<u64>)]
     size: u64,
 
     /// The duration of the measurement, such as 10s or 500ms
@@ -96,7 +98,7 @@ pub(crate) struct Args {
     /// all replies have come. Over datagrams the next one is sent when one is answered or lost,
     /// that is without a reply for 1 s. With --rate it is the limit
     #[arg(long, value_name = "N", default_value_t = 1)]
-    #[arg(value_parser = value_parser!(u64).range(1..))]
+    #[arg(value_parser = parse_count::<u64>)]
     in_flight: u64,
 
     /// Messages per second over all connections, each due at a fixed time, however slow the
@@ -104,7 +106,7 @@ pub(crate) struct Args {
     /// sent, so that a stall shows in every message that it delayed (no "coordinated omission")
     /// [default: the next message follows the reply]
     #[arg(long, value_name = "N")]
-    #[arg(value_parser = value_parser!(u64).range(1..))]
+    #[arg(value_parser = parse_count::<u64>)]
     rate: Option<u64>,
 
     /// Make a new connection for each message, and close it after the reply. Latency then counts
@@ -261,7 +263,7 @@ fn spawn_redialers(load: &Arc<Load>, target: Target) -> Workers {
     let redial = |number| {
         let (load, target) = (load.clone(), target.clone());
         async move {
-            while load.schedule.stage() == Stage::Send {
+            while load.schedule.phase() == LoadPhase::Send {
                 let begun = Instant::now();
                 let opened = tokio::select! {
                     opened = open(&target, number) => opened?,
@@ -296,28 +298,28 @@ async fn supervise(
     pin!(end);
     let mut failures = Vec::new();
     while failures.is_empty() {
-        let stage = load.schedule.stage();
+        let phase = load.schedule.phase();
         tokio::select! {
             ended = workers.join_next() => match ended {
                 Some(ended) => failures.extend(failure(ended)),
                 None => break,
             },
-            () = &mut end, if stage != Stage::GiveUp => {
-                load.schedule.enter(if stage == Stage::Send { Stage::Finish } else { Stage::GiveUp });
+            () = &mut end, if phase != LoadPhase::GiveUp => {
+                load.schedule.enter(if phase == LoadPhase::Send { LoadPhase::Finish } else { LoadPhase::GiveUp });
                 end.set(sleep(FINISH_TIMEOUT));
             }
             _ = interrupt.recv() => {
-                if stage != Stage::Send {
+                if phase != LoadPhase::Send {
                     drop(progress);
                     std::process::exit(1);
                 }
-                load.schedule.enter(Stage::Finish);
+                load.schedule.enter(LoadPhase::Finish);
                 end.set(sleep(FINISH_TIMEOUT));
             }
             _ = draw.tick() => progress.draw(load, total),
         }
     }
-    load.schedule.enter(Stage::GiveUp);
+    load.schedule.enter(LoadPhase::GiveUp);
     failures.extend(std::iter::from_fn(|| workers.try_join_next()).filter_map(failure));
     failures
 }

@@ -19,7 +19,7 @@ pub(super) struct Schedule {
     pub(super) start: Instant,
     /// Messages per second over all connections, with `--rate`.
     rate: Option<u64>,
-    stage: AtomicU8,
+    phase: AtomicU8,
     lanes: Vec<Lane>,
 }
 
@@ -31,9 +31,9 @@ struct Lane {
     waker: AtomicWaker,
 }
 
-/// The stage of the load.
+/// The phase of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
+pub(super) enum LoadPhase {
     /// Messages are sent.
     Send,
     /// No more messages are sent; replies are awaited.
@@ -47,36 +47,36 @@ impl Schedule {
         Schedule {
             start: Instant::now(),
             rate,
-            stage: AtomicU8::new(Stage::Send as u8),
+            phase: AtomicU8::new(LoadPhase::Send as u8),
             lanes: (0..connections).map(|_| Lane::default()).collect(),
         }
     }
 
-    /// Registers the task of `lane`'s connection, to be woken for due messages and new stages.
+    /// Registers the task of `lane`'s connection, to be woken for due messages and new phases.
     pub(super) fn register(&self, lane: usize, waker: &Waker) {
         self.lanes[lane].waker.register(waker);
     }
 
-    pub(super) fn stage(&self) -> Stage {
-        match self.stage.load(Ordering::Acquire) {
-            0 => Stage::Send,
-            1 => Stage::Finish,
-            _ => Stage::GiveUp,
+    pub(super) fn phase(&self) -> LoadPhase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => LoadPhase::Send,
+            1 => LoadPhase::Finish,
+            _ => LoadPhase::GiveUp,
         }
     }
 
-    /// Waits for [`Stage::GiveUp`] in place of `lane`'s connection.
+    /// Waits for [`LoadPhase::GiveUp`] in place of `lane`'s connection.
     pub(super) async fn given_up(&self, lane: usize) {
         poll_fn(|cx| {
             self.register(lane, cx.waker());
-            if self.stage() == Stage::GiveUp { Poll::Ready(()) } else { Poll::Pending }
+            if self.phase() == LoadPhase::GiveUp { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 
-    /// Enters `stage`, unless a later one has been entered.
-    pub(super) fn enter(&self, stage: Stage) {
-        self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+    /// Enters `phase`, unless a later one has been entered.
+    pub(super) fn enter(&self, phase: LoadPhase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
         self.lanes.iter().for_each(|lane| lane.waker.wake());
     }
 
@@ -101,14 +101,14 @@ impl Schedule {
     }
 
     /// Releases each message when it is due, for one connection after the other, until
-    /// [`Stage::Send`] ends. Runs on a thread of its own, since timers of tokio have a resolution
+    /// [`LoadPhase::Send`] ends. Runs on a thread of its own, since timers of tokio have a resolution
     /// of 1 ms.
     pub(super) fn run(&self) {
         let Some(rate) = self.rate else { return };
         for number in 0.. {
             let at = self.start + offset(number, rate);
             loop {
-                if self.stage() != Stage::Send {
+                if self.phase() != LoadPhase::Send {
                     return;
                 }
                 let left = at.saturating_duration_since(Instant::now());
@@ -150,9 +150,9 @@ mod tests {
     #[test]
     fn a_stage_is_never_left_for_an_earlier_one() {
         let schedule = Schedule::new(1, None);
-        assert_eq!(schedule.stage(), Stage::Send);
-        schedule.enter(Stage::GiveUp);
-        schedule.enter(Stage::Finish);
-        assert_eq!(schedule.stage(), Stage::GiveUp);
+        assert_eq!(schedule.phase(), LoadPhase::Send);
+        schedule.enter(LoadPhase::GiveUp);
+        schedule.enter(LoadPhase::Finish);
+        assert_eq!(schedule.phase(), LoadPhase::GiveUp);
     }
 }

@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Load, schedule::Stage};
+use super::{Load, schedule::LoadPhase};
 use crate::text::io_error::describe;
 use crate::{
     client::transport::{
@@ -106,11 +106,11 @@ impl StreamWorker {
         self.load.schedule.register(self.number, cx.waker());
         loop {
             let answered = self.received == self.released * self.load.payload.size;
-            match self.load.schedule.stage() {
-                Stage::Send if self.begun.is_none() || self.released == 0 => self.release(),
+            match self.load.schedule.phase() {
+                LoadPhase::Send if self.begun.is_none() || self.released == 0 => self.release(),
                 _ if answered => return Poll::Ready(Ok(())),
-                Stage::Send | Stage::Finish => {}
-                Stage::GiveUp => {
+                LoadPhase::Send | LoadPhase::Finish => {}
+                LoadPhase::GiveUp => {
                     let reply = self.received / self.load.payload.size + 1;
                     return Poll::Ready(Err(format!(
                         "no reply to message {reply} by the end of the run"

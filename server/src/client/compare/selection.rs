@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use clap::value_parser;
-
 use crate::{
     client::{Error, notice},
+    config::parse_count,
     recording::{model::Recording, read::read_file},
     text::escape::first_line,
 };
@@ -19,7 +18,7 @@ pub(in crate::client) struct Selection {
     /// Use only the connection with this number, in the order of their beginnings, from 1
     /// (repeatable)
     #[arg(long = "connection", short = 'n', value_name = "N")]
-    #[arg(value_parser = value_parser!(u32).range(1..))]
+    #[arg(value_parser = parse_count::<u32>)]
     numbers: Vec<u32>,
 }
 

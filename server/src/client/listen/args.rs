@@ -147,7 +147,7 @@ impl ListenArgs {
             crlf: self.session.crlf,
             verbose: self.session.verbose,
             reset_when_cut: true,
-            recording: None,
+            recorder: None,
         };
         Ok(ListenerSettings { address: address.clone(), at, tls, rules, options })
     }

@@ -53,7 +53,7 @@ struct MockServer<'a> {
 }
 
 /// A client that was served.
-struct Served {
+struct ServedClient {
     client: String,
     /// The index of the recorded connection.
     index: usize,
@@ -188,7 +188,7 @@ impl MockServer<'_> {
     }
 
     /// Plays a recorded connection to the client with this number.
-    async fn play(&self, number: usize, peer: Peer, wire: RawConnection) -> Served {
+    async fn play(&self, number: usize, peer: Peer, wire: RawConnection) -> ServedClient {
         let index = (number - 1) % self.connections.len();
         let connection = &self.connections[index];
         let (target, client) = (self.url.clone(), name(&peer));
@@ -197,12 +197,12 @@ impl MockServer<'_> {
         let player = Player::new(self.args, connection, own, number, opened, output);
         let result = self.stopped.run_until_cancelled(player.play(wire)).await;
         let result = result.unwrap_or_else(|| player.stopped());
-        Served { client, index, records: player.take(), result }
+        ServedClient { client, index, records: player.take(), result }
     }
 
     /// Prints how a client has behaved. Returns whether it was as recorded.
-    fn report(&self, served: &Served) -> bool {
-        let Served { client, index, records, result } = served;
+    fn report(&self, served: &ServedClient) -> bool {
+        let ServedClient { client, index, records, result } = served;
         let [a, b] = [self.connections[*index].clone(), recorded(records)]
             .map(|connection| Recording::from(vec![connection]));
         let comparison = Comparison::new([&a, &b], &self.args.output.ignore);

@@ -15,7 +15,7 @@ use tokio::{io::ReadBuf, sync::Notify, time::timeout};
 
 use super::{CHUNK, Received, send_window::SendWindow};
 use crate::{
-    client::recording::{RecordedConnection, TO_CLIENT, TO_SERVER},
+    client::recording::{ConnectionRecorder, TO_CLIENT, TO_SERVER},
     net::connected_datagrams::{ConnectedSocket, MAX_UDP},
     recording::wire::WireEvent,
 };
@@ -29,9 +29,9 @@ const WINDOW_UNIX: usize = 8;
 /// sender, 208 KiB on Linux.
 const RECEIVE_BUFFER: usize = 256 * 1024;
 
-/// The state that both halves share.
+/// The socket with the state that both halves share.
 #[derive(Debug)]
-struct Shared {
+struct SharedSocket {
     socket: ConnectedSocket,
     received: Notify,
     window: RefCell<SendWindow>,
@@ -40,13 +40,13 @@ struct Shared {
     /// The error of the sender. The system reports an error once, to either half.
     send_error: RefCell<Option<io::Error>>,
     send_failed: Notify,
-    recorded: RefCell<Option<RecordedConnection>>,
+    recorded: RefCell<Option<ConnectionRecorder>>,
 }
 
 /// The sending half.
 #[derive(Debug)]
 pub(in crate::client) struct DatagramSender {
-    shared: Rc<Shared>,
+    shared: Rc<SharedSocket>,
     /// The silence after which outstanding replies count as lost, while the send window is full.
     silence: Duration,
 }
@@ -54,7 +54,7 @@ pub(in crate::client) struct DatagramSender {
 /// The receiving half.
 #[derive(Debug)]
 pub(in crate::client) struct DatagramReceiver {
-    shared: Rc<Shared>,
+    shared: Rc<SharedSocket>,
     buffer: Box<[u8]>,
 }
 
@@ -63,7 +63,7 @@ pub(in crate::client) struct DatagramReceiver {
 pub(super) fn split(
     socket: ConnectedSocket,
     silence: Duration,
-    recorded: Option<(RecordedConnection, Opened)>,
+    recorded: Option<(ConnectionRecorder, Opened)>,
 ) -> (DatagramSender, DatagramReceiver) {
     let window = match socket {
         ConnectedSocket::Udp(_) => WINDOW_UDP,
@@ -73,7 +73,7 @@ pub(super) fn split(
         connection.add(WireEvent::Opened(opened.into()));
         connection
     });
-    let shared = Rc::new(Shared {
+    let shared = Rc::new(SharedSocket {
         socket,
         received: Notify::new(),
         window: RefCell::new(SendWindow::new(window)),
@@ -86,7 +86,7 @@ pub(super) fn split(
     (sender, DatagramReceiver { shared, buffer: vec![0; RECEIVE_BUFFER].into() })
 }
 
-impl Shared {
+impl SharedSocket {
     fn record(&self, point: TapPoint, bytes: &[u8]) {
         if let Some(connection) = &mut *self.recorded.borrow_mut() {
             connection.add(WireEvent::Datagram(point, Bytes::copy_from_slice(bytes)));
@@ -105,7 +105,7 @@ impl DatagramSender {
     /// Waits while the send window is full. Replies that do not come count as lost after a
     /// silence, unless the receiver is still busy with earlier ones.
     pub(super) async fn ready(&self) {
-        let Shared { received, window, receiving, .. } = &*self.shared;
+        let SharedSocket { received, window, receiving, .. } = &*self.shared;
         while window.borrow().is_full() {
             if timeout(self.silence, received.notified()).await.is_err() && receiving.get() {
                 window.borrow_mut().reset();
@@ -130,7 +130,7 @@ impl DatagramSender {
 
 impl DatagramReceiver {
     pub(super) async fn receive(&mut self) -> io::Result<Received> {
-        let Shared { socket, received, window, receiving, send_error, send_failed, .. } =
+        let SharedSocket { socket, received, window, receiving, send_error, send_failed, .. } =
             &*self.shared;
         let failure = async {
             loop {

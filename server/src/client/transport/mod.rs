@@ -39,7 +39,7 @@ use self::{
 };
 use super::{
     dial::{Dialled, dial},
-    recording::{RecordedConnection, Recording},
+    recording::{ConnectionRecorder, SessionRecorder},
     target::{Target, Upgrade},
 };
 use crate::net::{connected_datagrams::ConnectedSocket, stream::Stream};
@@ -81,8 +81,8 @@ pub(super) struct TransportOptions {
     /// A TCP connection is reset if this process ends before [`Sender::finish`] or
     /// [`Sender::set_complete`], so that the peer does not take a part of the input for all of it.
     pub(super) reset_when_cut: bool,
-    /// The recording of the connection.
-    pub(super) recording: Option<Recording>,
+    /// The recorder of the connections of the process.
+    pub(super) recorder: Option<SessionRecorder>,
 }
 
 impl TransportOptions {
@@ -102,8 +102,8 @@ impl TransportOptions {
     fn recorded(
         &self,
         ends: [Option<SocketAddr>; 2],
-    ) -> Option<(RecordedConnection, recording::Opened)> {
-        let connection = self.recording.as_ref()?.connection();
+    ) -> Option<(ConnectionRecorder, recording::Opened)> {
+        let connection = self.recorder.as_ref()?.connection();
         let [peer, local] = ends.map(|address| address.map(|address| address.to_string()));
         let opened = recording::Opened { peer, local, ..connection.opened() };
         Some((connection, opened))

@@ -7,7 +7,7 @@ use echogate_proto::recording::Opened;
 
 use super::{observed::StreamObserver, trace::head_lines};
 use crate::{
-    client::recording::{RecordedConnection, TO_CLIENT, TO_SERVER},
+    client::recording::{ConnectionRecorder, TO_CLIENT, TO_SERVER},
     net::{
         stream::is_end,
         websocket::{Established, Heads},
@@ -20,12 +20,12 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct HandshakeRecorder {
     /// The connection, if it is recorded, and what is known of it without the handshake.
-    connection: Option<(RecordedConnection, Opened)>,
+    connection: Option<(ConnectionRecorder, Opened)>,
     pub(super) heads: Heads,
 }
 
 impl HandshakeRecorder {
-    pub(super) fn new(connection: Option<(RecordedConnection, Opened)>) -> HandshakeRecorder {
+    pub(super) fn new(connection: Option<(ConnectionRecorder, Opened)>) -> HandshakeRecorder {
         HandshakeRecorder { connection, heads: Heads::default() }
     }
 
@@ -42,7 +42,7 @@ impl HandshakeRecorder {
     }
 
     /// The connection with the heads of the handshake, without secrets.
-    fn take(&mut self) -> Option<(RecordedConnection, Opened)> {
+    fn take(&mut self) -> Option<(ConnectionRecorder, Opened)> {
         let (connection, opened) = self.connection.take()?;
         let head = |bytes| head_lines(bytes).map(|line| line + "\r\n").collect::<String>() + "\r\n";
         let (request, response) = (head(&self.heads.request), head(&self.heads.response));
@@ -61,14 +61,14 @@ impl Drop for HandshakeRecorder {
 /// An observer that records a stream.
 #[derive(Debug)]
 pub(super) struct StreamRecorder {
-    connection: RecordedConnection,
+    connection: ConnectionRecorder,
     /// A write has failed with the connection. The system reports that once: reads then see what
     /// looks like a regular end.
     output_failed: bool,
 }
 
 impl StreamRecorder {
-    pub(super) fn new(mut connection: RecordedConnection, opened: Opened) -> StreamRecorder {
+    pub(super) fn new(mut connection: ConnectionRecorder, opened: Opened) -> StreamRecorder {
         connection.add(WireEvent::Opened(opened.into()));
         StreamRecorder { connection, output_failed: false }
     }
@@ -121,7 +121,7 @@ mod tests {
     use echogate_proto::endpoint::{Address, Endpoint};
 
     use super::*;
-    use crate::client::{recording::Recording, target::Target};
+    use crate::client::{recording::SessionRecorder, target::Target};
 
     #[tokio::test]
     async fn a_failure_of_the_connection_is_a_reset_also_where_only_a_write_has_seen_it() {
@@ -139,8 +139,8 @@ mod tests {
             (3, None, Some(failed), reset),
             (4, None, Some(broken), end),
         ] {
-            let recording = Recording::start(&path, &target, "unix:///s").unwrap();
-            let mut stream = StreamRecorder::new(recording.connection(), Opened::default());
+            let recorder = SessionRecorder::start(&path, &target, "unix:///s").unwrap();
+            let mut stream = StreamRecorder::new(recorder.connection(), Opened::default());
             if let Some(error) = write {
                 stream.output_failed(&error.into());
             }
@@ -149,7 +149,7 @@ mod tests {
                 None => stream.input_ended(),
             }
             drop(stream);
-            recording.finish().unwrap();
+            recorder.finish().unwrap();
             let text = fs::read_to_string(&path).unwrap();
             let lines: Vec<_> = text.lines().collect();
             assert!(lines.len() == 3 && lines[1].contains(expected), "{case}: {text}");

@@ -34,7 +34,7 @@ const MAX_LAG: usize = 256;
 
 /// The identifier of a replica, and its name for users.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity {
+pub(crate) struct ReplicaIdentity {
     pub(crate) id: ReplicaId,
     pub(crate) name: Arc<str>,
 }
@@ -125,7 +125,7 @@ impl Replicas {
         self.0.watchers.subscribe()
     }
 
-    pub(crate) fn add(&self, identity: Identity, now: Instant) {
+    pub(crate) fn add(&self, identity: ReplicaIdentity, now: Instant) {
         let mut others = self.0.others.lock();
         others.vanished.remove(&identity.name);
         others.replicas.insert(identity.id, Replica::new(identity, now));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 use echogate_proto::api::{Closed, Connection, Event, Moved};
 use serde::{Deserialize, Serialize};
 
-use super::Identity;
+use super::ReplicaIdentity;
 use crate::connections::registry::{Registry, reporter::MAX_REPORTED};
 
 /// A report of a replica on its connections.
@@ -24,7 +24,7 @@ pub(crate) struct Report {
 /// Another replica, and the connections that it has reported.
 #[derive(Debug)]
 pub(super) struct Replica {
-    pub(super) identity: Identity,
+    pub(super) identity: ReplicaIdentity,
     /// The URL of an HTTP socket.
     pub(super) url: Option<String>,
     /// The number of its next report; none before the first one, and after a gap.
@@ -75,7 +75,7 @@ impl Change {
 }
 
 impl Replica {
-    pub(super) fn new(identity: Identity, now: Instant) -> Replica {
+    pub(super) fn new(identity: ReplicaIdentity, now: Instant) -> Replica {
         Replica {
             identity,
             url: None,

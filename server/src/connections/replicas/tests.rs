@@ -13,7 +13,7 @@ const OTHER: u64 = 7;
 fn replicas() -> Replicas {
     let replicas = Replicas::new(Registry::default());
     replicas.set_connected(true, Instant::now());
-    replicas.add(Identity { id: ReplicaId::of(OTHER), name: "b".into() }, Instant::now());
+    replicas.add(ReplicaIdentity { id: ReplicaId::of(OTHER), name: "b".into() }, Instant::now());
     replicas
 }
 
@@ -124,7 +124,7 @@ fn a_replica_that_vanishes_is_named_for_a_while_and_one_that_leaves_is_not() {
     assert!(watch.changes().is_none() && replicas.connections(now).is_empty());
     assert_eq!(replicas.missing(now), ["b".into()]);
     assert!(replicas.missing(now + VANISHED_SHOWN).is_empty());
-    let again = Identity { id: ReplicaId::of(8), name: "b".into() };
+    let again = ReplicaIdentity { id: ReplicaId::of(8), name: "b".into() };
     replicas.add(again.clone(), now);
     assert!(replicas.missing(now).is_empty());
     replicas.remove(again.id, None);
@@ -140,7 +140,7 @@ fn without_the_broker_all_others_are_missing_however_long_that_takes() {
     assert_eq!(replicas.missing(later), ["b".into()]);
     replicas.set_connected(true, later);
     assert_eq!(replicas.missing(later), ["b".into()]);
-    replicas.add(Identity { id: ReplicaId::of(OTHER), name: "b".into() }, later);
+    replicas.add(ReplicaIdentity { id: ReplicaId::of(OTHER), name: "b".into() }, later);
     assert!(replicas.missing(later).is_empty());
     assert_eq!(replicas.missing(later + ANSWER_TIMEOUT), ["b".into()]);
 }
@@ -160,7 +160,7 @@ fn what_a_replica_reports_is_bounded() {
 #[test]
 fn no_number_that_a_replica_reports_is_too_large() {
     let (replicas, now) = (replicas(), Instant::now());
-    replicas.add(Identity { id: ReplicaId::of(8), name: "c".into() }, now);
+    replicas.add(ReplicaIdentity { id: ReplicaId::of(8), name: "c".into() }, now);
     let _watch = replicas.watch(now);
     for id in [OTHER, 8].map(ReplicaId::of) {
         let event = Event::All { total: usize::MAX, connections: vec![], missing: vec![] };
@@ -192,7 +192,7 @@ fn the_number_of_replicas_that_have_vanished_is_bounded() {
     let _watch = replicas.watch(now);
     for number in 0..2 * MAX_VANISHED as u64 {
         let (id, at) = (ReplicaId::of(number), now + Duration::from_millis(number));
-        replicas.add(Identity { id, name: format!("b/{number}").into() }, at);
+        replicas.add(ReplicaIdentity { id, name: format!("b/{number}").into() }, at);
         replicas.remove(id, Some(at));
     }
     let named = replicas.missing(now);
@@ -208,7 +208,7 @@ fn a_loopback_address_is_the_url_of_a_replica_of_the_same_host_only() {
         replicas.set_own(Some(own.into()));
         replicas.set_connected(true, now);
         let id = ReplicaId::of(OTHER);
-        replicas.add(Identity { id, name: other.into() }, now);
+        replicas.add(ReplicaIdentity { id, name: other.into() }, now);
         let _watch = replicas.watch(now);
         replicas.apply(id, Report { url: Some(url.to_owned()), ..all(1, &[40]) }, now);
         replicas.find(1).unwrap().1

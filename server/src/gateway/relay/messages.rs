@@ -92,20 +92,20 @@ where
         upstream: Side::new(upstream, Role::Client, read_ahead.upstream, &config, now),
         idle: IdleTimeout::new(config.idle_timeout),
         watch,
-        shared: Shared { entry, config, latency: Latency::default(), end: None },
+        shared: RelayState { entry, config, latency: Latency::default(), end: None },
     }
 }
 
 struct MessageRelay<C, U> {
     client: Side<C>,
     upstream: Side<U>,
-    shared: Shared,
+    shared: RelayState,
     idle: Option<Box<IdleTimeout>>,
     watch: ShutdownWatch,
 }
 
 /// The state that both directions use.
-struct Shared {
+struct RelayState {
     entry: RegistryGuard,
     config: Arc<BridgeConfig>,
     latency: Latency,
@@ -120,7 +120,7 @@ struct PollContext<'a, 'b> {
     now: Instant,
 }
 
-impl Shared {
+impl RelayState {
     /// Records the cause of the end, unless there was one before.
     fn ends(&mut self, code: CloseCode, why: impl Into<Cow<'static, str>>) {
         self.end.get_or_insert_with(|| End { code, why: why.into() }.into());

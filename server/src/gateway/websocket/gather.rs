@@ -54,7 +54,7 @@ impl Gather {
         }
     }
 
-    /// Writes all bytes, after those in `backlog`. Bytes that are not accepted are added to it.
+    /// Writes all bytes, after those in `unwritten`. Bytes that are not accepted are added to it.
     ///
     /// # Errors
     ///
@@ -63,11 +63,11 @@ impl Gather {
         &self,
         buffer: &[u8],
         cx: &mut Context<'_>,
-        backlog: &mut WriteBuffer,
+        unwritten: &mut WriteBuffer,
         stream: &mut W,
     ) -> io::Result<()> {
         if self.lent.is_empty() {
-            return backlog.write(cx, stream, &mut [IoSlice::new(&self.copied)]);
+            return unwritten.write(cx, stream, &mut [IoSlice::new(&self.copied)]);
         }
         let mut parts = Vec::with_capacity(2 * self.lent.len() + 1);
         let mut at = 0;
@@ -78,6 +78,6 @@ impl Gather {
         }
         parts.push(IoSlice::new(&self.copied[at..]));
         parts.retain(|part| !part.is_empty());
-        backlog.write(cx, stream, &mut parts)
+        unwritten.write(cx, stream, &mut parts)
     }
 }

@@ -11,8 +11,8 @@ use echogate_proto::{
 use super::{
     addresses,
     block::Packets,
-    flow::{Flow, Transport},
     handshake, loss, packet,
+    packet_stream::{PacketStream, Transport},
 };
 
 const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
@@ -37,7 +37,7 @@ pub(super) struct Conversation {
 #[derive(Debug, Default)]
 struct PacketSide {
     /// The state behind the last packet, in this file or in one before.
-    flow: Option<Flow>,
+    stream: Option<PacketStream>,
     /// Whether this file has a packet of the side.
     has_begun: bool,
     /// The beginning of the frame that the first bytes of each direction continue, which this file has
@@ -73,12 +73,16 @@ impl Conversation {
         Conversation { opened, sides, ..self }
     }
 
-    /// A connection whose client's side has begun with `flow`.
+    /// A connection whose client's side has begun with `stream`.
     #[cfg(test)]
-    pub(super) fn with_flow(connection: u64, opened: Opened, flow: Flow) -> Conversation {
+    pub(super) fn with_stream(
+        connection: u64,
+        opened: Opened,
+        stream: PacketStream,
+    ) -> Conversation {
         let mut conversation = Conversation::new(connection, opened.into());
         conversation.sides[0] =
-            PacketSide { flow: Some(flow), has_begun: true, ..PacketSide::default() };
+            PacketSide { stream: Some(stream), has_begun: true, ..PacketSide::default() };
         conversation
     }
 
@@ -97,13 +101,13 @@ impl Conversation {
         let gap = self.sides[side as usize].gaps[direction as usize].take();
         self.sides[side as usize].lost[direction as usize] = 0;
         let Some(Gap { length, prefix }) = gap else {
-            let (flow, mut to) = self.side(side, time, out);
-            return flow.data(direction, bytes, &mut to);
+            let (stream, mut to) = self.side(side, time, out);
+            return stream.data(direction, bytes, &mut to);
         };
-        let (flow, mut to) = self.side(side, time, out);
-        flow.skip(direction, length as u32);
+        let (stream, mut to) = self.side(side, time, out);
+        stream.skip(direction, length as u32);
         super::add_comment(to.comment, loss::FRAMES_CONTINUE);
-        flow.data(direction, &[&prefix, bytes].concat(), &mut to);
+        stream.data(direction, &[&prefix, bytes].concat(), &mut to);
     }
 
     /// The position within the frames of a direction, of which bytes before are not observed.
@@ -121,14 +125,14 @@ impl Conversation {
 
     /// The end of a direction.
     pub(super) fn fin(&mut self, point: TapPoint, time: u64, out: &mut Vec<u8>) {
-        let (flow, mut to) = self.side(point.side, time, out);
-        flow.fin(point.direction, &mut to);
+        let (stream, mut to) = self.side(point.side, time, out);
+        stream.fin(point.direction, &mut to);
     }
 
     /// A reset.
     pub(super) fn reset(&mut self, point: TapPoint, time: u64, out: &mut Vec<u8>) {
-        let (flow, mut to) = self.side(point.side, time, out);
-        flow.reset(point.direction, &mut to);
+        let (stream, mut to) = self.side(point.side, time, out);
+        stream.reset(point.direction, &mut to);
     }
 
     /// Lost events of any side and direction.
@@ -145,7 +149,7 @@ impl Conversation {
         if self.lost.events == 0 {
             return;
         }
-        // A side without packets has no flow yet.
+        // A side without packets has no stream yet.
         let ends = addresses::ends(self.connection, &self.opened, Side::Client);
         let mut comment = format!("connection {}; {}", self.connection, loss::comment(self.lost));
         Packets { time: self.lost_at, comment: &mut comment, out }
@@ -160,7 +164,7 @@ impl Conversation {
     /// The end of the connection, which a comment names.
     pub(super) fn end(&mut self, reason: &str, time: u64, out: &mut Vec<u8>) {
         for side in [Side::Client, Side::Upstream] {
-            if side == Side::Client || self.sides[side as usize].flow.is_some() {
+            if side == Side::Client || self.sides[side as usize].stream.is_some() {
                 self.side(side, time, out);
             }
         }
@@ -169,21 +173,21 @@ impl Conversation {
         super::add_comment(&mut self.comment, &text);
         let Conversation { sides, comment, .. } = self;
         let mut to = Packets { time, comment, out };
-        let flows = sides.iter_mut().filter_map(|side| side.flow.as_mut());
-        flows.for_each(|flow| flow.end(&mut to));
+        let streams = sides.iter_mut().filter_map(|side| side.stream.as_mut());
+        streams.for_each(|stream| stream.end(&mut to));
         // No packet follows a reset or datagrams.
         if !to.comment.is_empty() {
             to.add(|out| packet::empty(out, ends));
         }
     }
 
-    /// The flow of a side, which begins in this file now if this is its first event there.
+    /// The stream of a side, which begins in this file now if this is its first event there.
     fn side<'a>(
         &'a mut self,
         side: Side,
         time: u64,
         out: &'a mut Vec<u8>,
-    ) -> (&'a mut Flow, Packets<'a>) {
+    ) -> (&'a mut PacketStream, Packets<'a>) {
         let begins = !mem::replace(&mut self.sides[side as usize].has_begun, true);
         if begins {
             let text = description(self.connection, &self.opened, side);
@@ -196,7 +200,7 @@ impl Conversation {
         if begins {
             state.begin(*connection, opened, side, &mut to);
         }
-        (state.flow.as_mut().expect("a side that has begun has a flow"), to)
+        (state.stream.as_mut().expect("a side that has begun has a stream"), to)
     }
 
     /// Adds the losses so far to the comment of the next packet.
@@ -221,29 +225,30 @@ impl PacketSide {
         };
         let prefixes = mem::take(&mut self.prefixes);
         let mut ended = [false; 2];
-        let flow = match &mut self.flow {
-            Some(flow) => {
+        let stream = match &mut self.stream {
+            Some(stream) => {
                 for direction in DIRECTIONS {
                     let at = direction as usize;
-                    ended[at] = flow.rewind(direction, heads[at].len() + prefixes[at].len());
+                    ended[at] = stream.rewind(direction, heads[at].len() + prefixes[at].len());
                 }
-                flow
+                stream
             }
             none => {
-                let flow = none.insert(Flow::new(transport(opened, side), ends, connection));
+                let stream =
+                    none.insert(PacketStream::new(transport(opened, side), ends, connection));
                 if opened.bytes_before == 0 {
-                    flow.open(to);
+                    stream.open(to);
                 }
-                flow
+                stream
             }
         };
         let heads = heads.map(String::into_bytes);
         let parts = heads.iter().chain(&prefixes).zip(DIRECTIONS.into_iter().cycle());
         for (bytes, direction) in parts.filter(|(bytes, _)| !bytes.is_empty()) {
-            flow.data(direction, bytes, to);
+            stream.data(direction, bytes, to);
         }
         for direction in DIRECTIONS.into_iter().filter(|direction| ended[*direction as usize]) {
-            flow.fin(direction, to);
+            stream.fin(direction, to);
         }
     }
 }

@@ -2,16 +2,16 @@
 //! in synthetic packets, with nanosecond times. The payload of TLS is in the clear.
 //!
 //! - `block`: the blocks of the format; `packet`: IP, TCP and UDP headers
-//! - `conversation`: a connection of one or two sides; `flow`: the state of a TCP connection
+//! - `conversation`: a connection of one or two sides; `packet_stream`: the packets of a side
 //! - `addresses`: its ends; `handshake`: HTTP in front of frames; [`loss`]: comments about lost events
 
 mod addresses;
 mod block;
 mod conversation;
-mod flow;
 mod handshake;
 pub(super) mod loss;
 mod packet;
+mod packet_stream;
 #[cfg(test)]
 mod tests;
 

@@ -18,7 +18,7 @@ use pcap_parser::{
 };
 use proptest::prelude::*;
 
-use super::{flow::Flow, *};
+use super::{packet_stream::PacketStream, *};
 
 /// A packet as an independent parser reads it.
 #[derive(Clone, Debug)]
@@ -328,9 +328,9 @@ proptest! {
         let record = |event| WireRecord { time: 1, connection: 7, event };
         // The first numbers are chosen so that they wrap.
         let ends = addresses::ends(7, &opened, Side::Client);
-        let mut flow = Flow::with_sequences(ends, sequence.map(|n| 0_u32.wrapping_sub(n % 300_000)));
-        flow.open(&mut block::Packets { time: 1, comment: &mut String::new(), out: &mut out });
-        encoder.connections.insert(7, Conversation::with_flow(7, opened, flow));
+        let mut stream = PacketStream::with_sequences(ends, sequence.map(|n| 0_u32.wrapping_sub(n % 300_000)));
+        stream.open(&mut block::Packets { time: 1, comment: &mut String::new(), out: &mut out });
+        encoder.connections.insert(7, Conversation::with_stream(7, opened, stream));
         for (is_up, length) in &chunks {
             let chunk: Vec<u8> = (0..*length).map(|n| n as u8).collect();
             sent[usize::from(!is_up)].extend(&chunk);

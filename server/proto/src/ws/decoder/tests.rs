@@ -8,7 +8,7 @@ const LIMIT: u64 = 100_000;
 /// A message or a control frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Item {
-    Message(Kind, Vec<u8>),
+    Message(MessageType, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(u16, Vec<u8>),
@@ -42,7 +42,7 @@ fn decode(bytes: &[u8], cuts: &[usize]) -> (Vec<Item>, Option<Violation>) {
 /// Decodes `bytes` likewise in the role `role`.
 fn decode_as(role: Role, bytes: &[u8], cuts: &[usize]) -> (Vec<Item>, Option<Violation>) {
     let mut decoder = Decoder::with_role(role, LIMIT);
-    let (mut items, mut kind, mut message) = (Vec::new(), Kind::Binary, Vec::new());
+    let (mut items, mut message_type, mut message) = (Vec::new(), MessageType::Binary, Vec::new());
     let mut rest = bytes;
     for cut in cuts.iter().copied().chain([usize::MAX]) {
         let (piece, behind) = rest.split_at(cut.min(rest.len()));
@@ -54,18 +54,18 @@ fn decode_as(role: Role, bytes: &[u8], cuts: &[usize]) -> (Vec<Item>, Option<Vio
                 Ok(None) => break,
                 Ok(Some(Event::Message { opcode, range })) => {
                     let text = opcode == OpCode::Text;
-                    let kind = if text { Kind::Text } else { Kind::Binary };
-                    items.push(Item::Message(kind, buf[range].to_vec()));
+                    let message_type = if text { MessageType::Text } else { MessageType::Binary };
+                    items.push(Item::Message(message_type, buf[range].to_vec()));
                 }
                 Ok(Some(Event::Frame { opcode, .. })) => match opcode {
-                    OpCode::Text => kind = Kind::Text,
-                    OpCode::Binary => kind = Kind::Binary,
+                    OpCode::Text => message_type = MessageType::Text,
+                    OpCode::Binary => message_type = MessageType::Binary,
                     _ => {}
                 },
                 Ok(Some(Event::Payload { range, ends_message })) => {
                     message.extend_from_slice(&buf[range]);
                     if ends_message {
-                        items.push(Item::Message(kind, std::mem::take(&mut message)));
+                        items.push(Item::Message(message_type, std::mem::take(&mut message)));
                     }
                 }
                 Ok(Some(Event::Ping)) => items.push(Item::Ping(decoder.control_payload().to_vec())),
@@ -91,7 +91,7 @@ fn violation(bytes: &[u8]) -> Violation {
 #[test]
 fn the_examples_of_rfc_6455_section_5_7_are_read() {
     let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
-    let message = Item::Message(Kind::Text, b"Hello".to_vec());
+    let message = Item::Message(MessageType::Text, b"Hello".to_vec());
     assert_eq!(decode(&hello, &[]), (vec![message], None));
     let ping = [0x89, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     assert_eq!(decode(&ping, &[]).0, [Item::Ping(b"Hello".to_vec())]);
@@ -112,7 +112,7 @@ fn control_frames_come_between_the_fragments_of_a_message() {
     let expected = [
         Item::Ping(b"are you there".to_vec()),
         Item::Pong(vec![]),
-        Item::Message(Kind::Text, "Ze\u{308}".into()),
+        Item::Message(MessageType::Text, "Ze\u{308}".into()),
         Item::Close(1000, b"ok".to_vec()),
     ];
     assert_eq!(decode(&bytes, &[]).0, expected);
@@ -161,15 +161,17 @@ fn a_message_that_is_too_big_is_refused_by_its_head() {
 
 /// The frames of one message with control frames between them, and the items they stand for.
 fn message() -> impl Strategy<Value = (Vec<u8>, Vec<Item>)> {
-    let kind_and_payload = prop_oneof![
-        ".{0,200}".prop_map(|text| (Kind::Text, text.into_bytes())),
-        proptest::collection::vec(any::<u8>(), 0..300).prop_map(|bytes| (Kind::Binary, bytes)),
-        (65_530..65_550_usize, any::<u8>()).prop_map(|(len, b)| (Kind::Binary, vec![b; len])),
+    let type_and_payload = prop_oneof![
+        ".{0,200}".prop_map(|text| (MessageType::Text, text.into_bytes())),
+        proptest::collection::vec(any::<u8>(), 0..300)
+            .prop_map(|bytes| (MessageType::Binary, bytes)),
+        (65_530..65_550_usize, any::<u8>())
+            .prop_map(|(len, b)| (MessageType::Binary, vec![b; len])),
     ];
     let cuts = proptest::collection::vec((0..120_usize, any::<bool>()), 0..4);
-    (kind_and_payload, cuts).prop_map(|((kind, payload), cuts)| {
+    (type_and_payload, cuts).prop_map(|((message_type, payload), cuts)| {
         let (mut bytes, mut items) = (Vec::new(), Vec::new());
-        let (mut rest, mut opcode) = (payload.as_slice(), OpCode::from(kind).bits());
+        let (mut rest, mut opcode) = (payload.as_slice(), OpCode::from(message_type).bits());
         for (cut, ping) in cuts {
             let (piece, behind) = rest.split_at(cut.min(rest.len()));
             bytes.extend(frame(opcode, piece));
@@ -180,7 +182,7 @@ fn message() -> impl Strategy<Value = (Vec<u8>, Vec<Item>)> {
             }
         }
         bytes.extend(frame(0x80 | opcode, rest));
-        items.push(Item::Message(kind, payload));
+        items.push(Item::Message(message_type, payload));
         (bytes, items)
     })
 }

@@ -10,7 +10,7 @@ use echogate_proto::{
 };
 
 use super::{
-    MessageRelay, PollContext, Shared,
+    MessageRelay, PollContext, RelayState,
     side::Side,
     state::{Input, Output},
 };
@@ -56,7 +56,7 @@ fn peer(role: Role) -> &'static str {
 pub(super) fn closed<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
-    shared: &mut Shared,
+    shared: &mut RelayState,
     poll: &mut PollContext<'_, '_>,
     code: CloseCode,
     more: bool,
@@ -89,7 +89,7 @@ pub(super) fn closed<F: Transport, T: Transport>(
 pub(super) fn violated<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
-    shared: &mut Shared,
+    shared: &mut RelayState,
     poll: &mut PollContext<'_, '_>,
     violation: Violation,
 ) {
@@ -126,7 +126,7 @@ pub(super) fn violated<F: Transport, T: Transport>(
 pub(super) fn ended<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
-    shared: &mut Shared,
+    shared: &mut RelayState,
     poll: &mut PollContext<'_, '_>,
     loss: Loss,
 ) {
@@ -162,7 +162,7 @@ pub(super) fn ended<F: Transport, T: Transport>(
 /// Sends the Close that tells the client of a failed upstream.
 fn fail_client<T: Transport>(
     client: &mut Side<T>,
-    shared: &mut Shared,
+    shared: &mut RelayState,
     poll: &mut PollContext<'_, '_>,
     reason: Cow<'static, str>,
 ) {
@@ -188,7 +188,7 @@ fn answer<S: Transport>(side: &mut Side<S>, poll: &mut PollContext<'_, '_>) {
 pub(super) fn is_overdue<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
-    shared: &Shared,
+    shared: &RelayState,
     poll: &mut PollContext<'_, '_>,
 ) {
     let before = std::mem::replace(&mut from.input, Input::Ended);

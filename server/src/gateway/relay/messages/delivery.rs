@@ -10,7 +10,7 @@ use echogate_proto::{
 use tokio::time::Instant;
 
 use super::{
-    MessageRelay, PollContext, Shared,
+    MessageRelay, PollContext, RelayState,
     close::{self, Loss},
     side::Side,
     state::{Input, Output},
@@ -54,7 +54,7 @@ fn cut_side<S: Transport, O: Transport>(side: &mut Side<S>, other: &Side<O>) {
 fn poll_side<F: Transport, T: Transport>(
     to: &mut Side<T>,
     from: &mut Side<F>,
-    shared: &mut Shared,
+    shared: &mut RelayState,
     poll: &mut PollContext<'_, '_>,
 ) -> bool {
     let has_ended_unread = has_ended_unread(from, to);
@@ -78,13 +78,13 @@ fn poll_side<F: Transport, T: Transport>(
     };
     let stall = if may_be_clean { STALL } else { STALL.min(shared.config.ping_timeout) };
     let now = poll.now;
-    let progress = Progress { unwritten: to.backlog.len(), ..Progress::default() };
+    let progress = Progress { unwritten: to.unwritten.len(), ..Progress::default() };
     let in_flight = to.stream.in_flight();
     let closing = to.closing.get_or_insert_default();
     let delivery = Delivery::advance(&mut closing.delivery, now, stall, progress, in_flight);
     if to.output == Output::Last {
         let has_arrived = Delivery::has_arrived(Some(delivery), now, in_flight);
-        if (to.backlog.is_empty() && has_arrived) || to.stream.has_failed() {
+        if (to.unwritten.is_empty() && has_arrived) || to.stream.has_failed() {
             if closing.resets {
                 to.stream.reset_on_drop();
             }
@@ -126,7 +126,7 @@ fn has_ended_unread<F: Transport, T: Transport>(from: &Side<F>, to: &Side<T>) ->
 
 /// Whether `from` is not read because earlier messages are not written to `to` yet.
 pub(super) fn holds_back<F: Transport, T: Transport>(from: &Side<F>, to: &Side<T>) -> bool {
-    from.input == Input::Open && to.passes() && !to.backlog.is_empty()
+    from.input == Input::Open && to.passes() && !to.unwritten.is_empty()
 }
 
 impl<S: Transport> Side<S> {

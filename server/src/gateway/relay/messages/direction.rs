@@ -14,7 +14,7 @@ use echogate_proto::{
 use tokio::io::ReadBuf;
 
 use super::{
-    PollContext, Shared,
+    PollContext, RelayState,
     close::{self, Loss},
     frames::{MAX_HEAD, put_head},
     side::Side,
@@ -39,7 +39,7 @@ type LastFrame = Result<CloseCode, Violation>;
 pub(super) fn relay<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
-    shared: &mut Shared,
+    shared: &mut RelayState,
     poll: &mut PollContext<'_, '_>,
 ) -> bool {
     loop {
@@ -90,7 +90,7 @@ pub(super) fn relay<F: Transport, T: Transport>(
 fn pass<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
-    shared: &mut Shared,
+    shared: &mut RelayState,
     poll: &mut PollContext<'_, '_>,
     (buffer, mut at): (&mut [u8], usize),
 ) -> usize {
@@ -179,11 +179,11 @@ impl Batch<'_> {
         cx: &mut Context<'_>,
         to: &mut Side<T>,
     ) -> io::Result<()> {
-        let Side { backlog, stream, .. } = to;
+        let Side { unwritten, stream, .. } = to;
         if self.gather.is_empty() {
-            return backlog.write(cx, stream, &mut [IoSlice::new(&buffer[self.run])]);
+            return unwritten.write(cx, stream, &mut [IoSlice::new(&buffer[self.run])]);
         }
         self.gather.add(buffer, self.run);
-        self.gather.write(buffer, cx, backlog, stream)
+        self.gather.write(buffer, cx, unwritten, stream)
     }
 }

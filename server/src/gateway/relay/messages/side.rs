@@ -49,7 +49,7 @@ pub(super) struct Side<S> {
     /// Bytes of the peer that are not decoded yet.
     pub(super) undecoded: Option<Box<Undecoded>>,
     /// Frames that are not written to the peer yet.
-    pub(super) backlog: WriteBuffer,
+    pub(super) unwritten: WriteBuffer,
     pongs: Option<Box<Pongs>>,
     pub(super) ping_due: bool,
     pub(super) heartbeat: Heartbeat,
@@ -75,7 +75,7 @@ impl<S: Transport> Side<S> {
             output: Output::Open,
             begun: None,
             undecoded: Undecoded::new(read_ahead, MAX_HEAD),
-            backlog: WriteBuffer::default(),
+            unwritten: WriteBuffer::default(),
             pongs: None,
             ping_due: false,
             heartbeat: Heartbeat::new(now),
@@ -130,9 +130,9 @@ impl<S: Transport> Side<S> {
         if matches!(self.output, Output::Shut | Output::Delivered | Output::Failed) {
             return Poll::Ready(());
         }
-        let waiting = self.backlog.len();
-        let flushed = self.backlog.poll_flush(cx, &mut self.stream);
-        if self.backlog.len() < waiting {
+        let waiting = self.unwritten.len();
+        let flushed = self.unwritten.poll_flush(cx, &mut self.stream);
+        if self.unwritten.len() < waiting {
             self.heartbeat.activity(now);
             if self.output == Output::Closed {
                 self.awaits_end(now);
@@ -144,7 +144,7 @@ impl<S: Transport> Side<S> {
         }
         self.stream.writes_a_frame();
         self.send_control(cx);
-        if !self.backlog.is_empty() {
+        if !self.unwritten.is_empty() {
             return Poll::Pending;
         }
         // A server ends the TCP connection first (RFC 6455 section 7.1.1).
@@ -163,7 +163,8 @@ impl<S: Transport> Side<S> {
 
     /// Sends the Pongs and the Ping that are due, if nothing waits to be written before them.
     pub(super) fn send_control(&mut self, cx: &mut Context<'_>) {
-        if (self.pongs.is_none() && !self.ping_due) || !self.backlog.is_empty() || !self.passes() {
+        if (self.pongs.is_none() && !self.ping_due) || !self.unwritten.is_empty() || !self.passes()
+        {
             return;
         }
         let mut frames = self.take_pongs();
@@ -180,7 +181,7 @@ impl<S: Transport> Side<S> {
     /// Writes control frames to the peer, and buffers what is not accepted.
     fn send_frames(&mut self, cx: &mut Context<'_>, frames: Vec<u8>) {
         let frames = masking_key::control_frames(frames, self.role);
-        if self.backlog.write(cx, &mut self.stream, &mut [IoSlice::new(&frames)]).is_err() {
+        if self.unwritten.write(cx, &mut self.stream, &mut [IoSlice::new(&frames)]).is_err() {
             self.fail();
         }
     }
@@ -250,16 +251,16 @@ impl<S: Transport> Side<S> {
     pub(super) fn fail(&mut self) {
         self.output = Output::Failed;
         self.pongs = None;
-        if !self.backlog.is_empty() {
-            let lost = self.backlog.len();
+        if !self.unwritten.is_empty() {
+            let lost = self.unwritten.len();
             self.closing().undelivered += lost;
-            self.backlog.clear();
+            self.unwritten.clear();
             self.stream.reset_on_drop();
         }
     }
 
     /// Whether everything written has reached the peer's kernel, as far as that is known.
     pub(super) fn took_all(&self) -> bool {
-        took_all(&self.backlog, self.stream.in_flight())
+        took_all(&self.unwritten, self.stream.in_flight())
     }
 }

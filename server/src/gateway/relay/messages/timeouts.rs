@@ -4,7 +4,7 @@
 use tokio::time::Instant;
 
 use super::{
-    MessageRelay, PollContext, Shared,
+    MessageRelay, PollContext, RelayState,
     close::{self, Loss},
     delivery::holds_back,
     side::{REPLY_TIME, Side},
@@ -64,7 +64,7 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
     /// A count that changes whenever bytes are delivered: the payload that was counted so far,
     /// without the bytes that wait to be written.
     fn delivered_bytes(&self) -> u64 {
-        let waiting = self.client.backlog.len() + self.upstream.backlog.len();
+        let waiting = self.client.unwritten.len() + self.upstream.unwritten.len();
         self.shared.entry.carried_bytes().wrapping_sub(waiting as u64)
     }
 
@@ -95,8 +95,8 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
         let is_quiet = at_boundary == [true; 2]
             && is_idle
             && has_turn()
-            && client.backlog.is_empty()
-            && upstream.backlog.is_empty()
+            && client.unwritten.is_empty()
+            && upstream.unwritten.is_empty()
             && self.is_open()
             && self.quiet_from() <= poll.now;
         let [to_upstream, to_client] =
@@ -123,7 +123,7 @@ fn give_up_idle<S: Transport>(
     poll: &mut PollContext<'_, '_>,
     close: &ServerClose,
 ) {
-    if side.backlog.is_empty() {
+    if side.unwritten.is_empty() {
         side.send_close(poll.cx, poll.now, close.code, &close.reason);
     } else {
         // The peer does not read, so a Close would not reach it.
@@ -151,7 +151,7 @@ impl<S: Transport> Side<S> {
 fn on_timer<S: Transport, O: Transport>(
     side: &mut Side<S>,
     other: &mut Side<O>,
-    shared: &mut Shared,
+    shared: &mut RelayState,
     poll: &mut PollContext<'_, '_>,
     running_since: Instant,
 ) {

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use echogate_proto::recording::{Direction, Opened};
 
-use super::flows::Flow;
+use super::connections::CapturedConnection;
 use crate::recording::{
     decode::RecordDecoder,
     head,
@@ -15,10 +15,10 @@ use crate::recording::{
 /// The longest head of an opening handshake, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// Adds the records of a flow to a recording, as the connection `number`.
-pub(super) fn add(number: u64, flow: &Flow, builder: &mut Builder) {
-    let heads = [Direction::ToServer, Direction::ToClient].map(|of| start(flow, of));
-    let mut opened = flow.opened();
+/// Adds the records of a connection to a recording, as the connection `number`.
+pub(super) fn add(number: u64, connection: &CapturedConnection, builder: &mut Builder) {
+    let heads = [Direction::ToServer, Direction::ToClient].map(|of| start(connection, of));
+    let mut opened = connection.opened();
     let mut skip = [0; 2];
     if is_tls(&heads) {
         let text = "it is TLS: record the plain side, or with echogate, which terminates TLS";
@@ -26,11 +26,11 @@ pub(super) fn add(number: u64, flow: &Flow, builder: &mut Builder) {
     } else if let Some(lengths) = websocket(&heads, &mut opened) {
         skip = lengths;
     }
-    for defect in &flow.defects {
+    for defect in &connection.defects {
         builder.add_defect(number, (*defect).to_owned());
     }
     let has_frames = opened.client_has_frames;
-    let gap = flow.events.iter().find_map(|(_, event)| match event {
+    let gap = connection.events.iter().find_map(|(_, event)| match event {
         WireEvent::Lost(lost) => Some(lost.bytes),
         _ => None,
     });
@@ -42,10 +42,10 @@ pub(super) fn add(number: u64, flow: &Flow, builder: &mut Builder) {
         builder.refuse(number, text);
     }
     let mut decoder = RecordDecoder::default();
-    let time = flow.events.first().map_or(0, |(time, _)| *time);
+    let time = connection.events.first().map_or(0, |(time, _)| *time);
     let opened = (time, WireEvent::Opened(opened.into()));
-    let lost = (flow.lost.events > 0).then(|| (time, WireEvent::Lost(flow.lost)));
-    for (time, event) in [&opened].into_iter().chain(&flow.events).chain(&lost) {
+    let lost = (connection.lost.events > 0).then(|| (time, WireEvent::Lost(connection.lost)));
+    for (time, event) in [&opened].into_iter().chain(&connection.events).chain(&lost) {
         let event = match event {
             WireEvent::Bytes(point, bytes) => {
                 let bytes = without(&mut skip[point.direction as usize], bytes);
@@ -63,9 +63,9 @@ pub(super) fn add(number: u64, flow: &Flow, builder: &mut Builder) {
 }
 
 /// The bytes at the start of a direction.
-fn start(flow: &Flow, of: Direction) -> Vec<u8> {
+fn start(connection: &CapturedConnection, of: Direction) -> Vec<u8> {
     let mut start = Vec::new();
-    for (_, event) in &flow.events {
+    for (_, event) in &connection.events {
         match event {
             WireEvent::Bytes(point, bytes) if point.direction == of => start.extend(bytes),
             _ => {}

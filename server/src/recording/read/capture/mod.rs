@@ -1,11 +1,11 @@
 //! Captures of packets: pcap and pcapng, from `tcpdump`, Wireshark and this program.
 //!
 //! - `pcap`, `pcapng`: the files, to packets; `packet`: from packets to segments of TCP and UDP
-//! - `flows`: from segments to connections; `reassembly`: the bytes of a TCP direction in order
+//! - `connections`: from segments to connections; `reassembly`: the bytes of a TCP direction in order
 //! - `contents`: what the bytes of a connection are: WebSocket frames, TLS or any others
 
+mod connections;
 mod contents;
-mod flows;
 mod packet;
 mod pcap;
 mod pcapng;
@@ -13,7 +13,7 @@ mod reassembly;
 
 use std::io::BufRead;
 
-use self::{flows::Flows, packet::Link};
+use self::{connections::CapturedConnections, packet::Link};
 use super::{
     Builder,
     input::{Input, ReadError},
@@ -39,37 +39,37 @@ struct Packet<'a> {
 
 /// Reads a pcap file.
 pub(super) fn read_pcap(input: Input<impl BufRead>) -> Result<Recording, ReadError> {
-    read(input, |input, flows| pcap::read(input, |packet| flows.add(&packet)))
+    read(input, |input, connections| pcap::read(input, |packet| connections.add(&packet)))
 }
 
 /// Reads a pcapng file.
 pub(super) fn read_pcapng(input: Input<impl BufRead>) -> Result<Recording, ReadError> {
-    read(input, |input, flows| pcapng::read(input, flows))
+    read(input, |input, connections| pcapng::read(input, connections))
 }
 
 fn read<R: BufRead>(
     mut input: Input<R>,
-    packets: impl FnOnce(&mut Input<R>, &mut Flows) -> Result<(), ReadError>,
+    packets: impl FnOnce(&mut Input<R>, &mut CapturedConnections) -> Result<(), ReadError>,
 ) -> Result<Recording, ReadError> {
-    let mut flows = Flows::default();
-    let end = match packets(&mut input, &mut flows) {
-        Err(error) if !flows.is_empty() => Some(error.into_warning()?),
+    let mut connections = CapturedConnections::default();
+    let end = match packets(&mut input, &mut connections) {
+        Err(error) if !connections.is_empty() => Some(error.into_warning()?),
         ended => ended.map(|()| None)?,
     };
-    let warnings: Vec<String> = flows.warnings().into_iter().chain(end).collect();
-    if flows.is_empty() {
+    let warnings: Vec<String> = connections.warnings().into_iter().chain(end).collect();
+    if connections.is_empty() {
         let text = "the capture has no TCP segment with payload and no UDP datagram".to_owned();
         let text = [&[text][..], &warnings].concat().join("; ");
         return Err(ReadError::new(input.offset(), text));
     }
     let mut builder = Builder::default();
     warnings.into_iter().for_each(|warning| builder.warn(warning));
-    let (flows, missing) = flows.finish();
+    let (connections, missing) = connections.finish();
     if missing > 0 {
         builder.warn(missing_connections(missing as u64));
     }
-    for (number, flow) in (1..).zip(&flows) {
-        contents::add(number, flow, &mut builder);
+    for (number, connection) in (1..).zip(&connections) {
+        contents::add(number, connection, &mut builder);
     }
     Ok(builder.finish())
 }

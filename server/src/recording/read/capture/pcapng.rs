@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use super::{Flows, Input, Link, MAX_BLOCK, Packet, ReadError};
+use super::{CapturedConnections, Input, Link, MAX_BLOCK, Packet, ReadError};
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
@@ -97,8 +97,11 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Reads a file to its end, and adds each packet to `flows`.
-pub(super) fn read<R: BufRead>(input: &mut Input<R>, flows: &mut Flows) -> Result<(), ReadError> {
+/// Reads a file to its end, and adds each packet to `connections`.
+pub(super) fn read<R: BufRead>(
+    input: &mut Input<R>,
+    connections: &mut CapturedConnections,
+) -> Result<(), ReadError> {
     let mut order = Order { little: true };
     let mut interfaces = Vec::new();
     while !input.is_at_end()? {
@@ -135,9 +138,9 @@ pub(super) fn read<R: BufRead>(input: &mut Input<R>, flows: &mut Flows) -> Resul
         let body = Body { bytes: &bytes, offset: start + 8, order };
         match order.u32(kind) {
             INTERFACE_DESCRIPTION => interfaces.push(interface(body)?),
-            ENHANCED_PACKET => flows.add(&enhanced_packet(body, &interfaces)?),
-            SIMPLE_PACKET => flows.add(&simple_packet(body, &interfaces)?),
-            INTERFACE_STATISTICS => flows.add_dropped(dropped(body, &mut interfaces)?),
+            ENHANCED_PACKET => connections.add(&enhanced_packet(body, &interfaces)?),
+            SIMPLE_PACKET => connections.add(&simple_packet(body, &interfaces)?),
+            INTERFACE_STATISTICS => connections.add_dropped(dropped(body, &mut interfaces)?),
             _ => {}
         }
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::recording::{pcapng::loss, wire::WireEvent};
 
-/// Both ends of a flow, the lower address first, and whether it is TCP.
+/// Both ends of a connection, the lower address first, and whether it is TCP.
 type Key = (bool, SocketAddr, SocketAddr);
 
 /// The end of the name of an upstream's side.
@@ -26,10 +26,10 @@ const UPSTREAM_SIDE: &str = ", upstream side";
 
 /// The connections of a capture so far.
 #[derive(Debug, Default)]
-pub(super) struct Flows {
+pub(super) struct CapturedConnections {
     /// The latest connection between two ends.
     latest: HashMap<Key, usize>,
-    flows: Vec<Flow>,
+    connections: Vec<CapturedConnection>,
     /// The number of fragments of IP packets, which are skipped.
     fragments: u64,
     /// The number of packets with a link type that is not supported, which are skipped.
@@ -43,7 +43,7 @@ pub(super) struct Flows {
 
 /// A TCP connection, or the datagrams between two ends.
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(super) struct CapturedConnection {
     pub(super) client: SocketAddr,
     pub(super) server: SocketAddr,
     is_tcp: bool,
@@ -62,9 +62,9 @@ pub(super) struct Flow {
 const BEGINS_BEFORE: &str = "it begins before the capture";
 const CUT: &str = "its packets are cut: capture whole packets (tcpdump -s 0)";
 
-impl Flows {
+impl CapturedConnections {
     pub(super) fn is_empty(&self) -> bool {
-        self.flows.iter().all(|flow| flow.events.is_empty())
+        self.connections.iter().all(|connection| connection.events.is_empty())
     }
 
     /// Descriptions of the packets that are missing.
@@ -100,23 +100,23 @@ impl Flows {
         };
         let (a, b) = (segment.source, segment.destination);
         let key = (segment.tcp.is_some(), a.min(b), a.max(b));
-        let known = self.latest.get(&key).map(|index| &self.flows[*index]);
+        let known = self.latest.get(&key).map(|index| &self.connections[*index]);
         let index = match known {
-            Some(flow) if !flow.is_replaced_by(&segment) => self.latest[&key],
+            Some(connection) if !connection.is_replaced_by(&segment) => self.latest[&key],
             _ if !segment.may_begin() && own_name(comment).is_none() => return,
             _ => {
-                self.flows.push(Flow::new(&segment, comment));
-                self.latest.insert(key, self.flows.len() - 1);
-                self.flows.len() - 1
+                self.connections.push(CapturedConnection::new(&segment, comment));
+                self.latest.insert(key, self.connections.len() - 1);
+                self.connections.len() - 1
             }
         };
-        let flow = &mut self.flows[index];
-        let is_own = flow.own_name.is_some();
+        let connection = &mut self.connections[index];
+        let is_own = connection.own_name.is_some();
         let frames_continue =
             is_own && comment.split("; ").any(|part| part == loss::FRAMES_CONTINUE);
-        flow.add(packet.time, &segment, frames_continue);
+        connection.add(packet.time, &segment, frames_continue);
         if is_own {
-            flow.lost += loss::parse(comment);
+            connection.lost += loss::parse(comment);
         }
     }
 
@@ -129,30 +129,33 @@ impl Flows {
         }
     }
 
-    /// The flows that have events, without the upstream's side of those whose client's is there, and the
-    /// number of connections of which the capture has only losses.
-    pub(super) fn finish(mut self) -> (Vec<Flow>, usize) {
-        for flow in &mut self.flows {
-            flow.finish(flow.events.last().map_or(0, |(time, _)| *time));
+    /// The connections that have events, without the upstream's side of those whose client's is there,
+    /// and the number of connections of which the capture has only losses.
+    pub(super) fn finish(mut self) -> (Vec<CapturedConnection>, usize) {
+        for connection in &mut self.connections {
+            connection.finish(connection.events.last().map_or(0, |(time, _)| *time));
         }
-        let clients = self.flows.iter().filter_map(|flow| flow.own_client().map(str::to_owned));
+        let clients = self
+            .connections
+            .iter()
+            .filter_map(|connection| connection.own_client().map(str::to_owned));
         let clients: HashSet<String> = clients.collect();
         let losses = &mut self.losses;
-        self.flows.retain(|flow| {
-            let other_side = flow.own_upstream().filter(|name| clients.contains(*name));
+        self.connections.retain(|connection| {
+            let other_side = connection.own_upstream().filter(|name| clients.contains(*name));
             if let Some(name) = other_side {
-                *losses.entry(name.to_owned()).or_default() += flow.lost;
+                *losses.entry(name.to_owned()).or_default() += connection.lost;
             }
-            !flow.events.is_empty() && other_side.is_none()
+            !connection.events.is_empty() && other_side.is_none()
         });
-        for flow in &mut self.flows {
-            let name = flow.own_client().or(flow.own_upstream());
+        for connection in &mut self.connections {
+            let name = connection.own_client().or(connection.own_upstream());
             if let Some(lost) = name.and_then(|name| losses.remove(name)) {
-                flow.lost += lost;
+                connection.lost += lost;
             }
         }
         let missing = losses.values().filter(|lost| lost.events > 0).count();
-        (self.flows, missing)
+        (self.connections, missing)
     }
 }
 
@@ -164,8 +167,8 @@ impl Segment<'_> {
     }
 }
 
-impl Flow {
-    fn new(segment: &Segment<'_>, comment: &str) -> Flow {
+impl CapturedConnection {
+    fn new(segment: &Segment<'_>, comment: &str) -> CapturedConnection {
         // The source of a SYN is the client. Without one this program names it, and otherwise servers
         // have lower ports.
         let client = own_client_address(comment);
@@ -182,7 +185,7 @@ impl Flow {
         }
         let (is_tcp, own_name) = (segment.tcp.is_some(), own_name(comment).map(str::to_owned));
         let (events, directions) = (Vec::new(), [None, None]);
-        Flow {
+        CapturedConnection {
             client,
             server,
             is_tcp,
@@ -229,7 +232,7 @@ impl Flow {
             }
             self.directions[direction as usize] = Some(Reassembly::new(sequence));
         }
-        let Flow { directions, events, .. } = self;
+        let CapturedConnection { directions, events, .. } = self;
         if let Some(reassembly) = &mut directions[direction as usize] {
             let mut emit = |next| events.push((time, event(point, next)));
             if frames_continue && reassembly.resume_at(sequence, &mut emit) {
@@ -252,7 +255,7 @@ impl Flow {
     fn finish(&mut self, time: u64) {
         for direction in [Direction::ToServer, Direction::ToClient] {
             let point = TapPoint { side: Side::Client, direction };
-            let Flow { directions, events, .. } = self;
+            let CapturedConnection { directions, events, .. } = self;
             if let Some(reassembly) = &mut directions[direction as usize] {
                 reassembly.finish(&mut |next| events.push((time, event(point, next))));
             }

@@ -21,7 +21,7 @@ pub(super) enum Transport {
 
 /// The packets of a side of a connection.
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(super) struct PacketStream {
     transport: Transport,
     /// The client and the server.
     ends: [SocketAddr; 2],
@@ -50,18 +50,22 @@ impl Sender {
     }
 }
 
-impl Flow {
-    pub(super) fn new(transport: Transport, ends: [SocketAddr; 2], connection: u64) -> Flow {
+impl PacketStream {
+    pub(super) fn new(
+        transport: Transport,
+        ends: [SocketAddr; 2],
+        connection: u64,
+    ) -> PacketStream {
         // Distinct numbers, and the same ones each time. Odd, so that neither handshake acknowledges
         // 0, which analysers take for a repetition of no acknowledgement.
         let first = (connection as u32).wrapping_mul(0x9e37_79b1) | 1;
-        Flow { transport, ..Flow::with_sequences(ends, [first, !first]) }
+        PacketStream { transport, ..PacketStream::with_sequences(ends, [first, !first]) }
     }
 
     /// A TCP connection whose bytes have numbers from these on.
-    pub(super) fn with_sequences(ends: [SocketAddr; 2], first: [u32; 2]) -> Flow {
+    pub(super) fn with_sequences(ends: [SocketAddr; 2], first: [u32; 2]) -> PacketStream {
         let senders = first.map(Sender::new);
-        Flow { transport: Transport::Tcp, ends, senders, is_reset: false }
+        PacketStream { transport: Transport::Tcp, ends, senders, is_reset: false }
     }
 
     /// The handshake of TCP.
