@@ -343,7 +343,7 @@ fn an_operator_of_another_page_is_refused() {
 fn a_client_that_does_not_read_stops_nobody_and_grows_nothing() {
     let server = server();
     let mut operator = Operator::new(&server);
-    let before = server.peak_memory();
+    let before = server.peak();
     let deaf = connect_with_small_buffer(server.address("chat"));
     let (deaf_id, _) = operator.receive_opened();
     let long = "x".repeat(60_000);
@@ -366,7 +366,7 @@ fn a_client_that_does_not_read_stops_nobody_and_grows_nothing() {
     let (id, _) = operator.receive_opened();
     operator.say(id, "quick");
     assert_eq!(client.read_line(), "quick");
-    let grown = server.peak_memory() - before;
+    let grown = server.peak_growth(before);
     assert!(grown < 40 << 10, "{grown} KiB");
     drop(deaf);
 }

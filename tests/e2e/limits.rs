@@ -28,7 +28,7 @@ const BOUND: u64 = 6 << 10;
 #[test]
 fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything() {
     let server = server();
-    let before = server.peak_memory();
+    let before = server.peak();
     let stream = connect_with_small_buffer(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws", &[]);
     let message = noise(100_000);
@@ -36,7 +36,7 @@ fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything(
     let flood = frame.repeat(1_500);
     let sent = write_until_blocked(&mut client.stream, &flood);
     assert!(sent < flood.len(), "it is held back");
-    let grown = server.peak_memory() - before;
+    let grown = server.peak_growth(before);
     assert!(grown < BOUND, "{grown} KiB for a client that does not read");
 
     enlarge_receive_buffer(&client.stream);
@@ -62,21 +62,21 @@ fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything(
 #[test]
 fn tiny_messages_that_are_never_read_are_held_back() {
     let server = server();
-    let before = server.peak_memory();
+    let before = server.peak();
     let stream = connect_with_small_buffer(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws", &[]);
     let frames = [ws::frame(first::TEXT, b""), ws::frame(first::BINARY, b"x")].concat();
     let flood = frames.repeat((48 << 20) / frames.len());
     let sent = write_until_blocked(&mut client.stream, &flood);
     assert!(sent < flood.len(), "it is held back");
-    let grown = server.peak_memory() - before;
+    let grown = server.peak_growth(before);
     assert!(grown < BOUND, "{grown} KiB for a client that does not read");
 }
 
 #[test]
 fn pings_that_are_never_read_do_not_pile_up() {
     let server = server();
-    let before = server.peak_memory();
+    let before = server.peak();
     let stream = connect_with_small_buffer(server.address("http"));
     let mut client = RawWs::over(stream, &server, "/ws", &[]);
     let pings = ws::frame(first::PING, &[7; 125]).repeat(1_000);
@@ -86,7 +86,7 @@ fn pings_that_are_never_read_do_not_pile_up() {
             break;
         }
     }
-    let grown = server.peak_memory() - before;
+    let grown = server.peak_growth(before);
     assert!(grown < BOUND, "{grown} KiB of pings");
 }
 
@@ -95,7 +95,7 @@ fn an_upstream_that_floods_a_client_that_does_not_read_is_held_back() {
     for framing in ["bytes", "text", "line"] {
         let upstream = Upstream::new();
         let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
-        let before = server.peak_memory();
+        let before = server.peak();
         let stream = connect_with_small_buffer(server.address("http"));
         let _client = RawWs::over(stream, &server, "/x", &[]);
         let mut stream = upstream.accept();
@@ -103,7 +103,7 @@ fn an_upstream_that_floods_a_client_that_does_not_read_is_held_back() {
         let flood = b"ab\n".repeat(16 << 20);
         let sent = write_until_blocked(&mut stream, &flood);
         assert!(sent < flood.len(), "{framing}: it is held back");
-        let grown = server.peak_memory() - before;
+        let grown = server.peak_growth(before);
         assert!(grown < BOUND, "{framing}: {grown} KiB for a client that does not read");
     }
 }
@@ -112,14 +112,14 @@ fn an_upstream_that_floods_a_client_that_does_not_read_is_held_back() {
 fn a_client_is_held_back_by_an_upstream_that_does_not_read() {
     let upstream = Upstream::new();
     let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
-    let before = server.peak_memory();
+    let before = server.peak();
     let mut client = RawWs::connect(&server, "/x");
     let mut stream = upstream.accept();
     let frame = ws::frame(first::BINARY, &noise(1 << 20));
     let flood = frame.repeat(80);
     let sent = write_until_blocked(&mut client.stream, &flood);
     assert!(sent < flood.len(), "it is held back");
-    let grown = server.peak_memory() - before;
+    let grown = server.peak_growth(before);
     assert!(grown < BOUND, "{grown} KiB for an upstream that does not read");
 
     let whole = sent.div_ceil(frame.len());

@@ -44,6 +44,15 @@ struct Log {
     grown: Condvar,
 }
 
+/// The peak of a server's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct PeakMemory {
+    /// All of it, in KiB.
+    pub peak: u64,
+    /// The pages of its files, such as the program, in KiB.
+    of_files: u64,
+}
+
 impl Server {
     /// Starts `program serve` with `upper` and HTTP on free ports of 127.0.0.1, and with `arguments`.
     pub fn start(program: &str, arguments: &[&str]) -> Server {
@@ -148,12 +157,18 @@ impl Server {
         self.memory_fields([what])[0]
     }
 
-    /// The peak of the memory that the server has allocated, in KiB. The pages of the program, which
-    /// come into memory as they are used, do not count: those that came after the peak are deducted as
-    /// well, about 1 MiB at most.
-    pub fn peak_memory(&self) -> u64 {
+    /// The peak of the server's memory so far.
+    pub fn peak(&self) -> PeakMemory {
         let [peak, of_files] = self.memory_fields(["VmHWM", "RssFile"]);
-        peak - of_files
+        PeakMemory { peak, of_files }
+    }
+
+    /// The growth of the peak since `before`, in KiB, without the pages of the program that have come
+    /// into memory since. Pages that have left it do not count as growth.
+    pub fn peak_growth(&self, before: PeakMemory) -> u64 {
+        let now = self.peak();
+        let peak = now.peak.saturating_sub(now.of_files.max(before.of_files));
+        peak.saturating_sub(before.peak - before.of_files)
     }
 
     /// Fields of `/proc/PID/status` in KiB, all at one time.

@@ -312,6 +312,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_index_of_a_tap_point_is_its_place_in_all() {
+        assert_eq!(TapPoint::ALL.map(TapPoint::index), [0, 1, 2, 3]);
+    }
+
+    #[test]
     fn a_line_is_a_flat_object_and_is_read_back_the_same() {
         let point = TapPoint { side: Side::Client, direction: Direction::ToClient };
         let frame = Frame { fin: true, opcode: 2, rsv: 0, masked: false, length: 2, offset: 0 };

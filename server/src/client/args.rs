@@ -104,9 +104,10 @@ pauses while 32 datagrams (8 over a Unix socket) or 64 KiB are unanswered, for a
 At the end of the input, the client half-closes TCP, TLS and Unix sockets, and WebSocket with \
 --half-close, and reads until the server ends. After an input without a byte, such as /dev/null, \
 the client half-closes only when the server has ended, or has sent nothing for 1 s (--wait). \
-WebSocket and datagrams have no half-close: there the client waits up to 30 s for a reply after the last message (with --message, --now, --count and \
---once, for one reply per message), then, except with --count, until nothing has come for 1 s, or for twice the slowest \
-reply time; then it closes the WebSocket. Messages that the server sends before the first one of the \
+WebSocket and datagrams have no half-close: there the client waits up to 30 s for a reply after the \
+last message (with --message, --now, --count and --once, for one reply per message), then, except \
+with --count, until nothing has come for 1 s, or for twice the slowest reply time; then it closes \
+the WebSocket. Messages that the server sends before the first one of the \
 client are no replies. --wait TIME sets one limit for all of this, over every transport.
 
 Over WebSocket, lines typed at the prompt that begin with a slash are commands: /ping [TEXT], \

@@ -197,14 +197,16 @@ impl fmt::Debug for Udp {
     }
 }
 
-/// Words EPERM, which connect(2) and send(2) of a Unix datagram socket return for one reason only.
+/// Describes the errors of connect(2) and send(2) that say that a Unix datagram socket cannot reach
+/// its peer.
 fn unix_error(error: io::Error) -> io::Error {
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EPERM) => {
-            io::Error::new(error.kind(), "the socket is connected to another peer")
-        }
-        _ => error,
-    }
+    let text = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EPERM) => "the socket is connected to another peer",
+        // Also the second send to a peer whose socket is closed: the system disconnects at the first.
+        Some(Errno::ENOTCONN) => "the peer has no address to send to, or its socket is closed",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), text)
 }
 
 /// Words the error that an ICMP message has caused.

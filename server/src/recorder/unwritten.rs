@@ -50,18 +50,19 @@ impl Unwritten {
         self.events = 0;
     }
 
-    /// The losses of connections, those without a first event counted together.
+    /// The losses of connections. Those whose first event is among the events are missing altogether:
+    /// they are counted together, one event each, under the identifier 0.
     pub(super) fn losses(self) -> impl Iterator<Item = WireRecord> {
-        let mut of_connections: BTreeMap<u64, Run> = BTreeMap::new();
+        let mut of_connections: BTreeMap<u64, (Lost, bool)> = BTreeMap::new();
         for Run { connection, lost, has_opened } in self.runs {
-            let of_connection = of_connections.entry(connection).or_default();
-            of_connection.lost += lost;
-            of_connection.has_opened |= has_opened;
+            let (sum, begins) = of_connections.entry(connection).or_default();
+            *sum += lost;
+            *begins |= has_opened;
         }
         let mut all: BTreeMap<u64, Lost> = BTreeMap::new();
-        for (connection, Run { lost, has_opened, .. }) in of_connections {
+        for (connection, (lost, begins)) in of_connections {
             let (connection, lost) =
-                if has_opened { (0, Lost { events: 1, ..lost }) } else { (connection, lost) };
+                if begins { (0, Lost { events: 1, ..lost }) } else { (connection, lost) };
             *all.entry(connection).or_default() += lost;
         }
         let time = wire::now();

@@ -48,8 +48,8 @@ pub(crate) struct RecordingFile {
     advised: u64,
     /// The bytes at the end of the file that the next flush overwrites.
     tail: Vec<u8>,
-    /// The length of the part of the tail that stays if the next flush fails: what it says of
-    /// connections.
+    /// The length of the part of the tail that becomes a lasting part of the file if the next flush
+    /// fails: HAR's entries of open connections; all of the tail of pcapng.
     lasting: usize,
     /// Whether there is something to write: the start of a new file, or events since the latest
     /// flush. Without it a flush writes nothing: an earlier recording stays, and HAR does not have

@@ -33,7 +33,7 @@ type Ends = Vec<(TcpStream, TcpStream)>;
 
 /// Asserts that floods from both ends are held back within the limit on memory.
 fn assert_held_back(server: &Server, ends: Ends, from_client: &[u8], from_upstream: &[u8]) {
-    let before = server.peak_memory();
+    let before = server.peak();
     let floods: Vec<_> = ends
         .into_iter()
         .flat_map(|(client, upstream)| [(client, from_client), (upstream, from_upstream)])
@@ -45,7 +45,7 @@ fn assert_held_back(server: &Server, ends: Ends, from_client: &[u8], from_upstre
     // The streams are kept until all are measured.
     let floods: Vec<_> = floods.into_iter().map(|flood| flood.join().unwrap()).collect();
     assert!(floods.iter().all(|(is_held_back, _)| *is_held_back));
-    let grown = server.peak_memory() - before;
+    let grown = server.peak_growth(before);
     assert!(grown < BOUND, "{grown} KiB for {CLIENTS} connections whose ends do not read");
 }
 
@@ -96,7 +96,7 @@ fn datagrams_for_a_websocket_server_that_does_not_read_hold_little_memory() {
     let upstream = Upstream::new();
     let url = format!("udp://127.0.0.1:0=ws://{}/", upstream.address());
     let server = Server::start(ECHOGATE, &["--forward", &url]);
-    let before = server.peak_memory();
+    let before = server.peak();
     let mut held = Vec::new();
     for _ in 0..CLIENTS {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -113,7 +113,7 @@ fn datagrams_for_a_websocket_server_that_does_not_read_hold_little_memory() {
     // The datagrams that are read after these.
     let mut last = forward_client(&server, &upstream);
     assert_eq!(last.read().payload, b"last");
-    let grown = server.peak_memory() - before;
+    let grown = server.peak_growth(before);
     assert!(grown < BOUND, "{grown} KiB");
 }
 

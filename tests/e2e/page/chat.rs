@@ -87,7 +87,7 @@ fn an_operator_ends_a_conversation() {
     sign_in(&mut operator, TOKEN);
     operator.wait_for_text("#chat-log .theirs", "hello?");
     operator.click("#end-chat");
-    operator.wait_for_text(".conversations .entry", "Operator 1 ended the chat.");
+    operator.wait_for_text(".conversations .entry", "You ended the chat.");
     client.wait_for_text("#state-headline", "Closed by the server");
 }
 
@@ -107,4 +107,26 @@ fn the_log_is_not_redrawn_while_waiting_times_change() {
     let before = operator.eval(waiting);
     operator.wait_for(&format!("{waiting} !== {before}"));
     assert_eq!(operator.eval("document.querySelector('#chat-log li').is_first"), true);
+}
+
+#[test]
+fn the_log_stays_in_its_place_while_messages_come() {
+    let server = server();
+    let Some(mut operator) = open(&server, "/#operator") else { return };
+    sign_in(&mut operator, TOKEN);
+    operator.wait_for_text("#operator-status", "You are operator 1.");
+    let mut client = TcpStream::connect(server.address("chat")).unwrap();
+    client.write_all(b"hello?\n".repeat(100).as_slice()).unwrap();
+    operator.wait_for_text(".conversations .entry", "waiting");
+    operator.click(".conversations .entry");
+    operator.wait_for("document.querySelectorAll('#chat-log li').length === 100");
+    operator.eval(
+        "(() => { const log = document.querySelector('#chat-log');
+            log.scrollTop = 50;
+            log.firstChild.is_first = true; })()",
+    );
+    client.write_all(b"one more\n").unwrap();
+    operator.wait_for_text("#chat-log li:last-child", "one more");
+    assert_eq!(operator.eval("document.querySelector('#chat-log').scrollTop"), 50);
+    assert_eq!(operator.eval("document.querySelector('#chat-log').firstChild.is_first"), true);
 }

@@ -169,7 +169,7 @@ fn a_lost_connection_comes_back_by_itself_where_that_is_wanted() {
     page.wait_for_text("#state-headline", "Connected");
     assert_eq!(page.eval("document.querySelector('#reconnect').checked"), true);
     tcp::reset(stream);
-    // The first wait may be shorter than the page is looked at.
+    // The first delay may be shorter than the interval at which the test looks at the page.
     let mut stream = upstream.accept();
     stream.write_all(b"again\n").unwrap();
     page.wait_for_text(LATEST, "again");

@@ -263,7 +263,7 @@ fn assert_takes_little_memory(mib: u64) {
         }
     }
     assert_eq!(recorded.server.metric("echogate_record_lost_events_total"), 0);
-    let memory = recorded.server.peak_memory();
+    let memory = recorded.server.peak().peak;
     assert!(memory < 150_000, "{memory} KiB");
 }
 

@@ -255,3 +255,17 @@ fn a_client_without_an_address_has_none_in_the_recording() {
     let opened: serde_json::Value = serde_json::from_str(recorded.lines().next().unwrap()).unwrap();
     assert_eq!((&opened["target"], &opened["peer"]), (&url.into(), &serde_json::Value::Null));
 }
+
+#[test]
+fn a_client_without_an_address_cannot_be_answered() {
+    let opened = Opened { kind: Some(Kind::UnixGram), ..Opened::default() };
+    let recording = Recording::new().add(1, Event::Opened(opened.into()));
+    let recording = recording.data(1, UP, DataKind::Datagram, None, "one");
+    let recording = recording.data(1, DOWN, DataKind::Datagram, None, "two");
+    let server = recording.folder.path().join("server");
+    let mock = Mock::start(&recording, &[&format!("unixgram://{}", server.display())]);
+    UnixDatagram::unbound().unwrap().send_to(b"one", &server).unwrap();
+    let (status, text) = mock.finish();
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("the peer has no address to send to"), "{text}");
+}

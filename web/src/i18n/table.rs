@@ -155,7 +155,7 @@ table! {
     handshake_completed: "Opening handshake with {0} completed.", "与 {0} 的打开握手已完成。";
     connected_protocol: "Connected to {0}, subprotocol {1}", "已连接到 {0}，子协议 {1}";
     we_half_closed: "You finished sending; still receiving.", "你已结束发送；仍在接收。";
-    they_half_closed: "The server has finished sending; you can still send.", "服务器已结束发送；你仍可发送。";
+    they_half_closed: "The server has finished sending.", "服务器已结束发送。";
 
     // A client that is followed
     follow: "Follow: show what passes on this connection", "跟踪：显示此连接上经过的数据";
@@ -518,6 +518,7 @@ table! {
     op_answered: "answered", "已回答";
     op_over_client: "The client ended the chat.", "客户端结束了会话。";
     op_over_operator: "Operator {0} ended the chat.", "操作员 {0} 结束了会话。";
+    op_over_you: "You ended the chat.", "你结束了会话。";
     op_over_left: "The client disconnected.", "客户端断开了连接。";
     op_over_vanished: "The client’s connection was lost.", "客户端的连接中断了。";
     op_over_server: "The server ended the chat.", "服务器结束了会话。";

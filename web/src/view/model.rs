@@ -164,8 +164,8 @@ impl Model {
         self.has_room()
     }
 
-    /// Takes the server's endpoints. The first route is the default of connections whose endpoint was
-    /// not chosen.
+    /// Takes the server's endpoints. The first route that the page offers is the default of connections
+    /// whose endpoint was not chosen.
     pub(super) fn set_endpoints(&mut self, endpoints: Endpoints) {
         if let Some(route) = live::offered_routes(&endpoints).next() {
             route.path.trim_end_matches('*').clone_into(&mut self.default_endpoint);

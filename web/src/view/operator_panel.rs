@@ -43,6 +43,8 @@ pub(super) struct OperatorPanel {
     drawn: Option<u64>,
     /// The element with the state of each conversation, in the order of the list.
     states: Vec<El>,
+    /// The conversation in the log, the operator's own number, and the time of the first message.
+    log_of: (Option<u64>, u64, Option<f64>),
 }
 
 impl OperatorPanel {
@@ -101,6 +103,7 @@ impl OperatorPanel {
             problem,
             drawn: None,
             states: Vec::new(),
+            log_of: Default::default(),
         }
     }
 
@@ -157,7 +160,7 @@ impl OperatorPanel {
         for conversation in operator.conversations() {
             let id = conversation.id.to_string();
             let name = text("bdi", &conversation.peer).class("name");
-            let state = conversation_state(conversation, texts, now);
+            let state = conversation_state(conversation, operator, texts, now);
             let state = text("span", &state).class("headline");
             let item = button("", Action::ChooseConversation).id(&format!("chat-{id}"));
             let item = item.class("entry").attr("data-argument", &id);
@@ -184,7 +187,29 @@ impl OperatorPanel {
 
     fn draw_waiting_times(&mut self, operator: &Operator, texts: &Texts, now: Millis) {
         for (conversation, state) in operator.conversations().zip(&mut self.states) {
-            state.set_text(&conversation_state(conversation, texts, now));
+            state.set_text(&conversation_state(conversation, operator, texts, now));
+        }
+    }
+
+    /// Adds the messages that the log does not have. It keeps its place unless it was at its end, the
+    /// operator has answered, or another conversation was chosen.
+    fn draw_log(&mut self, chosen: Option<&Conversation>, own: u64, texts: &Texts) {
+        let messages = chosen.map_or(&[][..], |conversation| &conversation.messages);
+        let log_of = (chosen.map(|it| it.id), own, messages.first().map(|message| message.at));
+        let is_other = std::mem::replace(&mut self.log_of, log_of) != log_of;
+        if is_other {
+            self.log.empty();
+        }
+        let node = &self.log.node;
+        let was_at_end = node.scroll_height() - node.client_height() - node.scroll_top() < 8;
+        let new = messages.get(node.child_element_count() as usize..).unwrap_or_default();
+        let has_answered = new.iter().any(|message| message.from == Author::Operator(own));
+        for message in new {
+            self.log.append(&message_item(message, own, texts));
+        }
+        if is_other || was_at_end || has_answered {
+            let bottom = self.log.node.scroll_height();
+            self.log.node.set_scroll_top(bottom);
         }
     }
 
@@ -192,18 +217,11 @@ impl OperatorPanel {
         let operator = &session.operator;
         let chosen = operator.chosen();
         self.title.set_text(chosen.map_or(texts.op_choose, |conversation| &conversation.peer));
-        let own = match operator.sign_in() {
-            SignIn::SignedIn(number) => *number,
-            _ => u64::MAX,
-        };
-        self.log.empty();
-        for message in chosen.into_iter().flat_map(|conversation| &conversation.messages) {
-            self.log.append(&message_item(message, own, texts));
-        }
-        let bottom = self.log.node.scroll_height();
-        self.log.node.set_scroll_top(bottom);
+        self.draw_log(chosen, own_number(operator), texts);
         let ending = chosen.and_then(|conversation| conversation.ending);
-        self.ended.set_text(&ending.map(|ending| ending_text(ending, texts)).unwrap_or_default());
+        self.ended.set_text(
+            &ending.map(|ending| ending_text(ending, operator, texts)).unwrap_or_default(),
+        );
         self.ended.show(ending.is_some());
         dom::set_value(&self.answer.node, &session.answer);
         let possible = operator.is_signed_in() && chosen.is_some() && ending.is_none();
@@ -214,16 +232,30 @@ impl OperatorPanel {
     }
 }
 
-fn conversation_state(conversation: &Conversation, texts: &Texts, now: Millis) -> String {
+/// The operator's own number. Without one no operator has [`u64::MAX`].
+fn own_number(operator: &Operator) -> u64 {
+    match operator.sign_in() {
+        SignIn::SignedIn(number) => *number,
+        _ => u64::MAX,
+    }
+}
+
+fn conversation_state(
+    conversation: &Conversation,
+    operator: &Operator,
+    texts: &Texts,
+    now: Millis,
+) -> String {
     match (conversation.ending, conversation.waiting_since) {
-        (Some(ending), _) => ending_text(ending, texts),
+        (Some(ending), _) => ending_text(ending, operator, texts),
         (None, Some(since)) => fill(texts.op_waits, &[&format::age(now / 1000.0 - since)]),
         (None, None) => texts.op_answered.to_owned(),
     }
 }
 
-fn ending_text(ending: Ending, texts: &Texts) -> String {
+fn ending_text(ending: Ending, operator: &Operator, texts: &Texts) -> String {
     match ending {
+        Ending::Operator(number) if number == own_number(operator) => texts.op_over_you.to_owned(),
         Ending::Client => texts.op_over_client.to_owned(),
         Ending::Operator(number) => fill(texts.op_over_operator, &[&number.to_string()]),
         Ending::Left => texts.op_over_left.to_owned(),

@@ -144,9 +144,7 @@ impl Observers {
         let mut attached =
             Attached { connection: self.connection, sink: sink.clone(), sides, unknown };
         if let Some(history) = history {
-            for point in
-                [Side::Client, Side::Upstream].map(|side| [input(side), output(side)]).concat()
-            {
+            for point in TapPoint::ALL {
                 if let Some(position) = history.position(point) {
                     let record = self.record(WireEvent::Position(point, position.into()));
                     attached.push(point, 0, self.framed, || record);

@@ -127,8 +127,8 @@ impl Builder {
 }
 
 impl Pending {
-    /// Whether the recording has more of the connection than losses. Its first event is lost, too, where
-    /// the file could not be written.
+    /// Whether the recording has more of the connection than losses and its end. It has no more where
+    /// the file with its first event could not be written.
     fn has_more_than_losses(&self) -> bool {
         let is_empty =
             |side: &PendingSide| side.events.is_empty() && side.partial.iter().all(Option::is_none);

@@ -104,6 +104,7 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
     })?;
     let Log { creator, entries, lost } = har.log;
     let mut builder = Builder::default();
+    let has_losses = lost.is_some();
     if let Some(lost) = lost {
         builder.add(Record { time: 0.0, connection: 0, event: Event::Lost(lost) });
     }
@@ -143,7 +144,7 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
             })?;
         }
     }
-    if others == all {
+    if others == all && !(all == 0 && has_losses) {
         let text = format!("none of the {all} entries of this HAR has WebSocket messages");
         return Err(ReadError::new(input.offset(), text));
     }

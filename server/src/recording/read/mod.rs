@@ -56,7 +56,8 @@ pub(crate) fn read(mut source: impl BufRead) -> Result<Recording, ReadError> {
         Format::Jsonl => jsonl::read(input),
     }?;
     if recording.connections.is_empty() {
-        return Err(ReadError::new(0, "the recording has no connection"));
+        let text = "the recording has no connection".to_owned();
+        return Err(ReadError::new(0, [&[text][..], &recording.warnings].concat().join("; ")));
     }
     Ok(recording)
 }

@@ -285,6 +285,8 @@ fn connections_of_which_a_file_has_only_losses_are_missing() {
         assert_eq!(recording.connections.len(), 1, "{format}");
         let expected = "connections that are missing in this recording: 1";
         assert_eq!(recording.warnings, [expected], "{format}");
+        let error = read(&file(format, &missing)[..]).unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{format}: {error}");
     }
 }
 

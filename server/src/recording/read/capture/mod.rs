@@ -56,18 +56,19 @@ fn read<R: BufRead>(
         Err(error) if !connections.is_empty() => Some(error.into_warning()?),
         ended => ended.map(|()| None)?,
     };
-    let warnings: Vec<String> = connections.warnings().into_iter().chain(end).collect();
-    if connections.is_empty() {
+    let mut warnings: Vec<String> = connections.warnings().into_iter().chain(end).collect();
+    let is_empty = connections.is_empty();
+    let (connections, missing) = connections.finish();
+    if missing > 0 {
+        warnings.push(missing_connections(missing as u64));
+    }
+    if is_empty {
         let text = "the capture has no TCP segment with payload and no UDP datagram".to_owned();
         let text = [&[text][..], &warnings].concat().join("; ");
         return Err(ReadError::new(input.offset(), text));
     }
     let mut builder = Builder::default();
     warnings.into_iter().for_each(|warning| builder.warn(warning));
-    let (connections, missing) = connections.finish();
-    if missing > 0 {
-        builder.warn(missing_connections(missing as u64));
-    }
     for (number, connection) in (1..).zip(&connections) {
         contents::add(number, connection, &mut builder);
     }
