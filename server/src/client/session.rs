@@ -92,7 +92,7 @@ impl SessionError {
 
 /// The state of the peer's direction. The download sets it, the upload waits for it.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(super) struct PeerDirection {
     pub(super) role: PeerRole,
     state: Cell<PeerState>,
     changed: Notify,
@@ -109,9 +109,9 @@ enum PeerState {
     Closed,
 }
 
-impl Peer {
-    pub(super) fn new(role: PeerRole) -> Peer {
-        Peer { role, state: Cell::default(), changed: Notify::new() }
+impl PeerDirection {
+    pub(super) fn new(role: PeerRole) -> PeerDirection {
+        PeerDirection { role, state: Cell::default(), changed: Notify::new() }
     }
 
     /// Sets that the peer has ended its direction, and whether it may still read.
@@ -178,7 +178,7 @@ pub(super) enum UploadEnd {
 pub(super) async fn run(
     upload: impl Future<Output = Result<UploadEnd, SessionError>>,
     download: impl Future<Output = Result<End, SessionError>>,
-    peer: &Peer,
+    peer: &PeerDirection,
     pending: &PendingReplies,
 ) -> Result<String, SessionError> {
     // Begins at its first poll, behind the Close.
@@ -221,7 +221,7 @@ pub(super) async fn run(
 /// own direction alone, or if `by_silence` or `wait` require it, waits for the `expected` replies.
 pub(super) async fn finish(
     sender: &mut Sender,
-    peer: &Peer,
+    peer: &PeerDirection,
     pending: &PendingReplies,
     wait: Wait,
     expected: Expected,
@@ -265,7 +265,7 @@ pub(super) fn check_replies(
 /// and there is a notice unless `quiet` is set. A client decides on the end of both directions.
 pub(super) async fn end_at_pause(
     sender: &mut Sender,
-    peer: &Peer,
+    peer: &PeerDirection,
     pending: &PendingReplies,
     quiet: bool,
 ) -> Result<UploadEnd, SessionError> {
@@ -320,7 +320,7 @@ mod tests {
     async fn session(
         upload: impl Future<Output = Result<UploadEnd, SessionError>>,
         download: impl Future<Output = Result<End, SessionError>>,
-        peer: &Peer,
+        peer: &PeerDirection,
     ) -> Result<String, SessionError> {
         run(upload, download, peer, &PendingReplies::default()).await
     }
@@ -333,7 +333,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_of_the_download_ends_the_upload() {
         for may_read in [true, false] {
-            let peer = Peer::new(PeerRole::Server);
+            let peer = PeerDirection::new(PeerRole::Server);
             let upload = async {
                 peer.done(Some(Duration::from_secs(1))).await;
                 Ok(UploadEnd::Done)
@@ -346,21 +346,28 @@ mod tests {
     async fn the_end_of_one_direction_waits_for_the_other() {
         let finished = || ready(Ok(UploadEnd::Finished));
         assert_eq!(
-            session(finished(), late(end(true)), &Peer::new(PeerRole::Server)).await.unwrap(),
+            session(finished(), late(end(true)), &PeerDirection::new(PeerRole::Server))
+                .await
+                .unwrap(),
             "ended"
         );
         let unsent = late(Err(SessionError::Unsent("1 byte".to_owned())));
-        let error =
-            session(unsent, ready(end(true)), &Peer::new(PeerRole::Server)).await.unwrap_err();
+        let error = session(unsent, ready(end(true)), &PeerDirection::new(PeerRole::Server))
+            .await
+            .unwrap_err();
         assert_eq!(error.to_string(), "1 byte");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_close_that_is_not_answered_times_out() {
         let closing = ready(Ok(UploadEnd::Closing));
-        session(closing, pending::<Result<End, SessionError>>(), &Peer::new(PeerRole::Server))
-            .await
-            .unwrap();
+        session(
+            closing,
+            pending::<Result<End, SessionError>>(),
+            &PeerDirection::new(PeerRole::Server),
+        )
+        .await
+        .unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -371,21 +378,21 @@ mod tests {
             end(false)
         });
         let closing = ready(Ok(UploadEnd::Closing));
-        let ended = run(closing, download, &Peer::new(PeerRole::Server), &replies).await;
+        let ended = run(closing, download, &PeerDirection::new(PeerRole::Server), &replies).await;
         assert_eq!(ended.unwrap(), "ended");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reset_that_only_the_upload_has_seen_is_a_failure_and_a_broken_pipe_is_none() {
         let (reset, broken) = (io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe);
-        let peer = Peer::new(PeerRole::Server);
+        let peer = PeerDirection::new(PeerRole::Server);
         session(ready(failed(reset)), late(end(true)), &peer).await.unwrap_err();
         session(ready(failed(broken)), late(end(true)), &peer).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_input_that_pauses_after_the_peers_end_is_waited_for_as_long_as_asked() {
-        let peer = Peer::new(PeerRole::Server);
+        let peer = PeerDirection::new(PeerRole::Server);
         timeout(Duration::from_secs(9), peer.done(None)).await.unwrap_err();
         peer.set_ended(true);
         timeout(Duration::from_secs(9), peer.done(None)).await.unwrap_err();

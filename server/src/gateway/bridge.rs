@@ -65,8 +65,8 @@ pub(crate) use self::{close::reject, state::End};
 use crate::{
     connections::registry::RegistryGuard,
     gateway::websocket::{
-        heartbeat::{Heartbeat, PingTimes},
         latency::Latency,
+        ping_timer::{PingTimer, PingTimes},
         pongs::Pongs,
         undecoded::Undecoded,
     },
@@ -155,7 +155,7 @@ where
         to_ws: WriteBuffer::default(),
         pongs: None,
         ping_due: false,
-        heartbeat: Heartbeat::new(Instant::now()),
+        ping_timer: PingTimer::new(Instant::now()),
         latency: Latency::default(),
         idle: IdleTimeout::new(config.idle_timeout),
         watch,
@@ -196,7 +196,7 @@ struct Bridge<W, S> {
     to_ws: WriteBuffer,
     pongs: Option<Box<Pongs>>,
     ping_due: bool,
-    heartbeat: Heartbeat,
+    ping_timer: PingTimer,
     latency: Latency,
     idle: Option<Box<IdleTimeout>>,
     watch: ShutdownWatch,

@@ -199,9 +199,7 @@ fn head(octets: &[u8]) -> Result<Option<(Frame, usize)>, String> {
         CLOSE | PONG if fin && missing <= 125 => {}
         CLOSE | PONG => return Err("a control frame in fragments, or of over 125 octets".into()),
         PING => {
-            return Err(
-                "a Ping from the server: nothing was received for its heartbeat interval".into()
-            );
+            return Err("a Ping from the server: nothing was received for its Ping interval".into());
         }
         _ => return Err(format!("a reserved opcode: {opcode}")),
     }

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::client::{
     pending_replies::{Expected, PendingReplies, Wait},
-    session::{self, Peer, SessionError, UploadEnd, check_replies, end_at_pause, finish},
+    session::{self, PeerDirection, SessionError, UploadEnd, check_replies, end_at_pause, finish},
     transport::{CHUNK, Connection, End, PeerRole, Received, Receiver, Sender, stream::read_chunk},
 };
 
@@ -58,7 +58,7 @@ impl Pipe {
         if let Some(peer) = peer {
             self.notice(&format!("{peer} connected"));
         }
-        let (peer, pending) = (Peer::new(peer_role), PendingReplies::default());
+        let (peer, pending) = (PeerDirection::new(peer_role), PendingReplies::default());
         let Pipe { input, wait, quiet } = self;
         let upload = upload(input, &mut sender, &peer, &pending, *wait, *quiet);
         let ended =
@@ -72,7 +72,7 @@ impl Pipe {
 async fn upload(
     input: &mut Stdin,
     sender: &mut Sender,
-    peer: &Peer,
+    peer: &PeerDirection,
     pending: &PendingReplies,
     mut wait: Wait,
     quiet: bool,
@@ -150,7 +150,7 @@ async fn unsent(mut length: u64, input: &mut Stdin, peer_role: PeerRole) -> Stri
 
 async fn download(
     mut receiver: Receiver,
-    peer: &Peer,
+    peer: &PeerDirection,
     pending: &PendingReplies,
 ) -> Result<End, SessionError> {
     let mut output = tokio::io::stdout();

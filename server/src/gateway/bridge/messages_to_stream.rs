@@ -71,7 +71,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 // Without a turn nothing is read, whatever has arrived.
                 Poll::Pending => return has_turn(),
                 Poll::Ready(Ok(())) if len > 0 => {
-                    self.heartbeat.activity(now);
+                    self.ping_timer.activity(now);
                     self.latency.read(self.ws_to_stream(), &self.entry);
                     let bytes = &mut scratch[HEADROOM..HEADROOM + len];
                     let taken = self.take_frames(cx, bytes, 0);

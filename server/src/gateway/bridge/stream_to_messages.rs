@@ -48,7 +48,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         let waiting = self.to_ws.len();
         let flushed = self.to_ws.poll_flush(cx, &mut self.ws);
         if self.to_ws.len() < waiting {
-            self.heartbeat.activity(now);
+            self.ping_timer.activity(now);
         }
         match flushed {
             Poll::Pending => return Poll::Pending,

@@ -7,8 +7,8 @@ mod datagrams;
 mod differential;
 mod drain;
 mod half_close;
-mod heartbeat;
 mod idle_timeout;
+mod pings;
 mod replies;
 mod requested_end;
 

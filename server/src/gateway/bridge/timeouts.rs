@@ -1,4 +1,4 @@
-//! The deadlines of a connection: heartbeat, idle timeout, and the steps of its end.
+//! The deadlines of a connection: Pings, idle timeout, and the steps of its end.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
     state::{CloseCause, CloseStage, Disconnect, Replies, StreamEnd, WsIn, WsOut},
 };
 use crate::{
-    gateway::websocket::heartbeat::HeartbeatAction,
+    gateway::websocket::ping_timer::PingAction,
     net::stream::Transport,
     runtime::drain::{END_TIMEOUT, ServerClose},
 };
@@ -50,9 +50,9 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         if let Some(close) = close.filter(|_| !is_pinged) {
             return close;
         }
-        let heartbeat = self.heartbeat.deadline(self.config.ping_times());
+        let ping = self.ping_timer.deadline(self.config.ping_times());
         let idle = self.idle_deadline(now);
-        [close, idle].into_iter().flatten().fold(heartbeat, Instant::min)
+        [close, idle].into_iter().flatten().fold(ping, Instant::min)
     }
 
     #[inline]
@@ -70,7 +70,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.entry.carried_bytes().wrapping_sub(waiting as u64)
     }
 
-    /// Handles a deadline that has passed: of the end, of the heartbeat, or of the idle timeout.
+    /// Handles a deadline that has passed: of the end, of a Ping, or of the idle timeout.
     /// `all_is_read` says that the WebSocket peer's bytes that have arrived are read.
     pub(super) fn on_timer(&mut self, now: Instant, all_is_read: bool) {
         if self.ws_is_done() {
@@ -91,20 +91,20 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         if self.watch.is_idle(&mut self.idle, now, delivered, in_flight) {
             return self.idle_timed_out();
         }
-        self.heartbeat.running_since(self.watch.running_since(now));
-        match self.heartbeat.on_timer(now, self.config.ping_times()) {
-            HeartbeatAction::Wait => {}
-            HeartbeatAction::SendPing => self.ping_due = true,
+        self.ping_timer.running_since(self.watch.running_since(now));
+        match self.ping_timer.on_timer(now, self.config.ping_times()) {
+            PingAction::Wait => {}
+            PingAction::SendPing => self.ping_due = true,
             // The Pong of a peer that is not read cannot arrive. Its kernel's acknowledgement of the
             // Ping is accepted instead. Without that nothing more is written to the peer, and what it
             // sent before is still delivered.
-            HeartbeatAction::TimedOut if self.is_not_read() => {
-                self.heartbeat.activity(now);
+            PingAction::TimedOut if self.is_not_read() => {
+                self.ping_timer.activity(now);
                 if !self.ws_took_all() {
                     self.ws_not_writable();
                 }
             }
-            HeartbeatAction::TimedOut => self.ws_lost(Disconnect::NoPong),
+            PingAction::TimedOut => self.ws_lost(Disconnect::NoPong),
         }
     }
 
@@ -199,7 +199,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             return self.limit_ws_from(now, END_TIMEOUT);
         }
         // A peer that reads slowly is not cut off as long as it makes progress.
-        let silence_deadline = self.heartbeat.silence_deadline(self.config.ping_times());
+        let silence_deadline = self.ping_timer.silence_deadline(self.config.ping_times());
         if !self.to_ws.is_empty() && now < silence_deadline && !is_awaited {
             self.closing().ws_deadline = Some(silence_deadline);
         } else if let WsIn::Gone(how) = self.ws_in {

@@ -15,7 +15,7 @@
 //! that the payload is not copied. Each direction reads only after all bytes of its previous read
 //! are written: memory is bounded by one read in each direction.
 //!
-//! Pings are answered on each side, and the relay sends its own (heartbeat). A Close passes to the
+//! Pings are answered on each side, and the relay sends its own. A Close passes to the
 //! other side with its code and reason, behind all messages before it; so does the answer. Without
 //! an answer in time the relay gives the side that closed its own code back.
 //!

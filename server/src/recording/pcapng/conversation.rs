@@ -12,7 +12,7 @@ use super::{
     addresses,
     block::Packets,
     handshake, loss, packet,
-    packet_stream::{PacketStream, Transport},
+    packet_stream::{PacketProtocol, PacketStream},
 };
 
 const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
@@ -89,7 +89,7 @@ impl Conversation {
     /// The beginning of the connection, as far as it has packets before its first event: those of
     /// the handshake of TCP.
     pub(super) fn open(&mut self, time: u64, out: &mut Vec<u8>) {
-        let is_tcp = transport(&self.opened, Side::Client) == Transport::Tcp;
+        let is_tcp = protocol(&self.opened, Side::Client) == PacketProtocol::Tcp;
         if is_tcp && self.opened.bytes_before == 0 {
             self.side(Side::Client, time, out);
         }
@@ -235,7 +235,7 @@ impl PacketSide {
             }
             none => {
                 let stream =
-                    none.insert(PacketStream::new(transport(opened, side), ends, connection));
+                    none.insert(PacketStream::new(protocol(opened, side), ends, connection));
                 if opened.bytes_before == 0 {
                     stream.open(to);
                 }
@@ -254,7 +254,7 @@ impl PacketSide {
 }
 
 /// The protocol of the packets of a side.
-fn transport(opened: &Opened, side: Side) -> Transport {
+fn protocol(opened: &Opened, side: Side) -> PacketProtocol {
     let is_datagrams = match side {
         Side::Client => matches!(opened.kind, Some(Kind::Udp | Kind::UnixGram)),
         Side::Upstream => opened
@@ -262,7 +262,7 @@ fn transport(opened: &Opened, side: Side) -> Transport {
             .as_ref()
             .is_some_and(|url| ["udp:", "unixgram:"].iter().any(|scheme| url.starts_with(scheme))),
     };
-    if is_datagrams { Transport::Udp } else { Transport::Tcp }
+    if is_datagrams { PacketProtocol::Udp } else { PacketProtocol::Tcp }
 }
 
 /// The comment of a side's first packet.

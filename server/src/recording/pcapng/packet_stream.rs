@@ -14,7 +14,7 @@ const MAX_IN_FLIGHT: u32 = 65_000;
 
 /// The protocol of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
+pub(super) enum PacketProtocol {
     Tcp,
     Udp,
 }
@@ -22,7 +22,7 @@ pub(super) enum Transport {
 /// The packets of a side of a connection.
 #[derive(Debug)]
 pub(super) struct PacketStream {
-    transport: Transport,
+    protocol: PacketProtocol,
     /// The client and the server.
     ends: [SocketAddr; 2],
     /// The states of client and server as senders.
@@ -52,25 +52,25 @@ impl Sender {
 
 impl PacketStream {
     pub(super) fn new(
-        transport: Transport,
+        protocol: PacketProtocol,
         ends: [SocketAddr; 2],
         connection: u64,
     ) -> PacketStream {
         // Distinct numbers, and the same ones each time. Odd, so that neither handshake acknowledges
         // 0, which analysers take for a repetition of no acknowledgement.
         let first = (connection as u32).wrapping_mul(0x9e37_79b1) | 1;
-        PacketStream { transport, ..PacketStream::with_sequences(ends, [first, !first]) }
+        PacketStream { protocol, ..PacketStream::with_sequences(ends, [first, !first]) }
     }
 
     /// A TCP connection whose bytes have numbers from these on.
     pub(super) fn with_sequences(ends: [SocketAddr; 2], first: [u32; 2]) -> PacketStream {
         let senders = first.map(Sender::new);
-        PacketStream { transport: Transport::Tcp, ends, senders, is_reset: false }
+        PacketStream { protocol: PacketProtocol::Tcp, ends, senders, is_reset: false }
     }
 
     /// The handshake of TCP.
     pub(super) fn open(&mut self, to: &mut Packets<'_>) {
-        if self.transport == Transport::Udp {
+        if self.protocol == PacketProtocol::Udp {
             return;
         }
         // There is nothing to acknowledge yet.
@@ -92,7 +92,7 @@ impl PacketStream {
     /// Payload.
     pub(super) fn data(&mut self, direction: Direction, bytes: &[u8], to: &mut Packets<'_>) {
         let from = direction as usize;
-        if self.transport == Transport::Udp {
+        if self.protocol == PacketProtocol::Udp {
             self.datagram(from, bytes, to);
             return;
         }
@@ -146,7 +146,7 @@ impl PacketStream {
     /// The end of a direction.
     pub(super) fn fin(&mut self, direction: Direction, to: &mut Packets<'_>) {
         let from = direction as usize;
-        if self.transport == Transport::Udp || self.is_reset || self.senders[from].has_ended {
+        if self.protocol == PacketProtocol::Udp || self.is_reset || self.senders[from].has_ended {
             return;
         }
         self.send(from, FIN | ACK, &[], to);
@@ -157,7 +157,7 @@ impl PacketStream {
 
     /// A reset.
     pub(super) fn reset(&mut self, direction: Direction, to: &mut Packets<'_>) {
-        if self.transport == Transport::Tcp && !self.is_reset {
+        if self.protocol == PacketProtocol::Tcp && !self.is_reset {
             self.send(direction as usize, RST | ACK, &[], to);
             self.is_reset = true;
         }
@@ -165,7 +165,7 @@ impl PacketStream {
 
     /// The end of the connection.
     pub(super) fn end(&mut self, to: &mut Packets<'_>) {
-        if self.transport == Transport::Udp || self.is_reset {
+        if self.protocol == PacketProtocol::Udp || self.is_reset {
             return;
         }
         self.fin(Direction::ToServer, to);

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::client::{
     pending_replies::PendingReplies,
-    session::{Peer, SessionError},
+    session::{PeerDirection, SessionError},
     transport::{End, PeerRole, Received, Receiver},
 };
 use crate::text::escape;
@@ -29,7 +29,7 @@ const LINE_TIMEOUT: Duration = Duration::from_millis(50);
 pub(super) struct Replies {
     formatter: RefCell<Formatter>,
     pub(super) pending: PendingReplies,
-    pub(super) peer: Peer,
+    pub(super) peer: PeerDirection,
     /// The Pings typed at the prompt.
     pings: RefCell<RoundTrips>,
 }
@@ -40,7 +40,7 @@ impl Replies {
         Replies {
             formatter: RefCell::new(Formatter::new(options.format, options.timing)),
             pending: PendingReplies::default(),
-            peer: Peer::new(peer_role),
+            peer: PeerDirection::new(peer_role),
             pings: RefCell::default(),
         }
     }

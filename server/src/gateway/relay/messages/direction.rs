@@ -78,7 +78,7 @@ pub(super) fn relay<F: Transport, T: Transport>(
         poll.scratch = scratch;
         match read {
             Poll::Pending => return true,
-            Poll::Ready(Ok(())) if end > HEADROOM => from.heartbeat.activity(poll.now),
+            Poll::Ready(Ok(())) if end > HEADROOM => from.ping_timer.activity(poll.now),
             Poll::Ready(Ok(())) => close::ended(from, to, shared, poll, Loss::Fin),
             Poll::Ready(Err(e)) => close::ended(from, to, shared, poll, Loss::Failure(e)),
         }

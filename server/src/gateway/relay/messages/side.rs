@@ -26,7 +26,7 @@ use crate::{
     gateway::{
         bridge::{BridgeConfig, CLOSE_TIMEOUT},
         masking_key,
-        websocket::{heartbeat::Heartbeat, pongs::Pongs, undecoded::Undecoded},
+        websocket::{ping_timer::PingTimer, pongs::Pongs, undecoded::Undecoded},
     },
     net::stream::Transport,
     runtime::{delivery::took_all, write_buffer::WriteBuffer},
@@ -52,7 +52,7 @@ pub(super) struct Side<S> {
     pub(super) unwritten: WriteBuffer,
     pongs: Option<Box<Pongs>>,
     pub(super) ping_due: bool,
-    pub(super) heartbeat: Heartbeat,
+    pub(super) ping_timer: PingTimer,
     /// The state of the end, once it has begun.
     pub(super) closing: Option<Box<Closing>>,
 }
@@ -78,7 +78,7 @@ impl<S: Transport> Side<S> {
             unwritten: WriteBuffer::default(),
             pongs: None,
             ping_due: false,
-            heartbeat: Heartbeat::new(now),
+            ping_timer: PingTimer::new(now),
             closing: None,
         }
     }
@@ -133,7 +133,7 @@ impl<S: Transport> Side<S> {
         let waiting = self.unwritten.len();
         let flushed = self.unwritten.poll_flush(cx, &mut self.stream);
         if self.unwritten.len() < waiting {
-            self.heartbeat.activity(now);
+            self.ping_timer.activity(now);
             if self.output == Output::Closed {
                 self.awaits_end(now);
             }

@@ -1,4 +1,4 @@
-//! The deadlines of a connection, and the shutdown: heartbeat, idle timeout, and the steps of the
+//! The deadlines of a connection, and the shutdown: Pings, idle timeout, and the steps of the
 //! end.
 
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     gateway::{
         bridge::CLOSE_TIMEOUT,
-        websocket::heartbeat::{HeartbeatAction, PingTimes},
+        websocket::ping_timer::{PingAction, PingTimes},
     },
     net::stream::Transport,
     runtime::drain::{ServerClose, Stage},
@@ -41,8 +41,8 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
 
     /// The time from which on both peers have been silent for [`REPLY_TIME`], if they remain silent.
     fn quiet_from(&self) -> Instant {
-        let last = self.client.heartbeat.last_activity();
-        last.max(self.upstream.heartbeat.last_activity()) + REPLY_TIME
+        let last = self.client.ping_timer.last_activity();
+        last.max(self.upstream.ping_timer.last_activity()) + REPLY_TIME
     }
 
     /// Handles a deadline that has passed.
@@ -136,7 +136,7 @@ impl<S: Transport> Side<S> {
     fn deadline(&self, times: PingTimes) -> Option<Instant> {
         let step = match self.output {
             Output::Open | Output::Failed if self.input == Input::Open => {
-                Some(self.heartbeat.deadline(times))
+                Some(self.ping_timer.deadline(times))
             }
             Output::Replies | Output::Closed | Output::Shut if !self.is_done() => {
                 self.closing.as_ref()?.deadline
@@ -162,7 +162,7 @@ fn on_timer<S: Transport, O: Transport>(
             if side.is_done() || deadline.is_none_or(|deadline| now < deadline) {
                 return;
             }
-            let silence_deadline = other.heartbeat.last_activity() + CLOSE_TIMEOUT;
+            let silence_deadline = other.ping_timer.last_activity() + CLOSE_TIMEOUT;
             if side.output == Output::Replies {
                 side.end_replies(poll.cx, now);
             } else if holds_back(side, other) && now < silence_deadline {
@@ -175,22 +175,20 @@ fn on_timer<S: Transport, O: Transport>(
             }
         }
         Output::Open | Output::Failed if side.input == Input::Open => {
-            side.heartbeat.running_since(running_since);
-            match side.heartbeat.on_timer(now, shared.config.ping_times()) {
-                HeartbeatAction::Wait => {}
-                HeartbeatAction::SendPing => side.ping_due = true,
+            side.ping_timer.running_since(running_since);
+            match side.ping_timer.on_timer(now, shared.config.ping_times()) {
+                PingAction::Wait => {}
+                PingAction::SendPing => side.ping_due = true,
                 // The Pong of a peer that is not read cannot arrive. Its kernel's acknowledgement of
                 // the Ping is accepted instead. Without that nothing more is written to the peer,
                 // and what it sent before is still delivered.
-                HeartbeatAction::TimedOut
-                    if holds_back(side, other) || side.undecoded.is_some() =>
-                {
-                    side.heartbeat.activity(now);
+                PingAction::TimedOut if holds_back(side, other) || side.undecoded.is_some() => {
+                    side.ping_timer.activity(now);
                     if !side.took_all() {
                         side.fail();
                     }
                 }
-                HeartbeatAction::TimedOut => close::ended(side, other, shared, poll, Loss::NoPong),
+                PingAction::TimedOut => close::ended(side, other, shared, poll, Loss::NoPong),
             }
         }
         _ => {}

@@ -118,7 +118,7 @@ async fn a_client_that_resets_while_the_upstream_reads_nothing_is_given_up() {
         state.reset();
     });
     writing.await.unwrap();
-    // The upstream sends, but does not read: its heartbeat does not find it lost.
+    // The upstream sends, but does not read: it is not considered lost for want of a Pong.
     let mut upstream = std::mem::replace(&mut rig.upstream.stream, duplex(1).0);
     let chatter = tokio::spawn(async move {
         while upstream.write_all(&frame(Role::Server, TEXT, b"hi")).await.is_ok() {

@@ -1,4 +1,4 @@
-//! The heartbeat of each side, and the idle timeout.
+//! The Pings of each side, and the idle timeout.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The heartbeat: Pings, Pongs and other signs of life.
+//! Pings, Pongs and other signs of life.
 
 use super::*;
 

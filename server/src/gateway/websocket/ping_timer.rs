@@ -1,4 +1,4 @@
-//! The heartbeat: a silent peer is sent a Ping, and is considered lost if it remains silent.
+//! Pings of a relay: a silent peer is sent a Ping, and is considered lost if it remains silent.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(in crate::gateway) struct PingTimes {
 /// A sign of life is any byte from the peer, and any progress of bytes that waited to be written
 /// to it, so that a slow transfer is not cut off.
 #[derive(Debug)]
-pub(in crate::gateway) struct Heartbeat {
+pub(in crate::gateway) struct PingTimer {
     activity: Instant,
     /// The time of a Ping that may be unanswered.
     pinged: Option<Instant>,
@@ -25,7 +25,7 @@ pub(in crate::gateway) struct Heartbeat {
 
 /// The action that is due at a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::gateway) enum HeartbeatAction {
+pub(in crate::gateway) enum PingAction {
     /// No action.
     Wait,
     /// A Ping is to be sent.
@@ -34,9 +34,9 @@ pub(in crate::gateway) enum HeartbeatAction {
     TimedOut,
 }
 
-impl Heartbeat {
-    pub(in crate::gateway) fn new(now: Instant) -> Heartbeat {
-        Heartbeat { activity: now, pinged: None }
+impl PingTimer {
+    pub(in crate::gateway) fn new(now: Instant) -> PingTimer {
+        PingTimer { activity: now, pinged: None }
     }
 
     /// Records a sign of life.
@@ -60,7 +60,7 @@ impl Heartbeat {
         self.activity + times.timeout
     }
 
-    /// The time at which [`Heartbeat::on_timer`] has something to do.
+    /// The time at which [`PingTimer::on_timer`] has something to do.
     pub(in crate::gateway) fn deadline(&self, times: PingTimes) -> Instant {
         match self.pinged {
             Some(pinged) if self.activity < pinged => pinged + times.timeout,
@@ -69,23 +69,19 @@ impl Heartbeat {
     }
 
     /// The action that is due `now`. A Ping is recorded as sent.
-    pub(in crate::gateway) fn on_timer(
-        &mut self,
-        now: Instant,
-        times: PingTimes,
-    ) -> HeartbeatAction {
+    pub(in crate::gateway) fn on_timer(&mut self, now: Instant, times: PingTimes) -> PingAction {
         match self.pinged {
             Some(pinged) if self.activity < pinged => {
                 let over = now >= pinged + times.timeout;
-                return if over { HeartbeatAction::TimedOut } else { HeartbeatAction::Wait };
+                return if over { PingAction::TimedOut } else { PingAction::Wait };
             }
             _ => self.pinged = None,
         }
         if now < self.activity + times.interval {
-            return HeartbeatAction::Wait;
+            return PingAction::Wait;
         }
         // A Ping that cannot be written, because the peer does not read, counts as unanswered.
         self.pinged = Some(now);
-        HeartbeatAction::SendPing
+        PingAction::SendPing
     }
 }
