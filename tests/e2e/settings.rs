@@ -985,18 +985,10 @@ fn two_sockets_cannot_have_one_address() {
 
 #[test]
 fn settings_of_a_service_that_is_not_served_are_refused() {
-    let token = file("0123456789abcdef\n");
-    let token = token.path().to_str().unwrap();
     let route = ["--route", "/x=service:upper"];
     for (setting, service, others) in [
         (["--timezone", "UTC"], "service time", &["--listen", "time=udp://127.0.0.1:0"][..]),
         (["--timezone", "UTC"], "service time", &["--route", "/y=service:time"]),
-        (
-            ["--operator-token-file", token],
-            "service operator",
-            &["--listen", "operator=tcp://127.0.0.1:0"],
-        ),
-        (["--operator-token-file", token], "service operator", &["--route", "/y=service:operator"]),
     ] {
         let arguments = [&["check"], &setting[..], &route].concat();
         let line = refusal(&run(&arguments));
@@ -1006,6 +998,15 @@ fn settings_of_a_service_that_is_not_served_are_refused() {
         let output = run(&[&["check"], &setting[..]].concat());
         assert!(output.status.success(), "{setting:?} with the defaults: {output:?}");
     }
+}
+
+#[test]
+fn a_server_without_chat_takes_a_token_for_its_api() {
+    let token = file("0123456789abcdef\n");
+    let token = token.path().to_str().unwrap();
+    let arguments = ["check", "--route", "/x=service:upper", "--operator-token-file", token];
+    let output = run(&arguments);
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

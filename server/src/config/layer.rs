@@ -94,8 +94,9 @@ pub(crate) struct ConfigLayer {
     #[arg(long, value_name = "FORMAT")]
     pub(super) log_format: Option<LogFormat>,
 
-    /// Read the token of chat's operators from the first line of this file, at least 16 characters
-    /// [default: generate a token and print it]
+    /// Read the token of operators, for chat and for taps and ends of connections from other machines,
+    /// from the first line of this file, at least 16 characters [default: generate a token, and
+    /// print it if there is chat]
     #[arg(long, value_name = "FILE")]
     pub(super) operator_token_file: Option<PathBuf>,
 

@@ -31,7 +31,8 @@ impl Settings {
         };
         check_forwarded_from(sources, &http, activated)?;
         let timezone = load_timezone(sources, check_served)?;
-        let operator_token = load_operator_token(sources, check_served)?;
+        let serves_http = !http.is_empty() || activated.http;
+        let operator_token = load_operator_token(sources, serves_http, check_served)?;
         let tls = load_tls(sources, &sockets(sources, &listeners, &forwards, &http), &http)?;
         let web_root = load_web_root(sources)?;
         let cluster = cluster::load(sources)?;
@@ -113,13 +114,17 @@ fn load_timezone(
     Ok(zone)
 }
 
+/// The operators' token. Besides `chat`, the API over HTTP asks for it.
 fn load_operator_token(
     sources: &Sources,
+    serves_http: bool,
     check_served: impl Fn(Service) -> Result<(), String>,
 ) -> Result<Option<Token>, String> {
     let file = sources.find("operator-token-file", |layer| layer.operator_token_file.clone());
     let Some((file, setting)) = file else { return Ok(None) };
-    check_served(Service::Operator).map_err(|why| format!("{setting} {why}"))?;
+    if !serves_http {
+        check_served(Service::Operator).map_err(|why| format!("{setting} {why}"))?;
+    }
     operator_token(&file).map(Some).map_err(|why| format!("{setting}: {why}"))
 }
 

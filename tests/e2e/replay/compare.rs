@@ -21,6 +21,8 @@ fn equal_recordings_have_status_0_and_different_ones_1_and_unreadable_ones_2() {
     let output = echogate("compare", &a_file, &["/nowhere"]);
     assert_status(&output, 2);
     assert_eq!(stderr(&output), "echogate: /nowhere: no such file or directory\n");
+    let unwritable = [a_file.to_str().unwrap(), "--junit", "/nowhere/result.xml"];
+    assert_status(&echogate("compare", &a_file, &unwritable), 2);
 }
 
 #[test]

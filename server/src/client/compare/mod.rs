@@ -84,7 +84,7 @@ Examples:
 The connections of both are compared in the order of their beginnings: streams as bytes, however they \
 were cut, and WebSockets and datagrams message for message. Pings and Pongs are counted only.
 
-Exit status: 0 the same; 1 different; 2 invalid usage, or a file that cannot be read.";
+Exit status: 0 the same; 1 different; 2 invalid usage, or a file that cannot be read or written.";
 
 /// A pattern as bytes of any encoding have it.
 fn parse_pattern(text: &str) -> Result<Regex, String> {
@@ -136,6 +136,7 @@ impl OutputArgs {
     }
 }
 
+/// The output cannot be written. The status is not that of a difference.
 fn failed(path: &Path, error: &io::Error) -> Error {
-    Error::Failed(format!("{}: {}", path.display(), describe(error)))
+    Error::Usage(format!("{}: {}", path.display(), describe(error)))
 }

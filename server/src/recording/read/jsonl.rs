@@ -21,19 +21,17 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
         if line.is_empty() {
             return Ok(builder.finish());
         }
-        let bom = if start == 0 && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        let json = &line[bom..];
-        if json.trim_ascii().is_empty() {
+        if line.trim_ascii().is_empty() {
             continue;
         }
-        let record = serde_json::from_slice::<Record>(json).map_err(|error| {
+        let record = serde_json::from_slice::<Record>(&line).map_err(|error| {
             if !line.ends_with(b"\n") && error.is_eof() {
                 return ReadError::end(input.offset(), "the file ends within a line");
             }
             // The text without its position, which counts lines within the line.
             let text = error.to_string();
             let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
-            let offset = start + (bom + error.column().saturating_sub(1)) as u64;
+            let offset = start + error.column().saturating_sub(1) as u64;
             ReadError::new(offset, format!("expected an event in JSON: {text}"))
         });
         match record {

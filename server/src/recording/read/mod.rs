@@ -27,6 +27,9 @@ const PROBE: u64 = 4096;
 /// The latest time of an event, in seconds since 1970: in the year 2261, with nanoseconds in 63 bits.
 const MAX_TIME: f64 = 9.2e9;
 
+/// U+FEFF in UTF-8, with which some programs begin a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads the file at `path`. The format is recognized by the content.
 ///
 /// # Errors
@@ -48,7 +51,9 @@ pub(crate) fn read(mut source: impl BufRead) -> Result<Recording, ReadError> {
     let probed = (&mut source).take(PROBE).read_to_end(&mut probe);
     probed.map_err(|error| ReadError::new(0, describe(&error)))?;
     let format = Format::of(&probe)?;
-    let input = Input::new(Cursor::new(probe).chain(source));
+    let mark = if probe.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() as u64 } else { 0 };
+    let mut input = Input::new(Cursor::new(probe).chain(source));
+    Input::take(&mut input, mark, "the byte order mark")?;
     let recording = match format {
         Format::Pcap => capture::read_pcap(input),
         Format::Pcapng => capture::read_pcapng(input),
@@ -79,7 +84,7 @@ impl Format {
             [] => return Err(ReadError::new(0, "the file is empty")),
             _ => {}
         }
-        let text = probe.strip_prefix(b"\xef\xbb\xbf").unwrap_or(probe).trim_ascii_start();
+        let text = probe.strip_prefix(BYTE_ORDER_MARK).unwrap_or(probe).trim_ascii_start();
         if let Some(inner) = text.strip_prefix(b"{") {
             let is_har = inner.trim_ascii_start().starts_with(b"\"log\"");
             return Ok(if is_har { Format::Har } else { Format::Jsonl });

@@ -591,3 +591,16 @@ proptest! {
         read(&bytes[..]).ok();
     }
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_text() {
+    for format in [FileFormat::Jsonl, FileFormat::Har] {
+        let opened = Opened { client_has_frames: true, ..Opened::default() };
+        let frame = masked_frame(OpCode::Text, b"a", [0; 4]);
+        let events =
+            [(1, WireEvent::Opened(opened.into())), (1, WireEvent::Bytes(UP, Bytes::from(frame)))];
+        let plain = file(format, &events);
+        let marked = [&b"\xef\xbb\xbf"[..], &plain].concat();
+        assert_eq!(connections(&marked).len(), connections(&plain).len(), "{format}");
+    }
+}
