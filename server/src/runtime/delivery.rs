@@ -112,7 +112,8 @@ impl Delivery {
     fn update(&mut self, now: Instant, progress: Progress, in_flight: Option<InFlight>) {
         let Progress { unwritten, expected, written } = progress;
         let acknowledged = in_flight.map_or(0, |in_flight| in_flight.acknowledged);
-        // Where `written` is 0, bytes are added only when none are left: more of them are progress, too.
+        // A side for which `written` stays 0 gets bytes only when it has none left: an increase of
+        // `unwritten` is progress there, too.
         if unwritten != self.unwritten
             || expected < self.expected
             || written != self.written

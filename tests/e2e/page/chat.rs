@@ -91,17 +91,24 @@ fn an_operator_ends_a_conversation() {
     client.wait_for_text("#state-headline", "Closed by the server");
 }
 
-#[test]
-fn the_log_is_not_redrawn_while_waiting_times_change() {
-    let server = server();
-    let Some(mut operator) = open(&server, "/#operator") else { return };
+/// The page of an operator who has opened the conversation with a client, and the client, which has
+/// sent so many messages.
+fn conversation(server: &Server, messages: usize) -> Option<(Page, TcpStream)> {
+    let mut operator = open(server, "/#operator")?;
     sign_in(&mut operator, TOKEN);
     operator.wait_for_text("#operator-status", "You are operator 1.");
     let mut client = TcpStream::connect(server.address("chat")).unwrap();
-    client.write_all(b"hello?\n").unwrap();
+    client.write_all(b"hello?\n".repeat(messages).as_slice()).unwrap();
     operator.wait_for_text(".conversations .entry", "waiting");
     operator.click(".conversations .entry");
     operator.wait_for_text("#chat-log .theirs", "hello?");
+    Some((operator, client))
+}
+
+#[test]
+fn the_log_is_not_redrawn_while_waiting_times_change() {
+    let server = server();
+    let Some((mut operator, _client)) = conversation(&server, 1) else { return };
     operator.eval("document.querySelector('#chat-log li').is_first = true");
     let waiting = "document.querySelector('.conversations .headline').innerText";
     let before = operator.eval(waiting);
@@ -112,13 +119,7 @@ fn the_log_is_not_redrawn_while_waiting_times_change() {
 #[test]
 fn the_log_stays_in_its_place_while_messages_come() {
     let server = server();
-    let Some(mut operator) = open(&server, "/#operator") else { return };
-    sign_in(&mut operator, TOKEN);
-    operator.wait_for_text("#operator-status", "You are operator 1.");
-    let mut client = TcpStream::connect(server.address("chat")).unwrap();
-    client.write_all(b"hello?\n".repeat(100).as_slice()).unwrap();
-    operator.wait_for_text(".conversations .entry", "waiting");
-    operator.click(".conversations .entry");
+    let Some((mut operator, mut client)) = conversation(&server, 100) else { return };
     operator.wait_for("document.querySelectorAll('#chat-log li').length === 100");
     operator.eval(
         "(() => { const log = document.querySelector('#chat-log');

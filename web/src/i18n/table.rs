@@ -21,7 +21,8 @@ macro_rules! table {
             $(pub $name: &'static str,)*
         }
 
-        pub(super) static ENGLISH: Texts = Texts { language: Language::English, reasons: "", $($name: $english,)* };
+        pub(super) static ENGLISH: Texts =
+            Texts { language: Language::English, reasons: "", $($name: $english,)* };
 
         /// Each name, its text in English, and in Chinese. Not part of the WebAssembly module, which
         /// loads a translation when it is wanted.
@@ -44,8 +45,8 @@ macro_rules! table {
 }
 
 impl Texts {
-    /// The Chinese texts: a line for each one of the table, and the reasons behind them. `None` if the file is not the one that
-    /// belongs to this table, as that of another version.
+    /// The Chinese texts: a line for each one of the table, and the reasons behind them. `None` if the
+    /// file does not belong to this table, as that of another version.
     pub(super) fn read(file: &'static str) -> Option<Texts> {
         if checksum(EMPTY_SUM, file) != CHINESE_SUM {
             return None;

@@ -244,6 +244,16 @@ pub(super) fn set_value(node: &Element, text: &str) {
     }
 }
 
+/// Whether an element is scrolled to its end, or nearly so.
+pub(super) fn is_at_end(node: &Element) -> bool {
+    node.scroll_height() - node.client_height() - node.scroll_top() < 8
+}
+
+/// Scrolls an element to its end.
+pub(super) fn scroll_to_end(node: &Element) {
+    node.set_scroll_top(node.scroll_height());
+}
+
 /// Closes the menu of this entry, and moves the focus to its button.
 pub(super) fn close_menu(entry: &Element) {
     let Some(menu) = entry.closest("details").ok().flatten() else { return };

@@ -8,7 +8,7 @@ use super::{
     browser,
     command::Command,
     connection::{Connection, Source},
-    dom::{El, button, el, panel, text},
+    dom::{self, El, button, el, panel, text},
     lesson_panel::LessonPanel,
     model::Model,
     user_event::UserEvent,
@@ -178,12 +178,12 @@ fn draw_step(step: &Step) -> El {
 
 fn is_at_end(list: &El) -> bool {
     let scroll = list.node.parent_element();
-    scroll.is_none_or(|it| it.scroll_height() - it.client_height() - it.scroll_top() < 8)
+    scroll.is_none_or(|it| dom::is_at_end(&it))
 }
 
 fn scroll_to_end(list: &El) {
     if let Some(scroll) = list.node.parent_element() {
-        scroll.set_scroll_top(scroll.scroll_height());
+        dom::scroll_to_end(&scroll);
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) struct OperatorPanel {
     /// The element with the state of each conversation, in the order of the list.
     states: Vec<El>,
     /// The conversation in the log, the operator's own number, and the time of the first message.
-    log_of: (Option<u64>, u64, Option<f64>),
+    log_of: (Option<u64>, Option<u64>, Option<f64>),
 }
 
 impl OperatorPanel {
@@ -191,25 +191,25 @@ impl OperatorPanel {
         }
     }
 
-    /// Adds the messages that the log does not have. It keeps its place unless it was at its end, the
-    /// operator has answered, or another conversation was chosen.
-    fn draw_log(&mut self, chosen: Option<&Conversation>, own: u64, texts: &Texts) {
+    /// Adds the messages that the log does not have. The log keeps its scroll position unless it was at
+    /// its end, the operator has answered, or another conversation was chosen.
+    fn draw_log(&mut self, chosen: Option<&Conversation>, own: Option<u64>, texts: &Texts) {
         let messages = chosen.map_or(&[][..], |conversation| &conversation.messages);
         let log_of = (chosen.map(|it| it.id), own, messages.first().map(|message| message.at));
         let is_other = std::mem::replace(&mut self.log_of, log_of) != log_of;
         if is_other {
             self.log.empty();
         }
-        let node = &self.log.node;
-        let was_at_end = node.scroll_height() - node.client_height() - node.scroll_top() < 8;
-        let new = messages.get(node.child_element_count() as usize..).unwrap_or_default();
-        let has_answered = new.iter().any(|message| message.from == Author::Operator(own));
+        let was_at_end = dom::is_at_end(&self.log.node);
+        let drawn = self.log.node.child_element_count() as usize;
+        let new = messages.get(drawn..).unwrap_or_default();
+        let has_answered =
+            own.is_some_and(|own| new.iter().any(|it| it.from == Author::Operator(own)));
         for message in new {
             self.log.append(&message_item(message, own, texts));
         }
         if is_other || was_at_end || has_answered {
-            let bottom = self.log.node.scroll_height();
-            self.log.node.set_scroll_top(bottom);
+            dom::scroll_to_end(&self.log.node);
         }
     }
 
@@ -232,11 +232,11 @@ impl OperatorPanel {
     }
 }
 
-/// The operator's own number. Without one no operator has [`u64::MAX`].
-fn own_number(operator: &Operator) -> u64 {
+/// The operator's own number, once signed in.
+fn own_number(operator: &Operator) -> Option<u64> {
     match operator.sign_in() {
-        SignIn::SignedIn(number) => *number,
-        _ => u64::MAX,
+        SignIn::SignedIn(number) => Some(*number),
+        _ => None,
     }
 }
 
@@ -255,7 +255,9 @@ fn conversation_state(
 
 fn ending_text(ending: Ending, operator: &Operator, texts: &Texts) -> String {
     match ending {
-        Ending::Operator(number) if number == own_number(operator) => texts.op_over_you.to_owned(),
+        Ending::Operator(number) if own_number(operator) == Some(number) => {
+            texts.op_over_you.to_owned()
+        }
         Ending::Client => texts.op_over_client.to_owned(),
         Ending::Operator(number) => fill(texts.op_over_operator, &[&number.to_string()]),
         Ending::Left => texts.op_over_left.to_owned(),
@@ -264,11 +266,11 @@ fn ending_text(ending: Ending, operator: &Operator, texts: &Texts) -> String {
     }
 }
 
-fn message_item(message: &Message, own: u64, texts: &Texts) -> El {
+fn message_item(message: &Message, own: Option<u64>, texts: &Texts) -> El {
     let at = message.at * 1000.0;
     let (class, author) = match message.from {
         Author::Client => ("theirs", texts.op_client.to_owned()),
-        Author::Operator(number) if number == own => ("ours", texts.op_you.to_owned()),
+        Author::Operator(number) if own == Some(number) => ("ours", texts.op_you.to_owned()),
         Author::Operator(number) => ("ours", fill(texts.op_other, &[&number.to_string()])),
     };
     let time = format::clock(at, browser::minutes_ahead(at));

@@ -305,7 +305,8 @@ async fn supervise(
                 None => break,
             },
             () = &mut end, if phase != LoadPhase::GiveUp => {
-                load.schedule.enter(if phase == LoadPhase::Send { LoadPhase::Finish } else { LoadPhase::GiveUp });
+                let has_sent = phase != LoadPhase::Send;
+                load.schedule.enter(if has_sent { LoadPhase::GiveUp } else { LoadPhase::Finish });
                 end.set(sleep(FINISH_TIMEOUT));
             }
             _ = interrupt.recv() => {

@@ -136,7 +136,7 @@ impl OutputArgs {
     }
 }
 
-/// The output cannot be written. The status is not that of a difference.
+/// The error of an output that cannot be written. Its exit status is not that of a difference.
 fn failed(path: &Path, error: &io::Error) -> Error {
     Error::Usage(format!("{}: {}", path.display(), describe(error)))
 }

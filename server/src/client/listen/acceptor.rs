@@ -107,7 +107,7 @@ impl<'a, T: 'a> Acceptor<'a, T> {
 }
 
 /// The name of a client in notices.
-pub(in crate::client) fn name(peer: &Peer) -> String {
+pub(in crate::client) fn client_name(peer: &Peer) -> String {
     peer.description().unwrap_or_else(|| "a client".to_owned())
 }
 

@@ -5,7 +5,7 @@ use std::{io, rc::Rc};
 use echogate_proto::endpoint::{Address, HostPort};
 
 use super::{
-    acceptor::{Acceptor, Arrived, host_port, name},
+    acceptor::{Acceptor, Arrived, client_name, host_port},
     datagrams,
     websocket::{self, Rules},
 };
@@ -60,9 +60,9 @@ impl Listener {
                 (peer, Ok(Connection::of_datagrams(socket, PeerRole::Client, options)))
             }
         };
-        let peer = name(&peer);
-        let connection = connection.map(|it| Connection { peer: Some(peer.clone()), ..it });
-        Ok((peer, connection))
+        let client = client_name(&peer);
+        let connection = connection.map(|it| Connection { peer: Some(client.clone()), ..it });
+        Ok((client, connection))
     }
 
     /// The endpoint, with the port that the system has chosen for port 0.

@@ -19,7 +19,7 @@ use crate::{
         Error,
         compare::{Comparison, of_clients},
         listen::{
-            acceptor::{Acceptor, Arrived, name},
+            acceptor::{Acceptor, Arrived, client_name},
             datagrams,
             listener::{listen_address, tls_handshake},
             websocket::{self, Rules},
@@ -152,7 +152,7 @@ impl MockServer<'_> {
                     Arrived::Client(peer, Ok(wire)) if has_next => Some((peer, wire)),
                     Arrived::Client(peer, opened) => {
                         let other = "the recording has no other connection".to_owned();
-                        notice(&format!("{}: {}", name(&peer), opened.err().unwrap_or(other)));
+                        notice(&format!("{}: {}", client_name(&peer), opened.err().unwrap_or(other)));
                         None
                     }
                     Arrived::Datagrams(socket) => {
@@ -191,7 +191,7 @@ impl MockServer<'_> {
     async fn play(&self, number: usize, peer: Peer, wire: RawConnection) -> ServedClient {
         let index = (number - 1) % self.connections.len();
         let connection = &self.connections[index];
-        let (target, client) = (self.url.clone(), name(&peer));
+        let (target, client) = (self.url.clone(), client_name(&peer));
         let opened = Opened { target, peer: peer.description(), ..Opened::default() };
         let (own, output) = (Direction::ToClient, self.output.clone());
         let player = Player::new(self.args, connection, own, number, opened, output);

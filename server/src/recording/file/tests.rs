@@ -85,7 +85,7 @@ fn a_failed_flush_changes_no_loss_that_the_file_names() {
     events.into_iter().for_each(|record| file.add(record));
     file.flush().unwrap();
     let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
-    // Those of the flush before, and those of this one.
+    // The losses that the failed flush left in the file, and those of this flush.
     assert!(text.contains("connection 1; 2 events (0 bytes) were lost here"), "{text}");
     assert!(text.contains("connection 1; 31 events (0 bytes) were lost here"), "{text}");
     assert!(text.contains("connection 2; 1 events (0 bytes) were lost here"), "{text}");

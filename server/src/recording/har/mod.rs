@@ -51,7 +51,7 @@ pub(crate) struct HarEncoder {
     separator: &'static str,
 }
 
-/// What the end of the file says of connections that have no entry.
+/// The numbers at the end of the file, of connections that have no entry.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     /// The number of connections without frames.
