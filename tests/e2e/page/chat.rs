@@ -106,6 +106,27 @@ fn conversation(server: &Server, messages: usize) -> Option<(Page, TcpStream)> {
 }
 
 #[test]
+fn an_entry_of_the_list_stays_the_same_element_while_other_conversations_change() {
+    let server = server();
+    let Some((mut operator, mut first)) = conversation(&server, 1) else { return };
+    operator.eval("document.querySelector('.conversations .entry').is_first = true");
+    let mut second = TcpStream::connect(server.address("chat")).unwrap();
+    second.write_all(b"is anybody there?\n").unwrap();
+    operator
+        .wait_for("document.querySelectorAll('.conversations .entry[data-waits]').length === 2");
+    first.write_all(b"one more\n").unwrap();
+    operator.wait_for_text(".conversations .entry .preview", "one more");
+    let is_first = "document.querySelector('.conversations .entry').is_first";
+    assert_eq!(operator.eval(is_first), true);
+    // The first one, answered, is no longer urgent: it goes to the end, and only it is moved.
+    operator.eval("document.querySelector('.conversations li:last-child .entry').is_second = true");
+    fill(&mut operator, "#answer", "what is it?");
+    operator.press("Enter");
+    operator.wait_for("document.querySelector('.conversations li:last-child .entry').is_first");
+    assert_eq!(operator.eval("document.querySelector('.conversations .entry').is_second"), true);
+}
+
+#[test]
 fn the_log_is_not_redrawn_while_waiting_times_change() {
     let server = server();
     let Some((mut operator, _client)) = conversation(&server, 1) else { return };

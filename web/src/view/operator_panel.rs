@@ -2,11 +2,13 @@
 
 use echogate_proto::chat::{Author, Conversation, Ending, Message};
 
+use web_sys::Node;
+
 use super::{
     action::Action,
     browser,
     command::Command,
-    dom::{self, El, button, el, id, panel, text},
+    dom::{self, El, button, el, expect_ok, id, panel, text},
     model::Model,
     operator_session::OperatorSession,
     user_event::UserEvent,
@@ -41,8 +43,8 @@ pub(super) struct OperatorPanel {
     problem: El,
     /// The version of the drawn session.
     drawn: Option<u64>,
-    /// The element with the state of each conversation, in the order of the list.
-    states: Vec<El>,
+    /// The entries of the list, in its order.
+    entries: Vec<Entry>,
     /// The conversation in the log, the operator's own number, and the time of the first message.
     log_of: (Option<u64>, Option<u64>, Option<f64>),
 }
@@ -102,7 +104,7 @@ impl OperatorPanel {
             ended,
             problem,
             drawn: None,
-            states: Vec::new(),
+            entries: Vec::new(),
             log_of: Default::default(),
         }
     }
@@ -153,41 +155,45 @@ impl OperatorPanel {
         });
     }
 
+    /// Draws the list. The entry of a conversation remains the same element, and is moved only if its
+    /// own rank changes, so that a click on it is not lost if a message comes between press and release.
     fn draw_list(&mut self, operator: &Operator, texts: &Texts, now: Millis) {
         let focused = browser::focused();
-        self.list.empty();
-        self.states.clear();
-        for conversation in operator.conversations() {
-            let id = conversation.id.to_string();
-            let name = text("bdi", &conversation.peer).class("name");
-            let state = conversation_state(conversation, operator, texts, now);
-            let state = text("span", &state).class("headline");
-            let item = button("", Action::ChooseConversation).id(&format!("chat-{id}"));
-            let item = item.class("entry").attr("data-argument", &id);
-            let mut item = item.child(&name).child(&state);
-            let chosen = operator.chosen().is_some_and(|chosen| chosen.id == conversation.id);
-            item.set_if("aria-current", "true", chosen);
-            item.set_if("data-waits", "", conversation.waiting_since.is_some());
-            if operator.is_unread(conversation.id) {
-                item.append(&text("span", texts.op_unread).class("mine"));
-            }
-            if let Some(message) = conversation.messages.last() {
-                let preview = text("bdi", &format::text_preview(&message.text, 0, MAX_PREVIEW))
-                    .class("preview")
-                    .attr("dir", "auto");
-                item.append(&preview);
-            }
-            self.list.append(&el("li").child(&item));
-            self.states.push(state);
+        let ids: Vec<u64> = operator.conversations().map(|it| it.id).collect();
+        for gone in self.entries.extract_if(.., |entry| !ids.contains(&entry.id)) {
+            gone.item.node.remove();
         }
+        for (rank, conversation) in operator.conversations().enumerate() {
+            if self.entries.get(rank + 1).is_some_and(|next| next.id == conversation.id) {
+                // The entry in front of this one has a later rank, which its own turn determines.
+                let entry = self.entries.remove(rank);
+                self.insert(self.entries.len(), entry);
+            }
+            match self.entries[rank..].iter().position(|entry| entry.id == conversation.id) {
+                Some(0) => {}
+                Some(further) => {
+                    let entry = self.entries.remove(rank + further);
+                    self.insert(rank, entry);
+                }
+                None => self.insert(rank, Entry::new(conversation, texts)),
+            }
+            self.entries[rank].draw(conversation, operator);
+        }
+        self.draw_waiting_times(operator, texts, now);
         if focused.starts_with("chat-") {
             browser::focus(&focused);
         }
     }
 
+    fn insert(&mut self, rank: usize, entry: Entry) {
+        let next = self.entries.get(rank).map(|next| -> &Node { &next.item.node });
+        expect_ok(self.list.node.insert_before(&entry.item.node, next), "a list takes entries");
+        self.entries.insert(rank, entry);
+    }
+
     fn draw_waiting_times(&mut self, operator: &Operator, texts: &Texts, now: Millis) {
-        for (conversation, state) in operator.conversations().zip(&mut self.states) {
-            state.set_text(&conversation_state(conversation, operator, texts, now));
+        for (conversation, entry) in operator.conversations().zip(&mut self.entries) {
+            entry.state.set_text(&conversation_state(conversation, operator, texts, now));
         }
     }
 
@@ -229,6 +235,43 @@ impl OperatorPanel {
             control.set_flag("aria-disabled", !possible);
         }
         self.problem.set_text(operator.error().unwrap_or_default());
+    }
+}
+
+/// A conversation in the list.
+struct Entry {
+    /// The identifier of the conversation.
+    id: u64,
+    item: El,
+    button: El,
+    state: El,
+    unread: El,
+    preview: El,
+}
+
+impl Entry {
+    fn new(conversation: &Conversation, texts: &Texts) -> Entry {
+        let id = conversation.id.to_string();
+        let name = text("bdi", &conversation.peer).class("name");
+        let state = el("span").class("headline");
+        let unread = text("span", texts.op_unread).class("mine");
+        let preview = el("bdi").class("preview").attr("dir", "auto");
+        let button = button("", Action::ChooseConversation).id(&format!("chat-{id}"));
+        let button = button.class("entry").attr("data-argument", &id);
+        let button = button.children([&name, &state, &unread, &preview]);
+        let item = el("li").child(&button);
+        Entry { id: conversation.id, item, button, state, unread, preview }
+    }
+
+    fn draw(&mut self, conversation: &Conversation, operator: &Operator) {
+        let is_chosen = operator.chosen().is_some_and(|chosen| chosen.id == self.id);
+        self.button.set_if("aria-current", "true", is_chosen);
+        self.button.set_if("data-waits", "", conversation.waiting_since.is_some());
+        self.unread.show(operator.is_unread(self.id));
+        let last = conversation.messages.last();
+        let preview = last.map(|message| format::text_preview(&message.text, 0, MAX_PREVIEW));
+        self.preview.set_text(&preview.unwrap_or_default());
+        self.preview.show(last.is_some());
     }
 }
 
