@@ -12,8 +12,8 @@ use echogate_tests::{
     http::connect,
     server::Server,
     tcp::{
-        connect_with_small_buffer, noise, read_exactly, reset, round_trip, unacknowledged,
-        wait_until_read, write_until_blocked,
+        connect_with_small_buffer, noise, read_exactly, read_to_end, reset, round_trip,
+        unacknowledged, wait_until_read, write_until_blocked,
     },
     tls::Authority,
     upstream::Upstream,
@@ -294,6 +294,37 @@ fn time_in_which_the_process_was_stopped_is_no_idleness() {
     }
     assert_eq!(frame.payload, b"AFTER");
     assert_eq!(round_trip(&mut tcp, b"after"), b"AFTER");
+}
+
+#[test]
+fn what_a_client_sends_until_its_close_arrives_during_a_shutdown_with_each_framing() {
+    for framing in ["bytes", "text", "line", "length", "message"] {
+        let upstream = Upstream::new();
+        let mut server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
+        let mut client = RawWs::connect(&server, "/x");
+        let mut stream = upstream.accept();
+        let prefix = if framing == "length" { 4 } else { 0 };
+        client.send_frame(first::TEXT, b"first\n");
+        let first = read_exactly(&mut stream, prefix + 6);
+        server.signal("TERM");
+        server.wait_for_log(&["shutting down"]);
+        client.send_frame(first::TEXT, b"second\n");
+        let second = read_exactly(&mut stream, prefix + 7);
+        assert_eq!((&first[prefix..], &second[prefix..]), (&b"first\n"[..], &b"second\n"[..]));
+        // The reply that the client waits for precedes the Close.
+        if framing == "message" {
+            stream.write_all(&[first, second].concat()).unwrap();
+            client.read();
+        } else {
+            stream.write_all(&second).unwrap();
+        }
+        client.read();
+        assert_eq!(client.read().close().0, Some(1001), "{framing}");
+        client.send_frame(first::TEXT, b"third\n");
+        client.send(&ws::close(1001, ""));
+        assert_eq!(read_to_end(&mut stream)[prefix..], *b"third\n", "{framing}");
+        assert_eq!(server.wait().code(), Some(0));
+    }
 }
 
 #[test]

@@ -97,19 +97,21 @@ fn replies_that_are_pending_come_before_the_close() {
 }
 
 #[test]
-fn an_upstream_without_counted_replies_is_half_closed_and_read_to_its_end() {
+fn a_client_gets_the_reply_that_it_waits_for_where_the_framing_counts_none() {
     for framing in ["bytes", "text", "line"] {
         let upstream = Upstream::new();
         let mut server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
         let mut client = RawWs::connect(&server, "/x");
         let mut stream = upstream.accept();
+        client.send_frame(first::TEXT, b"and now?\n");
+        assert_eq!(read_exactly(&mut stream, 9), b"and now?\n");
         server.signal("TERM");
-        assert!(read_to_end(&mut stream).is_empty(), "the end of input");
+        server.wait_for_log(&["shutting down within --drain"]);
         stream.write_all(b"last words\n").unwrap();
-        drop(stream);
         assert!(client.read().payload.starts_with(b"last words"));
         assert_eq!(client.read().close(), (Some(1001), GOODBYE), "{framing}");
         client.send(&ws::close(1001, ""));
+        assert!(read_to_end(&mut stream).is_empty(), "the upstream gets the end");
         assert_eq!(server.wait().code(), Some(0));
     }
 }

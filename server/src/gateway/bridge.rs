@@ -148,6 +148,7 @@ where
         closing: None,
         last_byte: None,
         only_empty_fragments: false,
+        ws_spoke_last: role == Role::Client,
         undecoded: Undecoded::new(read_ahead, 0),
         fragments: None,
         partial_reply: None,
@@ -183,6 +184,9 @@ struct Bridge<W, S> {
     /// Whether the WebSocket peer's current binary message consists of empty fragments so far: with
     /// half-close it is the end of input if it remains empty.
     only_empty_fragments: bool,
+    /// Whether the last payload came from the WebSocket peer. Before any, the upstream counts as the
+    /// one that spoke last, so that it owes nothing.
+    ws_spoke_last: bool,
     /// Bytes of the WebSocket peer that are not decoded yet.
     undecoded: Option<Box<Undecoded>>,
     /// The fragments so far of a message that is written whole (framing `length` and datagrams).
@@ -231,7 +235,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             let reopened = self.poll_stream_to_messages(cx, scratch, now);
             // An end that was detected in this direction affects the other one.
             let ended = before != (self.close_is_decided(), self.ws_in.is_gone());
-            if self.advance_close(stage, idle) || reopened || ended {
+            if self.advance_close(stage, idle, now) || reopened || ended {
                 continue;
             }
             if let Some(end) = self.poll_end(cx, now) {

@@ -12,6 +12,7 @@
 //! One connection can be asked to end before ([`Drain::request_end`]).
 
 mod end_request;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -37,6 +38,7 @@ use tokio::{
 use self::timer::Timer;
 pub(crate) use self::{
     end_request::{EndRequest, ServerClose},
+    silence::Silence,
     watch::{END_TIMEOUT, ShutdownWatch},
 };
 

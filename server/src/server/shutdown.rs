@@ -4,8 +4,8 @@
 //! | --- | --- | --- |
 //! | final accepts | 0.3, and 1 s at most | listeners accept what the kernel has accepted (`accept`, `datagrams`) and close |
 //! | notice | + 20 ms | the runtime learns which accepted connections have sent something |
-//! | bridges, graceful | 0.4 | a WebSocket connection ends when nothing is owed to either side |
-//! | bridges, immediate | 0.5 | it ends at the next message boundary |
+//! | bridges, graceful | 0.4 | a connection to an upstream ends when nothing is owed to either side |
+//! | bridges, immediate | 0.5 | a route's ends at the next message boundary; a forward's goes on |
 //! | services, graceful | 0.8 | a service's connection answers what has arrived, and ends |
 //! | services, immediate | 0.9 | it ends after the answer that it is writing |
 //! | the rest, HTTP | 1 | whatever still runs may finish |

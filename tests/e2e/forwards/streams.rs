@@ -189,12 +189,14 @@ fn a_forward_is_listed_and_its_connections_are() {
 fn a_shutdown_ends_the_upstreams_input_and_resets_what_is_left_at_the_end_of_the_drain() {
     let upstream = Upstream::new();
     let url = format!("tcp://{}", upstream.address());
-    let mut server = forward(&url, &["--drain", "1s"]);
+    let mut server = forward(&url, &["--drain", "2s"]);
     let (mut ends, mut ended) = (client(&server), upstream.accept());
     let (mut stays, mut held) = (client(&server), upstream.accept());
     for (client, upstream) in [(&mut ends, &mut ended), (&mut stays, &mut held)] {
         client.write_all(b"hello").unwrap();
         assert_eq!(read_exactly(upstream, 5), b"hello");
+        upstream.write_all(b"HELLO").unwrap();
+        assert_eq!(read_exactly(client, 5), b"HELLO");
     }
     server.signal("TERM");
     assert_eq!(read_to_end(&mut ended), b"", "the upstream is asked by the end of input");
@@ -205,4 +207,24 @@ fn a_shutdown_ends_the_upstreams_input_and_resets_what_is_left_at_the_end_of_the
     let cut = stays.read(&mut [0]);
     assert!(cut.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset), "not an orderly end");
     assert!(server.wait().success());
+}
+
+#[test]
+fn an_upload_that_a_shutdown_cuts_off_looks_complete_to_neither_side() {
+    let upstream = Upstream::new();
+    let mut server = forward(&format!("tcp://{}", upstream.address()), &["--drain", "1s"]);
+    let (mut uploads, mut uploaded) = (client(&server), upstream.accept());
+    let (mut pauses, mut paused) = (client(&server), upstream.accept());
+    pauses.write_all(b"the first half").unwrap();
+    assert_eq!(read_exactly(&mut paused, 14), b"the first half");
+    server.signal("TERM");
+    let upload = std::thread::spawn(move || while uploads.write_all(&[7; 1000]).is_ok() {});
+    for upstream in [&mut uploaded, &mut paused] {
+        let error = upstream.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    upload.join().unwrap();
+    assert_eq!(pauses.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert!(server.wait().success());
+    server.wait_for_log(&["cut off at the end of the shutdown"]);
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     net::stream::Transport,
-    runtime::drain::{ServerClose, Stage},
+    runtime::drain::{ServerClose, Silence, Stage},
 };
 use echogate_event_loop::has_turn;
 
@@ -34,6 +34,8 @@ pub(super) struct Closing {
     /// is renewed for as long as it changes.
     pub(super) progress: Option<u64>,
     pub(super) replies: Replies,
+    /// The silence of both peers that a graceful shutdown waits for.
+    pub(super) silence: Silence,
     /// The number of the WebSocket peer's bytes that are known to be lost.
     pub(super) undelivered: usize,
     /// The delivery of the last bytes: to the stream, once the WebSocket peer has ended; to the
@@ -112,14 +114,16 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// Whether the server ends the connection, by a shutdown, a request or the idle timeout, and the
     /// client, of which everything that has arrived is read, has done everything but answer the Close:
-    /// its system has acknowledged everything up to the Close, and its last message is complete. That
-    /// is no abort, so the upstream's connection ends in order.
+    /// its system has acknowledged everything up to the Close, and its last message is complete. That is
+    /// no abort, so the upstream's connection ends in order. A client that spoke last before it was to
+    /// end, without having been idle, may have had more to send.
     pub(super) fn only_lacks_close_reply(&self) -> bool {
         let is_ending = self.pending_close().is_some_and(|close| {
             close.stage == CloseStage::Sent && close.cause == CloseCause::Server
         });
         is_ending
             && !self.is_ws_client()
+            && !(self.ws_spoke_last && self.watch.stage() > Stage::Serving)
             && self.ws_in.is_open()
             && self.ws_out != WsOut::Failed
             && !self.ws.has_ended()
@@ -164,10 +168,12 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             || self.watch.stage() >= Stage::Immediate
     }
 
-    /// Decides on the Close, or ends the stream's input, if the states of both sides or the
-    /// server's shutdown require it; returns whether they do. `idle` says that nothing more could be
-    /// read from the WebSocket.
-    pub(super) fn advance_close(&mut self, stage: Stage, idle: bool) -> bool {
+    /// Decides on the Close if the states of both sides or the server's shutdown require it; returns
+    /// whether they do. `idle` says that nothing more could be read from the WebSocket.
+    ///
+    /// The server's Close comes first at a shutdown, and the stream's input ends only with the
+    /// client's own Close, because nothing else tells that the client has sent everything.
+    pub(super) fn advance_close(&mut self, stage: Stage, idle: bool, now: Instant) -> bool {
         if self.close_is_decided() {
             return false;
         }
@@ -176,32 +182,45 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             self.stream_was_reset();
             return true;
         }
-        let is_quiet = stage == Stage::Graceful
+        let is_at_rest = stage > Stage::Serving
             && idle
             && has_turn()
             && self.decoder.at_message_boundary()
-            && !(self.is_ws_client() && self.partial_reply.is_some());
-        if let Some((cause, close)) = self.next_close(stage, is_quiet) {
-            self.close_for(cause, close);
-        } else if is_quiet
-            && self.ws_in.is_open()
-            && self.stream_out == StreamOut::Open
-            && !self.counts_replies()
-        {
-            // Only the upstream knows whether it has more to send: it is asked by the end of input.
-            self.end_stream();
-        } else {
-            return false;
-        }
+            && self.owes_nothing(now);
+        let next = self.next_close(stage, is_at_rest);
+        let Some((cause, close)) = next else { return false };
+        self.close_for(cause, close);
         true
     }
 
-    fn next_close(&self, stage: Stage, is_quiet: bool) -> Option<(CloseCause, ServerClose)> {
+    /// Whether a graceful shutdown may end the connection without loss, as far as that can be known.
+    /// Where the framing does not tell which replies are owed, none is if the upstream spoke last and
+    /// both peers have been silent for some time ([`Silence`]).
+    fn owes_nothing(&mut self, now: Instant) -> bool {
+        if !self.is_ws_client()
+            && matches!(self.framer.framing(), Framing::Message | Framing::Datagrams)
+        {
+            return self.all_is_answered();
+        }
+        let client_spoke_last = self.ws_spoke_last != self.is_ws_client();
+        let is_moving =
+            self.partial_reply.is_some() || !self.to_ws.is_empty() || !self.to_stream.is_empty();
+        if client_spoke_last || is_moving || !matches!(self.ws_in, WsIn::Open) {
+            return false;
+        }
+        let passed = self.entry.carried_bytes();
+        self.closing().silence.is_long_enough(now, passed)
+    }
+
+    fn next_close(&self, stage: Stage, is_at_rest: bool) -> Option<(CloseCause, ServerClose)> {
         let normal = |reason: &'static str| {
             (CloseCause::Own, ServerClose { code: CloseCode::NORMAL, reason: reason.into() })
         };
         let by_server = || (CloseCause::Server, self.watch.close());
         let stream_has_ended = self.half_close && self.stream_in == StreamIn::Ended;
+        // An upstream's Close would end the upload of a client that spoke last as if it were complete.
+        let is_due = is_at_rest
+            || stage >= Stage::Immediate && (!self.is_ws_client() || self.watch.is_asked_to_end());
         match self.ws_in {
             WsIn::Closed { .. } => {
                 (stage >= Stage::Immediate || self.all_is_answered()).then(|| normal(""))
@@ -209,10 +228,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             WsIn::Violated | WsIn::Gone(_) => None,
             WsIn::InputEnded if stream_has_ended => Some(normal(reason::BOTH_ENDED)),
             WsIn::Open if stream_has_ended => (stage > Stage::Serving).then(by_server),
-            WsIn::Open | WsIn::InputEnded => {
-                let is_due = stage >= Stage::Immediate || is_quiet && self.all_is_answered();
-                is_due.then(by_server)
-            }
+            WsIn::Open | WsIn::InputEnded => is_due.then(by_server),
         }
     }
 }

@@ -51,8 +51,9 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             return close;
         }
         let ping = self.ping_timer.deadline(self.config.ping_times());
+        let silence = closing.and_then(|closing| closing.silence.deadline(now));
         let idle = self.idle_deadline(now);
-        [close, idle].into_iter().flatten().fold(ping, Instant::min)
+        [close, silence, idle].into_iter().flatten().fold(ping, Instant::min)
     }
 
     #[inline]

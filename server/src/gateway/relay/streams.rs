@@ -28,6 +28,7 @@
 //! closed its socket without having been answered.
 
 mod ending;
+mod shutdown;
 mod side;
 
 use std::{
@@ -40,7 +41,7 @@ use echogate_event_loop::has_turn;
 use tokio::time::Instant;
 
 pub(crate) use self::ending::End;
-use self::side::{Input, Output, Side, Step, relay_once};
+use self::side::{Side, Step, relay_once};
 use crate::{
     connections::registry::RegistryGuard,
     net::stream::Transport,
@@ -73,7 +74,7 @@ where
         entry,
         idle: IdleTimeout::new(idle_timeout),
         watch,
-        is_asked: false,
+        client_spoke_last: false,
     }
 }
 
@@ -83,9 +84,8 @@ struct Relay<C, U> {
     entry: RegistryGuard,
     idle: Option<Box<IdleTimeout>>,
     watch: ShutdownWatch,
-    /// Whether the server's shutdown has ended the upstream's input. The client is not read any
-    /// more.
-    is_asked: bool,
+    /// Whether the last bytes came from the client.
+    client_spoke_last: bool,
 }
 
 impl<C: Transport, U: Transport> Future for Relay<C, U> {
@@ -117,19 +117,25 @@ impl<C: Transport, U: Transport> Relay<C, U> {
             let up = relay_once(client, upstream, self.entry.received(), cx, scratch);
             let down = relay_once(upstream, client, self.entry.sent(), cx, scratch);
             if up == Step::Moved || down == Step::Moved {
+                self.client_spoke_last = up == Step::Moved;
                 continue;
             }
-            let is_quiet = stage > Stage::Serving && up == Step::Waits && has_turn();
-            let has_changed = is_quiet && self.ask_upstream()
-                || self.client.check_failure(self.is_asked)
-                || self.upstream.check_failure(false);
-            if has_changed {
+            if self.client.check_failure() || self.upstream.check_failure() {
                 continue;
             }
-            if self.idle.is_none() && self.client.is_settled() && self.upstream.is_settled() {
+            let is_serving = stage == Stage::Serving && self.idle.is_none();
+            if is_serving && self.client.is_settled() && self.upstream.is_settled() {
                 return Poll::Pending;
             }
             let now = Instant::now();
+            if stage > Stage::Serving {
+                let all_is_read = up == Step::Waits && has_turn();
+                match self.poll_shutdown(cx, scratch, now, all_is_read) {
+                    Poll::Ready(Some(end)) => return Poll::Ready(end),
+                    Poll::Ready(None) => continue,
+                    Poll::Pending => {}
+                }
+            }
             if let Some(end) = self.poll_end(now).or_else(|| self.poll_idle(now)) {
                 return Poll::Ready(end);
             }
@@ -138,17 +144,6 @@ impl<C: Transport, U: Transport> Relay<C, U> {
             }
             return Poll::Pending;
         }
-    }
-
-    /// Ends the upstream's input during the server's shutdown, when all that the client has sent is
-    /// delivered: only the upstream knows whether it has more to send. Returns whether it was open.
-    fn ask_upstream(&mut self) -> bool {
-        let is_open = self.client.input == Input::Open && self.upstream.output == Output::Open;
-        if is_open {
-            self.upstream.output = Output::Ending;
-            self.is_asked = true;
-        }
-        is_open
     }
 }
 

@@ -72,18 +72,67 @@ async fn the_end_of_a_drain_cuts_everything_off() {
     );
 }
 
+/// The framings that count no replies.
+const UNCOUNTED: [Framing; 4] = [Framing::Bytes, Framing::Text, Framing::Line, Framing::Length];
+
+/// A message of a text, the same in bytes of the stream for each framing but `length`, with its 4 bytes.
+fn at_stream(framing: Framing, text: &[u8]) -> Vec<u8> {
+    match framing {
+        Framing::Length => [&(text.len() as u32).to_be_bytes()[..], text].concat(),
+        _ => text.to_vec(),
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_drain_reads_an_upstream_to_its_end_where_the_framing_counts_no_replies() {
+async fn a_drain_delivers_everything_up_to_the_close_of_the_client() {
+    for framing in UNCOUNTED {
+        let mut rig = rig(framing);
+        let (first, second) = (at_stream(framing, b"first\n"), at_stream(framing, b"second\n"));
+        rig.upstream.write_all(&first).await.unwrap();
+        rig.at_client(2 + 6 - usize::from(framing == Framing::Line)).await;
+        rig.drain.advance(Stage::Graceful);
+        assert_eq!(rig.at_client(goodbye().len()).await, goodbye(), "{framing}");
+        rig.client.write_all(&frame(0x81, b"first\n")).await.unwrap();
+        assert_eq!(rig.at_upstream(first.len()).await, first, "{framing}");
+        sleep(Duration::from_secs(3)).await;
+        rig.client.write_all(&frame(0x81, b"second\n")).await.unwrap();
+        rig.client.write_all(&client_close(1001)).await.unwrap();
+        assert_eq!(rig.at_upstream(second.len()).await, second, "{framing}");
+        assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0, "{framing}");
+        let at_upstream = rig.at_upstream.clone();
+        assert_eq!(rig.end().await, (1001, "the server is shutting down".to_owned(), 3));
+        assert!(!at_upstream.is_reset(), "{framing}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_the_reply_to_a_client_that_spoke_last() {
+    for framing in UNCOUNTED {
+        let mut rig = rig(framing);
+        let text = at_stream(framing, b"ask\n");
+        rig.client.write_all(&frame(0x81, b"ask\n")).await.unwrap();
+        assert_eq!(rig.at_upstream(text.len()).await, text, "{framing}");
+        rig.drain.advance(Stage::Graceful);
+        let early = timeout(Duration::from_secs(15), rig.client.read(&mut [0])).await;
+        assert!(early.is_err(), "{framing}: no Close before the reply");
+        rig.upstream.write_all(&text).await.unwrap();
+        rig.at_client(2 + 4 - usize::from(framing == Framing::Line)).await;
+        assert_eq!(rig.at_client(goodbye().len()).await, goodbye(), "{framing}");
+        assert_eq!(rig.elapsed().as_millis(), 15_500, "{framing}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_on_after_the_close_and_does_not_answer_it_resets_the_upstream() {
     let mut rig = rig(Framing::Bytes);
-    sleep(Duration::from_millis(1)).await;
-    rig.drain.advance(Stage::Graceful);
-    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0, "the end of input");
-    sleep(Duration::from_secs(3)).await;
-    rig.upstream.write_all(b"last words").await.unwrap();
-    rig.upstream.shutdown().await.unwrap();
-    assert_eq!(rig.at_client(12).await, *b"\x82\x0alast words");
+    rig.drain.advance(Stage::Immediate);
     assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
-    assert_eq!(rig.elapsed().as_secs(), 3);
+    rig.client.write_all(&frame(0x82, b"more")).await.unwrap();
+    assert_eq!(rig.at_upstream(4).await, b"more");
+    rig.at_client.set_in_flight(Some(InFlight::NOTHING));
+    let at_upstream = rig.at_upstream.clone();
+    rig.end().await;
+    assert!(at_upstream.is_reset());
 }
 
 #[tokio::test(start_paused = true)]

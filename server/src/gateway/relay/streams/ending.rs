@@ -56,7 +56,7 @@ impl<C: Transport, U: Transport> Relay<C, U> {
     fn is_over(&self) -> bool {
         let (client, upstream) = (&self.client, &self.upstream);
         let both_ended = client.input != Input::Open && upstream.input != Input::Open;
-        let is_answered = self.is_asked && upstream.input != Input::Open;
+        let is_answered = self.is_asked() && upstream.input != Input::Open;
         let is_finished = client.is_finished() && upstream.is_finished();
         let is_dead = client.output == Output::Failed && upstream.output == Output::Failed;
         let is_one_gone = client.is_gone() || upstream.is_gone();
@@ -86,7 +86,9 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         let idle = self.idle.as_mut().map(|idle| idle.deadline(now, delivered));
         let [client, upstream] =
             [self.client.owed(), self.upstream.owed()].map(|owed| owed.map(Delivery::next_update));
-        [idle, client, upstream].into_iter().flatten().min()
+        let closing = self.client.closing.as_ref();
+        let shutdown = closing.and_then(|closing| closing.shutdown.deadline(now));
+        [idle, client, upstream, shutdown].into_iter().flatten().min()
     }
 
     /// Ends a connection at once, at the end of the server's shutdown or by resets at a request.
@@ -112,7 +114,7 @@ impl<C: Transport, U: Transport> Relay<C, U> {
             Some(((_, failure), side)) => {
                 fill(reason::PEER_DISCONNECTED_BY, &[side, failure]).into()
             }
-            None if self.is_asked => self.watch.close().reason,
+            None if self.is_asked() => self.watch.close().reason,
             None => {
                 let by_client = self.client.has_ended_first;
                 let side = if by_client { reason::CLIENT } else { reason::UPSTREAM };
@@ -123,13 +125,13 @@ impl<C: Transport, U: Transport> Relay<C, U> {
     }
 
     /// Ends the connection by a reset of each side that has not got everything.
-    fn end_by_resets(&mut self, why: impl Into<Cow<'static, str>>) -> End {
+    pub(super) fn end_by_resets(&mut self, why: impl Into<Cow<'static, str>>) -> End {
         self.client.give_up();
         self.upstream.give_up();
         self.describe(why)
     }
 
-    fn describe(&self, why: impl Into<Cow<'static, str>>) -> End {
+    pub(super) fn describe(&self, why: impl Into<Cow<'static, str>>) -> End {
         End { why: why.into(), lost: (self.upstream.lost(), self.client.lost()) }
     }
 }

@@ -10,6 +10,7 @@ use std::{
 use echogate_proto::reason;
 use tokio::io::ReadBuf;
 
+use super::shutdown::Shutdown;
 use crate::{
     connections::registry::Counter,
     net::stream::Transport,
@@ -66,6 +67,8 @@ pub(super) struct Closing {
     pub(super) lost: u64,
     /// The failure of the connection, for the log, and its time.
     pub(super) failure: Option<Failure>,
+    /// The state of the server's shutdown, where the side is the client.
+    pub(super) shutdown: Shutdown,
 }
 
 /// A failure of a connection: the time at which the relay learned of it, and the description.
@@ -182,12 +185,12 @@ impl<T: Transport> Side<T> {
     /// Handles the end of the peer's output. After a failed write that reported more than that the
     /// peer accepts no bytes, the system reports a reset as an end.
     #[cold]
-    fn input_ended(&mut self) {
+    pub(super) fn input_ended(&mut self) {
         self.input = if self.is_aborted { Input::Failed } else { Input::Ended };
     }
 
     #[cold]
-    fn read_failed(&mut self, error: &io::Error) {
+    pub(super) fn read_failed(&mut self, error: &io::Error) {
         self.input = Input::Failed;
         self.write_failed(error);
     }
@@ -216,16 +219,13 @@ impl<T: Transport> Side<T> {
         }
     }
 
-    /// Checks whether a peer that is not read any more has failed: because its input has ended, or
-    /// because it `is_unread`. Returns whether it has.
-    pub(super) fn check_failure(&mut self, is_unread: bool) -> bool {
-        let is_due = matches!(self.output, Output::Open | Output::Ending)
-            && (is_unread || self.input != Input::Open);
+    /// Checks whether a peer whose input has ended, so that it is not read any more, has failed. Returns
+    /// whether it has.
+    pub(super) fn check_failure(&mut self) -> bool {
+        let is_due =
+            matches!(self.output, Output::Open | Output::Ending) && self.input != Input::Open;
         let has_failed = is_due && self.stream.has_failed();
         if has_failed {
-            if self.input == Input::Open {
-                self.input = Input::Failed;
-            }
             self.closing()
                 .failure
                 .get_or_insert_with(|| (Instant::now(), reason::CLOSED_EARLY.into()));

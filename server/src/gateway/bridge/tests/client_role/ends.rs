@@ -313,6 +313,24 @@ async fn a_quiet_connection_ends_at_the_beginning_of_a_drain() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_never_closes_the_upload_of_a_client_that_spoke_last() {
+    let mut rig = client_rig(Framing::Bytes);
+    rig.client.write_all(b"a part").await.unwrap();
+    assert_eq!(rig.upstream.frame_in().await.1, b"a part");
+    rig.drain.advance(Stage::Graceful);
+    sleep(Duration::from_secs(4)).await;
+    rig.drain.advance(Stage::Immediate);
+    sleep(Duration::from_secs(4)).await;
+    assert!(!rig.bridge.is_finished());
+    rig.drain.advance(Stage::Cut);
+    let mut rest = Vec::new();
+    rig.upstream.stream.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b"", "no Close");
+    let expected = "cut off at the end of the shutdown (--drain)";
+    assert_eq!(rig.end().await, (1006, expected.to_owned(), true, false));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_waits_for_the_end_of_a_message_and_a_cut_resets_the_client() {
     let mut rig = client_rig(Framing::Bytes);
     rig.upstream.send(0x02, b"half").await;

@@ -196,18 +196,74 @@ async fn a_client_that_fails_after_its_end_of_input_resets_the_upstream() {
     assert!(resets.1, "{end}");
 }
 
+/// Relays a message of the client and the upstream's reply.
+async fn exchange(rig: &mut Rig) {
+    rig.client.write_all(b"ask").await.unwrap();
+    rig.upstream.read_exact(&mut [0; 3]).await.unwrap();
+    rig.upstream.write_all(b"reply").await.unwrap();
+    rig.client.read_exact(&mut [0; 5]).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_busy_client_is_not_cut_short_by_a_shutdown_before_it_ends() {
+async fn a_shutdown_asks_an_upstream_that_spoke_last_once_its_client_is_silent() {
     let mut rig = rig(64, None);
-    rig.client.write_all(&[1; 100]).await.unwrap();
-    rig.relay.drain.advance(Stage::Immediate);
-    settle().await;
-    let mut received = vec![0; 100];
-    rig.upstream.read_exact(&mut received).await.unwrap();
-    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0, "asked when all was delivered");
+    exchange(&mut rig).await;
+    rig.relay.drain.advance(Stage::Graceful);
+    for _ in 0..10 {
+        sleep(Duration::from_millis(400)).await;
+        exchange(&mut rig).await;
+    }
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
+    // The upstream may still have something to send.
+    sleep(Duration::from_secs(10)).await;
+    rig.upstream.write_all(b"the last").await.unwrap();
     rig.upstream.shutdown().await.unwrap();
-    let (end, _, resets) = rig.relay.end().await;
-    assert_eq!((&*end, resets), ("the server is shutting down", (false, false)));
+    let mut last = Vec::new();
+    rig.client.read_to_end(&mut last).await.unwrap();
+    assert_eq!(last, b"the last");
+    assert_eq!(
+        rig.relay.end().await,
+        ("the server is shutting down".to_owned(), 14, (false, false))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_never_ends_the_input_of_a_client_that_spoke_last() {
+    let mut rig = rig(64, None);
+    exchange(&mut rig).await;
+    rig.client.write_all(b"a part").await.unwrap();
+    rig.relay.drain.advance(Stage::Graceful);
+    rig.upstream.read_exact(&mut [0; 6]).await.unwrap();
+    timeout(HOUR, rig.upstream.read(&mut [0])).await.expect_err("no end of input");
+    rig.relay.drain.advance(Stage::Cut);
+    let why = "cut off at the end of the shutdown (--drain)".to_owned();
+    assert_eq!(rig.relay.end().await, (why, 3600, (true, true)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_after_the_end_of_the_upstreams_input_reset_both_sides_and_are_counted() {
+    let mut rig = rig(64, None);
+    exchange(&mut rig).await;
+    rig.relay.drain.advance(Stage::Graceful);
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
+    rig.client.write_all(b"late").await.unwrap();
+    let why = "the server is shutting down; 4 bytes were not delivered to the upstream".to_owned();
+    assert_eq!(rig.relay.end().await, (why, 0, (true, true)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_connection_that_was_asked_to_end_is_reset() {
+    let mut rig = rig(64, None);
+    settle().await;
+    request_end(&rig.relay);
+    let sends = async {
+        while rig.client.write_all(b"more").await.is_ok() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let reads = async { while rig.upstream.read(&mut [0; 64]).await.is_ok_and(|len| len > 0) {} };
+    let (end, ..) = tokio::join!(rig.relay.end(), sends, reads);
+    assert_eq!(end, ("enough".to_owned(), 10, (true, true)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,33 @@
+//! The silence of peers that a graceful shutdown waits for where nothing else tells that they have
+//! sent everything.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The silence after which a peer is taken to have nothing more to send for now: longer than most
+/// retransmissions of TCP take.
+const QUIET_TIME: Duration = Duration::from_millis(500);
+
+/// The number of bytes that had passed at the last look, and the time at which the silence since
+/// then is long enough.
+#[derive(Debug, Default)]
+pub(crate) struct Silence(Option<(u64, Instant)>);
+
+impl Silence {
+    /// Whether the number of bytes that have `passed` has not changed for [`QUIET_TIME`]. The first
+    /// look begins the silence.
+    pub(crate) fn is_long_enough(&mut self, now: Instant, passed: u64) -> bool {
+        let since_now = (passed, now + QUIET_TIME);
+        let silence = self.0.get_or_insert(since_now);
+        if silence.0 != passed {
+            *silence = since_now;
+        }
+        silence.1 <= now
+    }
+
+    /// The time at which the silence will be long enough, if it goes on.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.0.map(|(_, at)| at).filter(|&at| now < at)
+    }
+}
