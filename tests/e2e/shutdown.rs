@@ -22,7 +22,7 @@ use echogate_tests::{
         connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, read_to_end,
         round_trip, wait_until_read, wait_until_refused, write_until_blocked,
     },
-    upstream::Upstream,
+    upstream::{Unresponsive, Upstream},
     ws::{self, Frame, RawWs, first},
 };
 
@@ -114,6 +114,29 @@ fn a_client_gets_the_reply_that_it_waits_for_where_the_framing_counts_none() {
         assert!(read_to_end(&mut stream).is_empty(), "the upstream gets the end");
         assert_eq!(server.wait().code(), Some(0));
     }
+}
+
+#[test]
+fn a_handshake_that_waits_for_its_upstream_is_answered_before_the_drain_is_over() {
+    let upstream = Unresponsive::new();
+    let route = format!("/x=tcp://{}", upstream.address());
+    let mut server = Server::start(ECHOGATE, &["--drain", "2s", "--route", &route]);
+    let origin = format!("Origin: http://{}", server.address("http"));
+    let fetch = "Sec-Fetch-Site: same-origin";
+    let mut program = connect(server.address("http"));
+    let page = connect(server.address("http"));
+    let (answer, mut page) = std::thread::scope(|scope| {
+        let program = scope.spawn(|| ws::handshake(&mut program, &server, "/x", &[]));
+        let page = scope.spawn(|| RawWs::over(page, &server, "/x", &[&origin, fetch]));
+        server.signal("TERM");
+        (program.join().unwrap(), page.join().unwrap())
+    });
+    assert_eq!((answer.status, answer.text()), (503, format!("{GOODBYE}\n")));
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(page.read().close(), (Some(1001), GOODBYE));
+    page.send(&ws::close(1001, ""));
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(!server.log().iter().any(|line| line.contains(CUT)), "{:#?}", server.log());
 }
 
 #[test]
