@@ -25,8 +25,8 @@ pub enum Pairing {
 pub struct Awaited {
     /// The row of the message.
     pub row: u64,
-    /// The time at which the user sent the message.
-    pub asked: Millis,
+    /// The time at which the user sent the message; `None` if another rule applied then.
+    pub asked: Option<Millis>,
     /// The time at which the socket sent the message.
     pub sent: Millis,
     /// The bytes sent over the connection, this message included.
@@ -121,7 +121,13 @@ impl Pairs {
 
     /// Adds the message of a row, which the user sent at `asked` and the socket at `sent`; returns
     /// whether a reply is expected.
-    pub fn sent(&mut self, row: u64, payload: &Payload, asked: Millis, sent: Millis) -> bool {
+    pub fn sent(
+        &mut self,
+        row: u64,
+        payload: &Payload,
+        asked: Option<Millis>,
+        sent: Millis,
+    ) -> bool {
         let Some(mark) = self.rule.mark(payload) else { return false };
         let (position, overlaps) = (Position::default(), !self.awaited.is_empty());
         self.awaited.push_back(Awaited { row, asked, sent, position, overlaps, mark });
@@ -182,7 +188,7 @@ mod tests {
     fn answers(rule: Pairing, sent: &[&str], received: &[&str]) -> (Vec<Option<u64>>, Vec<u64>) {
         let mut pairs = Pairs::new(rule);
         for (row, text) in (0..).zip(sent) {
-            pairs.sent(row, &Payload::from(*text), 0.0, 0.0);
+            pairs.sent(row, &Payload::from(*text), None, 0.0);
         }
         let answer = |text: &&str| pairs.received(&Payload::from(*text)).map(|it| it.row);
         let answers = received.iter().map(answer).collect();
@@ -192,7 +198,7 @@ mod tests {
     #[test]
     fn without_a_rule_nothing_is_paired() {
         assert_eq!(answers(Pairing::None, &["a"], &["A"]), (vec![None], vec![]));
-        assert!(!Pairs::default().sent(0, &"a".into(), 0.0, 0.0));
+        assert!(!Pairs::default().sent(0, &"a".into(), None, 0.0));
     }
 
     #[test]
@@ -212,7 +218,7 @@ mod tests {
         let all = (vec![None, Some(1), None], vec![0]);
         assert_eq!(answers(Pairing::Length, &["a", "bb"], &["333", "BB", "A"]), all);
         let mut pairs = Pairs::new(Pairing::Length);
-        pairs.sent(0, &"a".into(), 0.0, 0.0);
+        pairs.sent(0, &"a".into(), None, 0.0);
         assert_eq!(pairs.received(&vec![b'A'].into()), None, "a binary message answers no text");
     }
 
@@ -246,7 +252,7 @@ mod tests {
                 let json = format!("{{\"id\":{}}}", 10u32.pow(n.into()));
                 let payload = Payload::from(&*json);
                 if is_sent {
-                    expected.extend(pairs.sent(row, &payload, 0.0, 0.0).then_some(row));
+                    expected.extend(pairs.sent(row, &payload, None, 0.0).then_some(row));
                 } else if let Some(awaited) = pairs.received(&payload) {
                     prop_assert!(awaited.row < row);
                     settled.push(awaited.row);

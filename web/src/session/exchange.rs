@@ -2,7 +2,7 @@
 
 use super::{Effect, HALF_CLOSE, Halves, Refusal, Session, State};
 use crate::{
-    exchanges::{Exchange, Exchanges},
+    exchanges::Exchange,
     pairing::{Awaited, Pairing, Pairs},
     payload::Payload,
     time::Millis,
@@ -76,7 +76,7 @@ impl Session {
             self.handed.push_back(Handed { id, payload: message });
             if !ends_input {
                 let asked = self.transcript.get(id).map_or(now, |row| row.at);
-                self.await_reply(id, &payload, asked, now);
+                self.await_reply(id, &payload, Some(asked), now);
             }
             effects.push(Effect::Transmit(payload));
         }
@@ -138,7 +138,7 @@ impl Session {
                 self.stats.sent(payload.len(), at);
                 let kind = EntryKind::Sent(payload.clone(), Delivery::Sent);
                 let row = self.transcript.push(at, kind);
-                self.await_reply(row, &payload, at, at);
+                self.await_reply(row, &payload, Some(at), at);
             }
             EntryKind::Received(payload, _) => self.add_received(payload, at),
             kind => {
@@ -159,7 +159,7 @@ impl Session {
     fn begin_pairing(&mut self, rule: Pairing) {
         self.pairs = Pairs::new(rule);
         self.stats.forget_replies();
-        self.exchanges = Exchanges::default();
+        self.exchanges.unpair();
         let first = self.transcript.first_id();
         self.unpaired_from = (first < self.transcript.next_id()).then_some(first);
     }
@@ -195,7 +195,7 @@ impl Session {
                 EntryKind::Sent(payload, _) => {
                     let payload = payload.clone();
                     self.unpaired_from = Some(id + 1);
-                    self.await_reply(id, &payload, at, at);
+                    self.await_reply(id, &payload, None, at);
                 }
                 EntryKind::Received(payload, _) => {
                     let message = self.pairs.received(payload);
@@ -206,7 +206,7 @@ impl Session {
                 }
                 EntryKind::Opened { .. } => {
                     self.stats.forget_replies();
-                    self.exchanges = Exchanges::default();
+                    self.exchanges.drop_before(at);
                     self.pairs.give_up_all();
                 }
                 EntryKind::Ended(_) | EntryKind::Observed(Observed::Closed(_)) => {
@@ -221,7 +221,7 @@ impl Session {
     }
 
     /// Notes that a message was handed to the socket.
-    fn await_reply(&mut self, row: u64, payload: &Payload, asked: Millis, sent: Millis) {
+    fn await_reply(&mut self, row: u64, payload: &Payload, asked: Option<Millis>, sent: Millis) {
         let is_early = self.unpaired_from.is_some_and(|from| row >= from);
         let expected = !is_early && self.pairs.sent(row, payload, asked, sent);
         let delivery = if expected { Delivery::Awaiting } else { Delivery::Sent };
@@ -243,6 +243,7 @@ impl Session {
             position,
             gateway: None,
             service: None,
+            is_paired: true,
         });
         self.transcript.set_delivery(row, Delivery::Answered(reply));
         self.transcript.set_answer(reply, Some(Answer { row, round_trip }));

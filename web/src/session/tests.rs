@@ -1,3 +1,5 @@
+use echogate_proto::api::Legs;
+
 use proptest::prelude::*;
 
 use super::{exchange::is_end_of_input, *};
@@ -320,6 +322,46 @@ fn a_change_of_the_pairing_pairs_the_messages_anew() {
     assert_eq!(replies(&session), []);
     assert_eq!(session.stats().round_trips.count(), 0);
     assert!(deliveries(&session).iter().all(|(_, delivery)| *delivery == Delivery::Sent));
+}
+
+#[test]
+fn another_rule_keeps_the_measured_times_of_exchanges_and_invents_none() {
+    let mut session = after([connect(), opened(), send("a"), received("A")]);
+    session.exchanges_mut().drawn(0.0, 9.0);
+    let legs = Legs::Bridge { up: 1.0, upstream: 2.0, down: 3.0, received: 1 };
+    session.exchanges_mut().reported(legs, false);
+    let measured = *session.exchanges().of_row(1).unwrap();
+    assert_eq!((measured.drawn, measured.gateway.is_some()), (Some(9.0), true));
+    let change = |session: &mut Session, rule| {
+        session.set_pairing(rule);
+        session.pair_anew(u64::MAX);
+    };
+    change(&mut session, Pairing::None);
+    assert_eq!(session.exchanges().of_row(1), None);
+    assert_eq!(session.exchanges().latest(9.0), (None, None));
+    for event in [send("b"), Event::Sent { buffered: 0 }, received("B"), received("C")] {
+        session.handle(event, 10.0);
+    }
+    change(&mut session, Pairing::Order);
+    assert_eq!(session.exchanges().of_row(1), Some(&measured));
+    assert!(!session.exchanges().has_undrawn(0.0), "the reply B was drawn before it was one");
+    session.exchanges_mut().drawn(0.0, 5000.0);
+    let later = session.exchanges().of_row(3).unwrap();
+    assert_eq!((later.asked, later.drawn, later.received), (None, None, 10.0));
+    change(&mut session, Pairing::Next);
+    assert_eq!(session.exchanges().of_row(1), Some(&measured));
+}
+
+#[test]
+fn a_reply_that_another_rule_finds_before_it_is_drawn_has_no_time_of_drawing() {
+    let mut session = after([connect(), opened(), send("a"), received("A")]);
+    let legs = Legs::Bridge { up: 1.0, upstream: 2.0, down: 3.0, received: 1 };
+    session.exchanges_mut().reported(legs, false);
+    assert!(session.exchanges().has_undrawn(0.0));
+    session.set_pairing(Pairing::Order);
+    session.pair_anew(u64::MAX);
+    assert!(!session.exchanges().has_undrawn(0.0));
+    assert!(session.exchanges().of_row(1).unwrap().gateway.is_some());
 }
 
 #[test]
