@@ -72,15 +72,6 @@ impl Transcript {
         id
     }
 
-    /// Sets the time of a row, unless it was dropped.
-    pub fn set_time(&mut self, id: u64, at: Millis) {
-        if let Some(index) = self.index(id) {
-            self.rows[index].at = at;
-        } else if let Some(cleared) = &mut self.cleared {
-            cleared.set_time(id, at);
-        }
-    }
-
     /// Updates the delivery of a sent message, unless its row was dropped.
     pub fn set_delivery(&mut self, id: u64, new: Delivery) {
         if let Some(index) = self.index(id) {

@@ -1,6 +1,12 @@
 //! Tens of thousands of rows, search, pins, saving and loading.
 
-use std::{fmt::Write as _, io::Write as _, process::Command};
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    process::Command,
+    sync::mpsc::{self, RecvTimeoutError},
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -187,6 +193,36 @@ fn both_forms_of_an_export_are_recordings_with_the_same_messages() {
     let output = Command::new(ECHOGATE).arg("compare").args(&files).output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn rows_of_a_busy_connection_are_in_the_order_of_their_times() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    page.download_to(folder.path());
+    let (stop, stopped) = mpsc::channel::<()>();
+    let pushing = std::thread::spawn(move || {
+        // The interval of the stream, which ends with the channel.
+        while stopped.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
+            stream.write_all(b"tick\n").unwrap();
+        }
+        stream
+    });
+    fill(&mut page, "#message", "tock");
+    fill(&mut page, "#interval", "10");
+    page.click("#repeat");
+    page.wait_for("parseInt(document.querySelector('#figure-sent').innerText) >= 300");
+    page.click("#repeat");
+    drop(stop);
+    let _stream = pushing.join().unwrap();
+    page.click("#transcript-menu");
+    page.click("#export-jsonl");
+    let kept = std::fs::read_to_string(page.downloaded(folder.path())).unwrap();
+    let rows = kept.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let times: Vec<f64> = rows.map(|row| row["time"].as_f64().unwrap()).collect();
+    assert!(times.len() > 600, "{}", times.len());
+    let back = times.windows(2).filter(|two| two[1] < two[0]).count();
+    assert_eq!(back, 0, "of {} rows", times.len());
 }
 
 #[test]
