@@ -72,6 +72,16 @@ fn rows_are_found_by_their_kind_their_text_and_their_bytes() {
     fill(&mut page, "#search", "ad be");
     page.wait_for_text("#row-count", "2 of 7 rows");
     page.wait_for_text(LATEST, "de ad be ef");
+    fill(&mut page, "#search", "6e 65 65");
+    page.wait_for_text("#row-count", "1 of 7 rows");
+    page.wait_for_text(".rows .sent .payload", "needle");
+    fill(&mut page, "#search", "Connected to");
+    page.wait_for_text("#row-count", "1 of 7 rows");
+    assert_eq!(page.text(".rows mark"), "Connected to");
+    choose(&mut page, "#language", "zh-Hans");
+    page.wait_for_text("#row-count", "0");
+    choose(&mut page, "#language", "en");
+    page.wait_for_text("#row-count", "1 of 7 rows");
     fill(&mut page, "#search", "nowhere");
     page.wait_for_text(".view", "No matching rows.");
     page.eval("document.querySelector('#search').select()");
