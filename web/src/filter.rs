@@ -105,6 +105,14 @@ impl Matches {
         if self.filter.is_off() { transcript.len() } else { self.ids.len() }
     }
 
+    /// The number of matching rows before the row of this number.
+    pub fn len_before(&self, transcript: &Transcript, id: u64) -> usize {
+        if self.filter.is_off() {
+            return transcript.len_before(id);
+        }
+        self.ids.partition_point(|&match_id| match_id < id)
+    }
+
     /// The matching row at this index.
     pub fn at<'a>(&self, transcript: &'a Transcript, index: usize) -> Option<&'a Entry> {
         if self.filter.is_off() {
@@ -179,6 +187,8 @@ mod tests {
         update(&mut matches, &transcript);
         assert_eq!(shown(&matches, &transcript), [new]);
         assert_eq!(matches.position(&transcript, new), Some(0));
+        let before = [0, new, new + 1].map(|id| matches.len_before(&transcript, id));
+        assert_eq!(before, [0, 0, 1]);
     }
 
     #[test]

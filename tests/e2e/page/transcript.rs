@@ -376,6 +376,37 @@ fn text_is_selected_in_a_row_and_stays_selected_while_rows_come() {
     assert_eq!(count(&mut page, ".detail:not([hidden])"), 0, "no row was opened");
 }
 
+#[test]
+fn a_paused_list_that_does_not_fill_its_view_gets_no_more_rows() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
+    stream.write_all(b"one\ntwo\n").unwrap();
+    page.wait_for_text(LATEST, "two");
+    page.click("#pause");
+    page.wait_for("document.querySelector('#pause').ariaPressed === 'true'");
+    stream.write_all(b"three\nfour\nfive\n").unwrap();
+    page.wait_for_text("#row-count", "6 rows");
+    let texts =
+        "[...document.querySelectorAll('.rows .received .payload')].map((it) => it.innerText)";
+    assert_eq!(page.eval(texts), json!(["one", "two"]));
+    page.eval("document.querySelector('#transcript').focus()");
+    for _ in 0..4 {
+        page.press("ArrowDown");
+    }
+    page.wait_for_text(".rows [aria-selected=true] .payload", "three");
+    assert_eq!(page.eval(texts), json!(["one", "two", "three"]));
+    page.click("#to-end");
+    page.wait_for_text(LATEST, "five");
+    fill(&mut page, "#search", "o");
+    page.wait_for_text("#row-count", "4 of 6 rows");
+    page.wait_for_text(LATEST, "four");
+    page.click("#pause");
+    stream.write_all(b"six\nno\n").unwrap();
+    page.wait_for_text("#row-count", "5 of 8 rows");
+    page.wait_for_text(LATEST, "four");
+    page.click("#pause");
+    page.wait_for_text(LATEST, "no");
+}
+
 /// Whether the list has a height and is filled with rows.
 const LIST_IS_FILLED: &str = "(() => {
     const list = document.querySelector('#transcript').getBoundingClientRect();

@@ -48,6 +48,8 @@ fn a_pinned_row_is_not_dropped() {
     assert_eq!(transcript.rows().next(), transcript.get(pinned));
     assert_eq!(transcript.at(0), transcript.get(pinned));
     assert_eq!(transcript.at(1).unwrap().id, pinned + 1);
+    let before = [pinned, pinned + 1, pinned + 3, u64::MAX].map(|id| transcript.len_before(id));
+    assert_eq!(before, [0, 1, 3, Transcript::MAX_ROWS + 1]);
     assert!(!transcript.toggle_pin(pinned));
     assert_eq!(transcript.dropped(), Dropped { rows: 1, bytes: 1 });
     assert!(!transcript.toggle_pin(u64::MAX), "there is no such row");
