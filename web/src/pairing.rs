@@ -77,6 +77,11 @@ impl Pairing {
             .find(|rule| rule.name() == name)
     }
 
+    /// Whether a reply may repeat its message, byte for byte, so that a comparison has a meaning.
+    pub fn compares(&self) -> bool {
+        matches!(self, Pairing::Order | Pairing::Length)
+    }
+
     /// The property by which a reply to this message, or of the same exchange as this reply, is
     /// recognised; `None` if the message takes part in no exchange.
     fn mark(&self, payload: &Payload) -> Option<Mark> {

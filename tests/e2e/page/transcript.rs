@@ -276,6 +276,18 @@ fn replies_in_json_are_paired_by_a_member() {
     page.click(".rows .received:last-child");
     page.wait_for_text("#detail .json", "\"method\"");
     page.wait_for("document.querySelector('[data-partner=true] .payload').innerText.includes('2')");
+    page.click("#view-text");
+    page.wait_for_text("#detail figure:last-child .text", "\"result\"");
+    assert_eq!(
+        count(&mut page, "#detail .summary, #detail mark"),
+        0,
+        "another message has no differences"
+    );
+    choose(&mut page, "#pairing", "order");
+    page.wait_for_text("#detail .summary", "The reply differs in");
+    page.wait_for("document.querySelector('#detail mark')");
+    choose(&mut page, "#pairing", "field");
+    page.wait_for("!document.querySelector('#detail .summary')");
     fill(&mut page, "#pairing-field", "sequence");
     page.wait_for_text("#figure-round-trip", "–");
     page.press("Tab");

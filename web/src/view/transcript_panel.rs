@@ -157,7 +157,7 @@ impl TranscriptPanel {
             view.end = transcript.next_id();
         }
 
-        self.detail.draw(view, transcript, texts);
+        self.detail.draw(view, session, texts);
         let opened = view.opened();
         let reveal = opened.filter(|_| opened != view.revealed);
         view.revealed = opened;
