@@ -12,8 +12,9 @@ use crate::time::Millis;
 pub struct Exchange {
     /// The row of the message.
     pub row: u64,
-    /// The time at which the user sent the message.
-    pub asked: Millis,
+    /// The time at which the user sent the message; `None` if the page did not measure its own work,
+    /// for another rule paired the messages then.
+    pub asked: Option<Millis>,
     /// The time at which the socket sent it.
     pub sent: Millis,
     /// The time at which the socket received the reply.
@@ -26,6 +27,8 @@ pub struct Exchange {
     pub gateway: Option<GatewayLegs>,
     /// The time in the service behind the gateway, likewise.
     pub service: Option<f64>,
+    /// Whether the present rule pairs the messages.
+    pub is_paired: bool,
 }
 
 /// A position in the bytes sent over a connection.
@@ -48,13 +51,14 @@ pub struct GatewayLegs {
     pub down: f64,
 }
 
-/// The latest exchanges, oldest first.
+/// The latest exchanges, in the order of their replies, and measured ones of earlier rules.
 #[derive(Clone, Debug, Default)]
 pub struct Exchanges(VecDeque<Exchange>);
 
 impl Exchange {
     fn is_undrawn(&self, since: Millis) -> bool {
-        self.drawn.is_none() && self.received >= since
+        let is_measured = self.is_paired && self.asked.is_some();
+        is_measured && self.drawn.is_none() && self.received >= since
     }
 }
 
@@ -72,26 +76,47 @@ impl Exchanges {
     /// The time within which the server has reported the legs of an exchange.
     const REPORTED_WITHIN: Millis = 300.0;
 
-    /// Adds an exchange.
+    /// Adds an exchange, unless it was measured under an earlier rule.
     pub fn push(&mut self, exchange: Exchange) {
-        if self.0.len() == Self::MAX {
+        let Exchange { row, received, .. } = exchange;
+        let end = self.0.partition_point(|it| it.received <= received);
+        let mut same_time = self.0.range_mut(..end).rev().take_while(|it| it.received == received);
+        match same_time.find(|it| it.row == row) {
+            Some(measured) => measured.is_paired = true,
+            None => self.0.insert(end, exchange),
+        }
+        if self.0.len() > Self::MAX {
             self.0.pop_front();
         }
-        self.0.push_back(exchange);
+    }
+
+    /// Begins with another rule. Exchanges that it pairs as well keep their measured times.
+    pub fn unpair(&mut self) {
+        for exchange in &mut self.0 {
+            exchange.is_paired = false;
+            // A reply that is not drawn now is drawn with the rows of the new rule, at no known time.
+            exchange.asked = exchange.asked.filter(|_| exchange.drawn.is_some());
+        }
+        self.0.retain(|exchange| exchange.asked.is_some() || exchange.gateway.is_some());
+    }
+
+    /// Removes the exchanges of connections that ended before this time.
+    pub fn drop_before(&mut self, opened: Millis) {
+        self.0.retain(|exchange| exchange.received >= opened);
     }
 
     /// The exchange whose message has this row, if it is among the latest.
     pub fn of_row(&self, row: u64) -> Option<&Exchange> {
-        self.0.iter().rev().find(|exchange| exchange.row == row)
+        self.paired().find(|exchange| exchange.row == row)
     }
 
     /// The latest exchange. The server reports legs ten times a second: in a stream of messages the
     /// latest exchange with legs is returned, and the time until which it counts as recent.
     pub fn latest(&self, now: Millis) -> (Option<&Exchange>, Option<Millis>) {
-        let latest = self.0.back();
+        let latest = self.paired().next();
         let is_new = |exchange: &Exchange| now < exchange.received + Self::REPORTED_WITHIN;
         if latest.is_some_and(|latest| latest.gateway.is_none() && is_new(latest))
-            && let Some(measured) = self.0.iter().rev().find(|it| it.gateway.is_some())
+            && let Some(measured) = self.paired().find(|it| it.gateway.is_some())
             && is_new(measured)
         {
             return (Some(measured), Some(measured.received + Self::REPORTED_WITHIN));
@@ -126,6 +151,11 @@ impl Exchanges {
             Legs::Service { service, .. } => exchange.service = Some(service),
         }
     }
+
+    /// The exchanges of the present rule, latest first.
+    fn paired(&self) -> impl Iterator<Item = &Exchange> {
+        self.0.iter().rev().filter(|exchange| exchange.is_paired)
+    }
 }
 
 #[cfg(test)]
@@ -137,13 +167,14 @@ mod tests {
         position.add(message);
         Exchange {
             row,
-            asked: 0.0,
+            asked: Some(0.0),
             sent: 1.0,
             received: 2.0,
             drawn: None,
             position,
             gateway: None,
             service: None,
+            is_paired: true,
         }
     }
 

@@ -2,8 +2,9 @@
 //! them.
 
 use crate::{
+    i18n::Texts,
     search::Query,
-    transcript::{Entry, EntryKind, Observed, Transcript},
+    transcript::{Entry, EntryKind, Transcript},
 };
 
 /// The rows that the user wants to see.
@@ -42,8 +43,8 @@ impl Filter {
         self.show == Show::All && self.query.is_any()
     }
 
-    /// Whether a row passes.
-    pub fn passes(&self, row: &Entry, pinned: bool) -> bool {
+    /// Whether a row passes, as it is written with these texts.
+    pub fn passes(&self, row: &Entry, pinned: bool, texts: &Texts) -> bool {
         let shown = match (self.show, &row.kind) {
             (Show::All, _)
             | (Show::Sent, EntryKind::Sent(..))
@@ -53,23 +54,13 @@ impl Filter {
             (Show::Pinned, _) => pinned,
             _ => false,
         };
-        shown && (self.query.is_any() || self.occurs(&row.kind))
+        shown && (self.query.is_any() || self.occurs(&row.kind, texts))
     }
 
-    fn occurs(&self, kind: &EntryKind) -> bool {
-        match kind {
-            EntryKind::Opened { url, .. } => self.query.is_in_text(url),
-            EntryKind::Ended(cause) => {
-                self.query.is_in_text(&cause.reason)
-                    || self.query.is_in_text(&cause.code.0.to_string())
-            }
-            EntryKind::Observed(Observed::Close(_, _, text) | Observed::Closed(text)) => {
-                self.query.is_in_text(text)
-            }
-            EntryKind::HalfClosed { .. } | EntryKind::Observed(_) => false,
-            EntryKind::Sent(payload, _) | EntryKind::Received(payload, _) => {
-                self.query.is_in(payload)
-            }
+    fn occurs(&self, kind: &EntryKind, texts: &Texts) -> bool {
+        match kind.message() {
+            Some((_, payload)) => self.query.is_in(payload),
+            None => kind.sentence(texts).is_some_and(|text| self.query.is_in_text(&text)),
         }
     }
 }
@@ -95,14 +86,14 @@ impl Matches {
     }
 
     /// Examines the rows that were added since the last call.
-    pub fn update(&mut self, transcript: &Transcript) {
+    pub fn update(&mut self, transcript: &Transcript, texts: &Texts) {
         if self.filter.is_off() {
             return;
         }
         // Matching rows may have been dropped.
         let first = transcript.first_id();
         self.ids.retain(|&id| id >= first || transcript.is_pinned(id));
-        let passing = |row: &&Entry| self.filter.passes(row, transcript.is_pinned(row.id));
+        let passing = |row: &&Entry| self.filter.passes(row, transcript.is_pinned(row.id), texts);
         for row in transcript.rows_from(self.examined).filter(passing) {
             self.ids.push(row.id);
         }
@@ -112,6 +103,14 @@ impl Matches {
     /// The number of matching rows.
     pub fn len(&self, transcript: &Transcript) -> usize {
         if self.filter.is_off() { transcript.len() } else { self.ids.len() }
+    }
+
+    /// The number of matching rows before the row of this number.
+    pub fn len_before(&self, transcript: &Transcript, id: u64) -> usize {
+        if self.filter.is_off() {
+            return transcript.len_before(id);
+        }
+        self.ids.partition_point(|&match_id| match_id < id)
     }
 
     /// The matching row at this index.
@@ -134,7 +133,11 @@ impl Matches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transcript::Delivery;
+    use crate::{i18n::Language, transcript::Delivery};
+
+    fn update(matches: &mut Matches, transcript: &Transcript) {
+        matches.update(transcript, Language::English.texts());
+    }
 
     fn shown(matches: &Matches, transcript: &Transcript) -> Vec<u64> {
         let rows = (0..matches.len(transcript)).map(|at| matches.at(transcript, at).unwrap().id);
@@ -157,7 +160,7 @@ mod tests {
         let (mut transcript, mut matches) = (filled(), Matches::default());
         transcript.toggle_pin(2);
         matches.set_filter(Filter { show, query: Query::text(text) });
-        matches.update(&transcript);
+        update(&mut matches, &transcript);
         shown(&matches, &transcript)
     }
 
@@ -170,6 +173,7 @@ mod tests {
         assert_eq!(found(Show::Pinned, ""), [2]);
         assert_eq!(found(Show::All, "hELLO"), [1]);
         assert_eq!(found(Show::All, "61 FF"), [3]);
+        assert_eq!(found(Show::All, "connected to WS://"), [0]);
         assert_eq!(found(Show::Sent, "world"), [0u64; 0]);
     }
 
@@ -177,23 +181,25 @@ mod tests {
     fn rows_that_are_added_later_are_found() {
         let (mut transcript, mut matches) = (filled(), Matches::default());
         matches.set_filter(Filter { show: Show::Received, query: Query::text("late") });
-        matches.update(&transcript);
+        update(&mut matches, &transcript);
         assert_eq!(shown(&matches, &transcript), [0u64; 0]);
         let new = transcript.push(0.0, EntryKind::Received("too late".into(), None));
-        matches.update(&transcript);
+        update(&mut matches, &transcript);
         assert_eq!(shown(&matches, &transcript), [new]);
         assert_eq!(matches.position(&transcript, new), Some(0));
+        let before = [0, new, new + 1].map(|id| matches.len_before(&transcript, id));
+        assert_eq!(before, [0, 0, 1]);
     }
 
     #[test]
     fn dropped_rows_are_not_found_any_more() {
         let (mut transcript, mut matches) = (filled(), Matches::default());
         matches.set_filter(Filter { show: Show::All, query: Query::text("world") });
-        matches.update(&transcript);
+        update(&mut matches, &transcript);
         for _ in 0..Transcript::MAX_ROWS {
             transcript.push(0.0, EntryKind::Received("".into(), None));
         }
-        matches.update(&transcript);
+        update(&mut matches, &transcript);
         assert_eq!(matches.len(&transcript), 0);
     }
 }

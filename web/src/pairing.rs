@@ -25,8 +25,8 @@ pub enum Pairing {
 pub struct Awaited {
     /// The row of the message.
     pub row: u64,
-    /// The time at which the user sent the message.
-    pub asked: Millis,
+    /// The time at which the user sent the message; `None` if another rule applied then.
+    pub asked: Option<Millis>,
     /// The time at which the socket sent the message.
     pub sent: Millis,
     /// The bytes sent over the connection, this message included.
@@ -77,6 +77,11 @@ impl Pairing {
             .find(|rule| rule.name() == name)
     }
 
+    /// Whether a reply may repeat its message, byte for byte, so that a comparison has a meaning.
+    pub fn compares(&self) -> bool {
+        matches!(self, Pairing::Order | Pairing::Length)
+    }
+
     /// The property by which a reply to this message, or of the same exchange as this reply, is
     /// recognised; `None` if the message takes part in no exchange.
     fn mark(&self, payload: &Payload) -> Option<Mark> {
@@ -119,22 +124,16 @@ impl Pairs {
         self.awaited.is_empty()
     }
 
-    /// Adds the message of a row, which the user sent at `asked` and the socket at `sent`; returns
-    /// whether a reply is expected.
-    pub fn sent(&mut self, row: u64, payload: &Payload, asked: Millis, sent: Millis) -> bool {
-        let Some(mark) = self.rule.mark(payload) else { return false };
+    /// Adds the message of a row, which the socket sent at this time; returns it if a reply is
+    /// expected.
+    pub fn sent(&mut self, row: u64, payload: &Payload, sent: Millis) -> Option<&mut Awaited> {
+        let mark = self.rule.mark(payload)?;
         let (position, overlaps) = (Position::default(), !self.awaited.is_empty());
-        self.awaited.push_back(Awaited { row, asked, sent, position, overlaps, mark });
+        self.awaited.push_back(Awaited { row, asked: None, sent, position, overlaps, mark });
         if self.awaited.len() > Self::MAX {
             self.give_up(1);
         }
-        true
-    }
-
-    /// The outstanding message of this row.
-    pub fn of_row(&mut self, row: u64) -> Option<&mut Awaited> {
-        let at = self.awaited.binary_search_by_key(&row, |awaited| awaited.row).ok()?;
-        self.awaited.get_mut(at)
+        self.awaited.back_mut()
     }
 
     /// The message that a received one answers. Messages whose replies cannot come any more are given
@@ -151,11 +150,6 @@ impl Pairs {
         }
         self.give_up(at);
         self.awaited.pop_front()
-    }
-
-    /// Removes messages that were not sent: they expect no reply.
-    pub fn remove(&mut self, unsent: impl Fn(u64) -> bool) {
-        self.awaited.retain(|awaited| !unsent(awaited.row));
     }
 
     /// Gives up all outstanding replies, as at the end of the connection.
@@ -182,7 +176,7 @@ mod tests {
     fn answers(rule: Pairing, sent: &[&str], received: &[&str]) -> (Vec<Option<u64>>, Vec<u64>) {
         let mut pairs = Pairs::new(rule);
         for (row, text) in (0..).zip(sent) {
-            pairs.sent(row, &Payload::from(*text), 0.0, 0.0);
+            pairs.sent(row, &Payload::from(*text), 0.0);
         }
         let answer = |text: &&str| pairs.received(&Payload::from(*text)).map(|it| it.row);
         let answers = received.iter().map(answer).collect();
@@ -192,7 +186,7 @@ mod tests {
     #[test]
     fn without_a_rule_nothing_is_paired() {
         assert_eq!(answers(Pairing::None, &["a"], &["A"]), (vec![None], vec![]));
-        assert!(!Pairs::default().sent(0, &"a".into(), 0.0, 0.0));
+        assert_eq!(Pairs::default().sent(0, &"a".into(), 0.0), None);
     }
 
     #[test]
@@ -212,7 +206,7 @@ mod tests {
         let all = (vec![None, Some(1), None], vec![0]);
         assert_eq!(answers(Pairing::Length, &["a", "bb"], &["333", "BB", "A"]), all);
         let mut pairs = Pairs::new(Pairing::Length);
-        pairs.sent(0, &"a".into(), 0.0, 0.0);
+        pairs.sent(0, &"a".into(), 0.0);
         assert_eq!(pairs.received(&vec![b'A'].into()), None, "a binary message answers no text");
     }
 
@@ -246,7 +240,7 @@ mod tests {
                 let json = format!("{{\"id\":{}}}", 10u32.pow(n.into()));
                 let payload = Payload::from(&*json);
                 if is_sent {
-                    expected.extend(pairs.sent(row, &payload, 0.0, 0.0).then_some(row));
+                    expected.extend(pairs.sent(row, &payload, 0.0).map(|it| it.row));
                 } else if let Some(awaited) = pairs.received(&payload) {
                     prop_assert!(awaited.row < row);
                     settled.push(awaited.row);

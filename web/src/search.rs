@@ -15,8 +15,9 @@ pub enum Query {
     /// Nothing: every message matches.
     #[default]
     Any,
-    /// A text, in upper or lower case, and in binary messages also the bytes that it stands for if
-    /// it consists of hexadecimal digits.
+    /// A text, in upper or lower case, and the bytes that it stands for if it consists of hexadecimal
+    /// digits: in binary messages, and in text messages if it is written as `7b 22`, with spaces, for
+    /// other digits are rather a number in a text.
     Text {
         /// The text in lower case.
         text: String,
@@ -42,17 +43,16 @@ impl Query {
         matches!(self, Query::Any)
     }
 
-    /// Whether the query occurs in a message: in its characters or, if it is binary, in its bytes.
+    /// Whether the query occurs in a message: in its characters or in its bytes.
     pub fn is_in(&self, payload: &Payload) -> bool {
-        match (payload, self) {
-            (Payload::Text(text), _) => self.is_in_text(text),
-            (Payload::Binary(bytes), Query::Text { bytes: Some(wanted), .. })
-                if bytes.windows(wanted.len()).any(|window| window == wanted) =>
-            {
-                true
-            }
-            (Payload::Binary(bytes), _) => self.is_in_text(&String::from_utf8_lossy(bytes)),
+        let is_text = matches!(payload, Payload::Text(_));
+        if let Query::Text { text, bytes: Some(wanted) } = self
+            && (!is_text || text.trim().contains(' '))
+            && payload.bytes().windows(wanted.len()).any(|window| window == wanted)
+        {
+            return true;
         }
+        self.is_in_text(&String::from_utf8_lossy(payload.bytes()))
     }
 
     /// Whether the query occurs in a text.
@@ -119,6 +119,9 @@ mod tests {
     fn hexadecimal_digits_are_found_as_bytes() {
         assert!(Query::text("61 FF").is_in(&vec![0, 0x61, 0xff].into()));
         assert!(!Query::text("61 FF").is_in(&"aÿ".into()));
+        assert!(Query::text("7b 22").is_in(&r#"{"a":1}"#.into()));
+        assert!(!Query::text("20").is_in(&"a b".into()), "a number in a text");
+        assert!(Query::text("20").is_in(&b"a b".to_vec().into()));
     }
 
     #[test]

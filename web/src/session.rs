@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 
 use echogate_proto::close::CloseCode;
 
-use self::exchange::Handed;
+use self::exchange::Outgoing;
 pub use self::exchange::is_end_of_input;
 pub use self::{
     event::{Effect, Event, Refusal},
@@ -33,7 +33,6 @@ use crate::{
     close_reason::{CloseReason, Outcome},
     exchanges::{Exchange, Exchanges, Position},
     pairing::{Pairing, Pairs},
-    payload::Payload,
     stats::Stats,
     time::Millis,
     transcript::{Delivery, Direction, EntryKind, Transcript},
@@ -54,16 +53,16 @@ pub struct Session {
     was_open: bool,
     /// The code and the reason of the page's Close frame.
     closed_with: Option<(CloseCode, String)>,
-    /// Messages handed to the socket whose reply is outstanding.
+    /// Messages that were sent and whose reply is outstanding.
     pairs: Pairs,
     /// The first row to which a new rule for pairing is not applied yet; `None` if it is to all.
     unpaired_from: Option<u64>,
     /// Whether rows that were cleared are not paired by the present rule.
     cleared_is_unpaired: bool,
     /// Messages handed to the socket that it has not reported as sent.
-    handed: VecDeque<Handed>,
+    handed: VecDeque<Outgoing>,
     /// Messages not yet handed to the socket.
-    queue: VecDeque<(u64, Payload)>,
+    queue: VecDeque<Outgoing>,
     queued_bytes: usize,
     /// An upper bound of the bytes that the browser has not sent.
     buffered: usize,
@@ -214,7 +213,7 @@ impl Session {
                 self.stats.moved(sent, received, now);
                 Vec::new()
             }
-            Event::Buffered(bytes) => self.drained_to(bytes, now),
+            Event::Buffered(bytes) => self.drained_to(bytes),
             Event::Ended { code, reason, clean } => {
                 self.end(self.outcome(clean), code, reason, now)
             }
@@ -310,14 +309,14 @@ impl Session {
             return Vec::new();
         }
         self.pair_anew(u64::MAX);
-        let handed = self.handed.drain(..).map(|handed| handed.id);
-        let unsent: Vec<u64> = handed.chain(self.queue.drain(..).map(|(id, _)| id)).collect();
-        self.pairs.remove(|row| unsent.binary_search(&row).is_ok());
-        for id in &unsent {
-            self.transcript.set_delivery(*id, Delivery::NotSent);
+        let mut unsent = 0;
+        let outgoing = self.handed.drain(..).chain(self.queue.drain(..));
+        for message in outgoing.filter_map(|it| it.message) {
+            self.transcript.push(now, EntryKind::Sent(message, Delivery::NotSent));
+            unsent += 1;
         }
-        let (unsent, unanswered) = (unsent.len(), self.pairs.len());
         self.queued_bytes = 0;
+        let unanswered = self.pairs.len();
         self.pairs.give_up_all();
         self.mark_given_up();
         let by_us = matches!(outcome, Outcome::ClosedHere | Outcome::ClosedHereUnanswered);

@@ -72,15 +72,6 @@ impl Transcript {
         id
     }
 
-    /// Sets the time of a row, unless it was dropped.
-    pub fn set_time(&mut self, id: u64, at: Millis) {
-        if let Some(index) = self.index(id) {
-            self.rows[index].at = at;
-        } else if let Some(cleared) = &mut self.cleared {
-            cleared.set_time(id, at);
-        }
-    }
-
     /// Updates the delivery of a sent message, unless its row was dropped.
     pub fn set_delivery(&mut self, id: u64, new: Delivery) {
         if let Some(index) = self.index(id) {
@@ -170,9 +161,20 @@ impl Transcript {
 
     /// The rows from this number on, oldest first.
     pub fn rows_from(&self, id: u64) -> impl Iterator<Item = &Entry> {
-        let older = self.older_pins.partition_point(|row| row.id < id);
-        let first = usize::try_from(id.saturating_sub(self.first_id())).unwrap_or(usize::MAX);
-        self.older_pins[older..].iter().chain(self.rows.range(first.min(self.rows.len())..))
+        let (older, first) = self.before(id);
+        self.older_pins[older..].iter().chain(self.rows.range(first..))
+    }
+
+    /// The number of rows before that of this number.
+    pub fn len_before(&self, id: u64) -> usize {
+        let (older, rows) = self.before(id);
+        older + rows
+    }
+
+    /// The numbers of older pinned rows and of other rows before that of this number.
+    fn before(&self, id: u64) -> (usize, usize) {
+        let rows = usize::try_from(id.saturating_sub(self.first_id())).unwrap_or(usize::MAX);
+        (self.older_pins.partition_point(|row| row.id < id), rows.min(self.rows.len()))
     }
 
     /// The index in [`Self::rows`] of the row of this number.

@@ -94,12 +94,13 @@ impl<'a> Waterfall<'a> {
             _ => nest.rest(Part::RoundTrip, resolution),
         }
         let mut legs = nest.legs;
-        if let Some(drawn) = exchange.drawn {
-            let page = between(exchange.asked, exchange.sent) + between(exchange.received, drawn);
+        let page = exchange.asked.zip(exchange.drawn);
+        if let Some((asked, drawn)) = page {
+            let page = between(asked, exchange.sent) + between(exchange.received, drawn);
             let micros = page * 1000.0;
             legs.push(Leg { part: Part::Page, micros, resolution, bars: Vec::new() });
         }
-        let total = exchange.drawn.map(|drawn| between(exchange.asked, drawn));
+        let total = page.map(|(asked, drawn)| between(asked, drawn));
         Waterfall { legs, round_trip, total }
     }
 }
@@ -179,13 +180,14 @@ mod tests {
     fn exchange(gateway: Option<(f64, f64, f64)>, service: Option<f64>) -> Exchange {
         Exchange {
             row: 0,
-            asked: 1000.0,
+            asked: Some(1000.0),
             sent: 1001.0,
             received: 1003.0,
             drawn: Some(1010.0),
             position: Position::default(),
             gateway: gateway.map(|(up, upstream, down)| GatewayLegs { up, upstream, down }),
             service,
+            is_paired: true,
         }
     }
 
@@ -270,7 +272,7 @@ mod tests {
             let upstream = server * shares[1];
             let up = (server - upstream) * shares[2];
             let exchange = Exchange {
-                asked: 0.0,
+                asked: Some(0.0),
                 sent: before,
                 received: before + trip,
                 drawn: Some(before + trip + after),

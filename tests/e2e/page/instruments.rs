@@ -7,7 +7,7 @@ use std::{
 
 use echogate_tests::{browser::Page, server::Server};
 
-use super::{connected, count, fill, open, page, say, subscribers};
+use super::{choose, connected, count, fill, open, page, say, subscribers};
 use crate::ECHOGATE;
 
 #[test]
@@ -30,6 +30,14 @@ fn round_trips_are_drawn_and_listed_in_a_table() {
     page.wait_for_text("#spread figcaption", "200 replies in all, 199 overlapping");
     let scopes = count(&mut page, "#charts-table th[scope=row]");
     assert_eq!(scopes, 10);
+    assert!(!page.text("#charts").contains('≈'), "200 replies have exact percentiles");
+    fill(&mut page, "#burst", "1000");
+    for sent in ["1,200", "2,200", "3,200", "4,200"] {
+        page.click("#burst-send");
+        page.wait_for_text("#figure-received", &format!("{sent} messages"));
+    }
+    page.wait_for_text("#p99", "≈ ");
+    page.wait_for_text("#charts-table", "≈ ");
 }
 
 #[test]
@@ -137,6 +145,33 @@ fn the_waterfall_has_the_legs_of_the_latest_message_and_its_total() {
     page.wait_for_text("#latency-total", "until drawn");
     page.wait_for_text("#latency-subject", "latest message");
     assert_eq!(page.eval(height), before, "nothing below it moves");
+}
+
+#[test]
+fn another_pairing_rule_keeps_measured_legs_and_invents_none() {
+    let Some((_server, mut page)) = connected() else { return };
+    page.wait_for_text(".client .mine", "you");
+    say(&mut page, "one");
+    wait_for_parts(&mut page, "network gateway transport service page");
+    let measured = page.text("#latency");
+    choose(&mut page, "#pairing", "none");
+    page.wait_for_text("#figure-round-trip", "–");
+    page.wait_for("document.querySelector('#latency-hint').checkVisibility()");
+    choose(&mut page, "#pairing", "length");
+    page.wait_for_text("#figure-round-trip", "s");
+    wait_for_parts(&mut page, "network gateway transport service page");
+    assert_eq!(page.text("#latency"), measured);
+
+    choose(&mut page, "#pairing", "none");
+    page.wait_for_text("#figure-round-trip", "–");
+    say(&mut page, "two");
+    page.wait_for_text("#figure-received", "2 messages");
+    choose(&mut page, "#pairing", "length");
+    wait_for_parts(&mut page, "round-trip");
+    say(&mut page, "three");
+    wait_for_parts(&mut page, "network gateway transport service page");
+    page.click(".rows > .sent:nth-child(4)");
+    wait_for_parts(&mut page, "round-trip");
 }
 
 #[test]

@@ -1,6 +1,12 @@
 //! Tens of thousands of rows, search, pins, saving and loading.
 
-use std::{fmt::Write as _, io::Write as _, process::Command};
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    process::Command,
+    sync::mpsc::{self, RecvTimeoutError},
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -66,6 +72,16 @@ fn rows_are_found_by_their_kind_their_text_and_their_bytes() {
     fill(&mut page, "#search", "ad be");
     page.wait_for_text("#row-count", "2 of 7 rows");
     page.wait_for_text(LATEST, "de ad be ef");
+    fill(&mut page, "#search", "6e 65 65");
+    page.wait_for_text("#row-count", "1 of 7 rows");
+    page.wait_for_text(".rows .sent .payload", "needle");
+    fill(&mut page, "#search", "Connected to");
+    page.wait_for_text("#row-count", "1 of 7 rows");
+    assert_eq!(page.text(".rows mark"), "Connected to");
+    choose(&mut page, "#language", "zh-Hans");
+    page.wait_for_text("#row-count", "0");
+    choose(&mut page, "#language", "en");
+    page.wait_for_text("#row-count", "1 of 7 rows");
     fill(&mut page, "#search", "nowhere");
     page.wait_for_text(".view", "No matching rows.");
     page.eval("document.querySelector('#search').select()");
@@ -190,6 +206,36 @@ fn both_forms_of_an_export_are_recordings_with_the_same_messages() {
 }
 
 #[test]
+fn rows_of_a_busy_connection_are_in_the_order_of_their_times() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    page.download_to(folder.path());
+    let (stop, stopped) = mpsc::channel::<()>();
+    let pushing = std::thread::spawn(move || {
+        // The interval of the stream, which ends with the channel.
+        while stopped.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
+            stream.write_all(b"tick\n").unwrap();
+        }
+        stream
+    });
+    fill(&mut page, "#message", "tock");
+    fill(&mut page, "#interval", "10");
+    page.click("#repeat");
+    page.wait_for("parseInt(document.querySelector('#figure-sent').innerText) >= 300");
+    page.click("#repeat");
+    drop(stop);
+    let _stream = pushing.join().unwrap();
+    page.click("#transcript-menu");
+    page.click("#export-jsonl");
+    let kept = std::fs::read_to_string(page.downloaded(folder.path())).unwrap();
+    let rows = kept.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let times: Vec<f64> = rows.map(|row| row["time"].as_f64().unwrap()).collect();
+    assert!(times.len() > 600, "{}", times.len());
+    let back = times.windows(2).filter(|two| two[1] < two[0]).count();
+    assert_eq!(back, 0, "of {} rows", times.len());
+}
+
+#[test]
 fn messages_of_an_unknown_server_are_rows_in_order_without_a_claim() {
     let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
     stream.write_all(b"10001\n").unwrap();
@@ -230,6 +276,18 @@ fn replies_in_json_are_paired_by_a_member() {
     page.click(".rows .received:last-child");
     page.wait_for_text("#detail .json", "\"method\"");
     page.wait_for("document.querySelector('[data-partner=true] .payload').innerText.includes('2')");
+    page.click("#view-text");
+    page.wait_for_text("#detail figure:last-child .text", "\"result\"");
+    assert_eq!(
+        count(&mut page, "#detail .summary, #detail mark"),
+        0,
+        "another message has no differences"
+    );
+    choose(&mut page, "#pairing", "order");
+    page.wait_for_text("#detail .summary", "The reply differs in");
+    page.wait_for("document.querySelector('#detail mark')");
+    choose(&mut page, "#pairing", "field");
+    page.wait_for("!document.querySelector('#detail .summary')");
     fill(&mut page, "#pairing-field", "sequence");
     page.wait_for_text("#figure-round-trip", "–");
     page.press("Tab");
@@ -328,6 +386,37 @@ fn text_is_selected_in_a_row_and_stays_selected_while_rows_come() {
     page.wait_for_text("#row-count", "201 rows");
     assert_eq!(page.eval("getSelection().toString()"), selected);
     assert_eq!(count(&mut page, ".detail:not([hidden])"), 0, "no row was opened");
+}
+
+#[test]
+fn a_paused_list_that_does_not_fill_its_view_gets_no_more_rows() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
+    stream.write_all(b"one\ntwo\n").unwrap();
+    page.wait_for_text(LATEST, "two");
+    page.click("#pause");
+    page.wait_for("document.querySelector('#pause').ariaPressed === 'true'");
+    stream.write_all(b"three\nfour\nfive\n").unwrap();
+    page.wait_for_text("#row-count", "6 rows");
+    let texts =
+        "[...document.querySelectorAll('.rows .received .payload')].map((it) => it.innerText)";
+    assert_eq!(page.eval(texts), json!(["one", "two"]));
+    page.eval("document.querySelector('#transcript').focus()");
+    for _ in 0..4 {
+        page.press("ArrowDown");
+    }
+    page.wait_for_text(".rows [aria-selected=true] .payload", "three");
+    assert_eq!(page.eval(texts), json!(["one", "two", "three"]));
+    page.click("#to-end");
+    page.wait_for_text(LATEST, "five");
+    fill(&mut page, "#search", "o");
+    page.wait_for_text("#row-count", "4 of 6 rows");
+    page.wait_for_text(LATEST, "four");
+    page.click("#pause");
+    stream.write_all(b"six\nno\n").unwrap();
+    page.wait_for_text("#row-count", "5 of 8 rows");
+    page.wait_for_text(LATEST, "four");
+    page.click("#pause");
+    page.wait_for_text(LATEST, "no");
 }
 
 /// Whether the list has a height and is filled with rows.

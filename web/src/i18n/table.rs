@@ -329,7 +329,6 @@ table! {
     cleared: "Cleared.", "已清空。";
     undo: "Undo", "撤销";
     rows_dropped: "{0} older rows ({1}) were dropped; at most 50,000 rows and 32 MiB are kept.", "较早的 {0} 行（{1}）已丢弃；最多保留 50,000 行和 32 MiB。";
-    waiting_to_be_sent: "waiting to be sent", "等待发送";
     no_reply_yet: "no reply yet", "尚无回复";
     no_reply: "no reply", "无回复";
     not_sent: "not sent", "未发送";

@@ -2,19 +2,21 @@
 
 use super::{Effect, HALF_CLOSE, Halves, Refusal, Session, State};
 use crate::{
-    exchanges::{Exchange, Exchanges},
+    exchanges::Exchange,
     pairing::{Awaited, Pairing, Pairs},
     payload::Payload,
     time::Millis,
     transcript::{Answer, Delivery, EntryKind, Observed},
 };
 
-/// A message, or the end of input, that was handed to the socket.
+/// A message, or the end of input, that the socket has not reported as sent. The report adds its row:
+/// rows are in the order of events.
 #[derive(Debug)]
-pub(super) struct Handed {
-    pub(super) id: u64,
+pub(super) struct Outgoing {
+    /// The time of the user's command.
+    pub(super) asked: Millis,
     /// The message; `None` for the end of input.
-    pub(super) payload: Option<Payload>,
+    pub(super) message: Option<Payload>,
 }
 
 impl Session {
@@ -34,10 +36,9 @@ impl Session {
         if full && !self.queue.is_empty() {
             return vec![Effect::Refuse(Refusal::QueueFull)];
         }
-        let id = self.transcript.push(now, EntryKind::Sent(payload.clone(), Delivery::Queued));
         self.queued_bytes = bytes;
-        self.queue.push_back((id, payload));
-        self.transmit(now)
+        self.queue.push_back(Outgoing { asked: now, message: Some(payload) });
+        self.transmit()
     }
 
     /// Queues the end of input behind the messages before it.
@@ -48,36 +49,29 @@ impl Session {
         if let State::Open { ended, .. } = &mut self.state {
             ended.ours = true;
         }
-        let id = self.transcript.push(now, EntryKind::HalfClosed { by_us: true });
-        self.queue.push_back((id, Payload::from(Vec::new())));
-        self.transmit(now)
+        self.queue.push_back(Outgoing { asked: now, message: None });
+        self.transmit()
     }
 
-    pub(super) fn drained_to(&mut self, bytes: usize, now: Millis) -> Vec<Effect> {
+    pub(super) fn drained_to(&mut self, bytes: usize) -> Vec<Effect> {
         self.polled_buffered = false;
         self.buffered = bytes;
-        self.transmit(now)
+        self.transmit()
     }
 
     /// Hands queued messages to the browser, as far as it takes them.
-    fn transmit(&mut self, now: Millis) -> Vec<Effect> {
+    fn transmit(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         if !matches!(self.state, State::Open { .. }) {
             return effects;
         }
         while self.buffered < Self::MAX_BUFFERED
-            && let Some((id, payload)) = self.queue.pop_front()
+            && let Some(outgoing) = self.queue.pop_front()
         {
+            let payload = outgoing.message.clone().unwrap_or_else(|| Vec::new().into());
             self.queued_bytes -= payload.len();
             self.buffered += payload.len();
-            let ends_input = self.queue.is_empty()
-                && matches!(self.state, State::Open { ended: Halves { ours: true, .. }, .. });
-            let message = (!ends_input).then(|| payload.clone());
-            self.handed.push_back(Handed { id, payload: message });
-            if !ends_input {
-                let asked = self.transcript.get(id).map_or(now, |row| row.at);
-                self.await_reply(id, &payload, asked, now);
-            }
+            self.handed.push_back(outgoing);
             effects.push(Effect::Transmit(payload));
         }
         if !self.queue.is_empty() && !self.polled_buffered {
@@ -89,19 +83,24 @@ impl Session {
 
     /// Handles the report that the socket sent the oldest message handed to it: the round trip begins.
     pub(super) fn sent(&mut self, buffered: usize, now: Millis) -> Vec<Effect> {
-        let Some(Handed { id, payload }) = self.handed.pop_front() else { return Vec::new() };
-        self.transcript.set_time(id, now);
-        if let Some(payload) = payload {
-            self.stats.sent(payload.len(), now);
-            self.position.add(payload.bytes());
-        }
-        if let Some(awaited) = self.pairs.of_row(id) {
-            (awaited.sent, awaited.position) = (now, self.position);
+        let Some(Outgoing { asked, message }) = self.handed.pop_front() else { return Vec::new() };
+        match message {
+            Some(payload) => self.add_sent(&payload, asked, now),
+            None => {
+                self.transcript.push(now, EntryKind::HalfClosed { by_us: true });
+            }
         }
         if self.handed.is_empty() {
             self.buffered = buffered;
         }
-        self.transmit(now)
+        self.transmit()
+    }
+
+    fn add_sent(&mut self, payload: &Payload, asked: Millis, now: Millis) {
+        self.stats.sent(payload.len(), now);
+        self.position.add(payload.bytes());
+        let row = self.transcript.push(now, EntryKind::Sent(payload.clone(), Delivery::Sent));
+        self.await_reply(row, payload, Some(asked), now);
     }
 
     pub(super) fn received(&mut self, payload: Payload, now: Millis) -> Vec<Effect> {
@@ -134,12 +133,7 @@ impl Session {
     /// Adds a row of a connection that is not the page's own.
     pub fn observe(&mut self, kind: EntryKind, at: Millis) {
         match kind {
-            EntryKind::Sent(payload, _) => {
-                self.stats.sent(payload.len(), at);
-                let kind = EntryKind::Sent(payload.clone(), Delivery::Sent);
-                let row = self.transcript.push(at, kind);
-                self.await_reply(row, &payload, at, at);
-            }
+            EntryKind::Sent(payload, _) => self.add_sent(&payload, at, at),
             EntryKind::Received(payload, _) => self.add_received(payload, at),
             kind => {
                 self.transcript.push(at, kind);
@@ -159,7 +153,7 @@ impl Session {
     fn begin_pairing(&mut self, rule: Pairing) {
         self.pairs = Pairs::new(rule);
         self.stats.forget_replies();
-        self.exchanges = Exchanges::default();
+        self.exchanges.unpair();
         let first = self.transcript.first_id();
         self.unpaired_from = (first < self.transcript.next_id()).then_some(first);
     }
@@ -191,11 +185,11 @@ impl Session {
             let Some(row) = self.transcript.get(id) else { continue };
             let at = row.at;
             match &row.kind {
-                EntryKind::Sent(_, Delivery::Queued | Delivery::NotSent) => {}
+                EntryKind::Sent(_, Delivery::NotSent) => {}
                 EntryKind::Sent(payload, _) => {
                     let payload = payload.clone();
                     self.unpaired_from = Some(id + 1);
-                    self.await_reply(id, &payload, at, at);
+                    self.await_reply(id, &payload, None, at);
                 }
                 EntryKind::Received(payload, _) => {
                     let message = self.pairs.received(payload);
@@ -206,7 +200,7 @@ impl Session {
                 }
                 EntryKind::Opened { .. } => {
                     self.stats.forget_replies();
-                    self.exchanges = Exchanges::default();
+                    self.exchanges.drop_before(at);
                     self.pairs.give_up_all();
                 }
                 EntryKind::Ended(_) | EntryKind::Observed(Observed::Closed(_)) => {
@@ -220,11 +214,17 @@ impl Session {
         end < last
     }
 
-    /// Notes that a message was handed to the socket.
-    fn await_reply(&mut self, row: u64, payload: &Payload, asked: Millis, sent: Millis) {
+    /// Notes that a message was sent, at the user's command at `asked` if that is known.
+    fn await_reply(&mut self, row: u64, payload: &Payload, asked: Option<Millis>, sent: Millis) {
         let is_early = self.unpaired_from.is_some_and(|from| row >= from);
-        let expected = !is_early && self.pairs.sent(row, payload, asked, sent);
-        let delivery = if expected { Delivery::Awaiting } else { Delivery::Sent };
+        let awaited = if is_early { None } else { self.pairs.sent(row, payload, sent) };
+        let mut delivery = Delivery::Sent;
+        if let Some(awaited) = awaited {
+            delivery = Delivery::Awaiting;
+            if asked.is_some() {
+                (awaited.asked, awaited.position) = (asked, self.position);
+            }
+        }
         self.transcript.set_delivery(row, delivery);
         self.mark_given_up();
     }
@@ -243,6 +243,7 @@ impl Session {
             position,
             gateway: None,
             service: None,
+            is_paired: true,
         });
         self.transcript.set_delivery(row, Delivery::Answered(reply));
         self.transcript.set_answer(reply, Some(Answer { row, round_trip }));

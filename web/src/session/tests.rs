@@ -1,7 +1,8 @@
+use echogate_proto::api::Legs;
 use proptest::prelude::*;
 
-use super::{exchange::is_end_of_input, *};
-use crate::{stats::Volume, transcript::Entry};
+use super::*;
+use crate::{payload::Payload, stats::Volume, transcript::Entry};
 
 fn connect() -> Event {
     Event::Connect { url: "ws://h/ws".to_owned(), protocols: vec![] }
@@ -33,16 +34,20 @@ fn paired(pairing: Pairing) -> Session {
     session
 }
 
-/// A session that pairs by length and has handled these events, a millisecond apart, the first at 1 ms. Its socket
-/// sends each message at once, and keeps it in its buffer.
+/// Handles an event. The socket sends each message at once, and keeps it in its buffer.
+fn handle(session: &mut Session, event: Event, now: Millis) {
+    for effect in session.handle(event, now) {
+        if let Effect::Transmit(payload) = effect {
+            session.handle(Event::Sent { buffered: payload.len() }, now);
+        }
+    }
+}
+
+/// A session that pairs by length and has handled these events, a millisecond apart, the first at 1 ms.
 fn after(events: impl IntoIterator<Item = Event>) -> Session {
     let mut session = paired(Pairing::Length);
     for (now, event) in (1..).zip(events) {
-        for effect in session.handle(event, f64::from(now)) {
-            if let Effect::Transmit(payload) = effect {
-                session.handle(Event::Sent { buffered: payload.len() }, f64::from(now));
-            }
-        }
+        handle(&mut session, event, f64::from(now));
     }
     session
 }
@@ -100,6 +105,7 @@ fn a_connection_opens_carries_a_message_and_closes() {
         &State::Open { protocol: "binary".to_owned(), ended: Halves::default() }
     );
     assert_eq!(session.handle(send("abc"), 2.0), [Effect::Transmit("abc".into())]);
+    assert_eq!(session.handle(Event::Sent { buffered: 3 }, 2.0), []);
     assert_eq!(session.handle(received("ABC"), 2.5), []);
     assert_eq!(replies(&session), [(&b"ABC"[..], &b"abc"[..], 0.5)]);
     assert_eq!(
@@ -201,6 +207,31 @@ fn a_round_trip_begins_when_the_socket_sends() {
 }
 
 #[test]
+fn rows_are_in_the_order_of_events_whenever_the_user_sent_the_message() {
+    let mut session = after([connect(), opened()]);
+    session.handle(send("late"), 10.0);
+    session.handle(received("early"), 11.0);
+    session.handle(Event::Sent { buffered: 0 }, 12.0);
+    session.handle(send("never"), 13.0);
+    session.handle(ended(1006, false), 14.0);
+    let rows: Vec<_> = session.transcript().rows().skip(1).map(|row| (row.at, &row.kind)).collect();
+    assert!(matches!(rows[0], (11.0, EntryKind::Received(..))), "{rows:?}");
+    assert!(matches!(rows[1], (12.0, EntryKind::Sent(..))), "{rows:?}");
+    assert_eq!(rows[2], (14.0, &EntryKind::Sent("never".into(), Delivery::NotSent)));
+    assert!(matches!(rows[3], (14.0, EntryKind::Ended(_))), "{rows:?}");
+}
+
+#[test]
+fn an_end_of_input_that_was_not_sent_is_no_row() {
+    let mut session = after([connect(), half_close_agreed()]);
+    session.handle(Event::HalfClose, 3.0);
+    session.handle(ended(1006, false), 4.0);
+    assert!(!rows(&session).contains(&&EntryKind::HalfClosed { by_us: true }));
+    let State::Closed(cause) = session.state() else { panic!("{:?}", session.state()) };
+    assert_eq!(cause.unsent, 0);
+}
+
+#[test]
 fn a_message_that_the_socket_had_not_taken_when_it_ended_was_not_sent() {
     let mut session = after([connect(), opened(), send("a")]);
     session.handle(send("b"), 10.0);
@@ -245,6 +276,9 @@ fn a_full_browser_is_given_no_more_until_it_has_sent_some() {
         session.handle(Event::Buffered(100), 7.0),
         [Effect::Transmit("a".into()), Effect::Transmit("b".into())]
     );
+    for _ in 0..3 {
+        session.handle(Event::Sent { buffered: 0 }, 7.0);
+    }
     session.handle(Event::Received(vec![0; Session::MAX_BUFFERED].into()), 8.0);
     session.handle(received("A"), 9.0);
     let reply = replies(&session)[1];
@@ -295,7 +329,7 @@ fn without_pairing_nothing_is_said_of_replies() {
     let mut session = paired(Pairing::None);
     session.handle(connect(), 1.0);
     session.handle(opened(), 2.0);
-    session.handle(send("hello"), 5.0);
+    handle(&mut session, send("hello"), 5.0);
     session.handle(received("howdy"), 6.0);
     assert_eq!(deliveries(&session), [(&b"hello"[..], Delivery::Sent)]);
     assert_eq!(rows(&session).last(), Some(&&EntryKind::Received("howdy".into(), None)));
@@ -320,6 +354,46 @@ fn a_change_of_the_pairing_pairs_the_messages_anew() {
     assert_eq!(replies(&session), []);
     assert_eq!(session.stats().round_trips.count(), 0);
     assert!(deliveries(&session).iter().all(|(_, delivery)| *delivery == Delivery::Sent));
+}
+
+#[test]
+fn another_rule_keeps_the_measured_times_of_exchanges_and_invents_none() {
+    let mut session = after([connect(), opened(), send("a"), received("A")]);
+    session.exchanges_mut().drawn(0.0, 9.0);
+    let legs = Legs::Bridge { up: 1.0, upstream: 2.0, down: 3.0, received: 1 };
+    session.exchanges_mut().reported(legs, false);
+    let measured = *session.exchanges().of_row(1).unwrap();
+    assert_eq!((measured.drawn, measured.gateway.is_some()), (Some(9.0), true));
+    let change = |session: &mut Session, rule| {
+        session.set_pairing(rule);
+        session.pair_anew(u64::MAX);
+    };
+    change(&mut session, Pairing::None);
+    assert_eq!(session.exchanges().of_row(1), None);
+    assert_eq!(session.exchanges().latest(9.0), (None, None));
+    for event in [send("b"), Event::Sent { buffered: 0 }, received("B"), received("C")] {
+        session.handle(event, 10.0);
+    }
+    change(&mut session, Pairing::Order);
+    assert_eq!(session.exchanges().of_row(1), Some(&measured));
+    assert!(!session.exchanges().has_undrawn(0.0), "the reply B was drawn before it was one");
+    session.exchanges_mut().drawn(0.0, 5000.0);
+    let later = session.exchanges().of_row(3).unwrap();
+    assert_eq!((later.asked, later.drawn, later.received), (None, None, 10.0));
+    change(&mut session, Pairing::Next);
+    assert_eq!(session.exchanges().of_row(1), Some(&measured));
+}
+
+#[test]
+fn a_reply_that_another_rule_finds_before_it_is_drawn_has_no_time_of_drawing() {
+    let mut session = after([connect(), opened(), send("a"), received("A")]);
+    let legs = Legs::Bridge { up: 1.0, upstream: 2.0, down: 3.0, received: 1 };
+    session.exchanges_mut().reported(legs, false);
+    assert!(session.exchanges().has_undrawn(0.0));
+    session.set_pairing(Pairing::Order);
+    session.pair_anew(u64::MAX);
+    assert!(!session.exchanges().has_undrawn(0.0));
+    assert!(session.exchanges().of_row(1).unwrap().gateway.is_some());
 }
 
 #[test]
@@ -354,6 +428,7 @@ fn nothing() -> Payload {
 fn after_a_half_close_the_other_direction_goes_on() {
     let mut session = after([connect(), half_close_agreed(), send("a")]);
     assert_eq!(session.handle(Event::HalfClose, 4.0), [Effect::Transmit(nothing())]);
+    session.handle(Event::Sent { buffered: 0 }, 4.0);
     assert_eq!(session.handle(send("b"), 5.0), [Effect::Refuse(Refusal::InputEnded)]);
     session.handle(received("A"), 6.0);
     assert_eq!(replies(&session), [(&b"A"[..], &b"a"[..], 3.0)], "replies still come");
@@ -371,7 +446,7 @@ fn an_empty_binary_message_is_the_end_of_input_only_where_that_was_agreed() {
     session.handle(Event::Send(nothing()), 3.0);
     assert!(!session.state().takes_messages());
     let mut session = after([connect(), opened()]);
-    session.handle(Event::Send(nothing()), 3.0);
+    handle(&mut session, Event::Send(nothing()), 3.0);
     session.handle(Event::Received(nothing()), 4.0);
     assert_eq!(deliveries(&session).len(), 1);
     assert_eq!(session.handle(Event::HalfClose, 5.0), [Effect::Refuse(Refusal::NotOpen)]);
@@ -458,7 +533,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn whatever_happens_effects_fit_the_state_and_every_message_has_one_delivery(
+    fn whatever_happens_effects_fit_the_state_and_each_message_has_one_row_in_the_order_of_events(
         events in prop::collection::vec(any_event(), 0..60),
     ) {
         let mut session = paired(Pairing::Length);
@@ -479,19 +554,18 @@ proptest! {
             let has_socket = !session.state().is_at_rest();
             prop_assert_eq!(sockets, i32::from(has_socket));
             prop_assert!(has_socket || (session.queue.is_empty() && session.pairs.is_empty()));
-            let queued: usize = session.queue.iter().map(|(_, payload)| payload.len()).sum();
+            let queued: usize = session.queue.iter().filter_map(|it| it.message.as_ref()).map(Payload::len).sum();
             prop_assert_eq!(session.queued_bytes, queued);
         }
         if session.transcript().dropped().rows == 0 {
-            prop_assert_eq!(deliveries(&session).len(), accepted);
-            let waiting = deliveries(&session)
-                .iter()
-                .filter(|(_, delivery)| matches!(delivery, Delivery::Queued | Delivery::Awaiting))
-                .count();
-            let end_of_input = session.queue.iter().filter(|(_, it)| is_end_of_input(it));
-            let queued = session.queue.len() - end_of_input.count();
-            prop_assert_eq!(waiting, queued + session.pairs.len());
+            let outgoing = session.handed.iter().chain(&session.queue);
+            let unsent = outgoing.filter(|it| it.message.is_some()).count();
+            let deliveries = deliveries(&session);
+            prop_assert_eq!(deliveries.len() + unsent, accepted);
+            let awaiting = deliveries.iter().filter(|(_, it)| *it == Delivery::Awaiting).count();
+            prop_assert_eq!(awaiting, session.pairs.len());
         }
+        prop_assert!(session.transcript().rows().is_sorted_by_key(|row| row.at as u32));
     }
 }
 

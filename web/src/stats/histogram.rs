@@ -1,5 +1,5 @@
-//! A histogram of durations with logarithmic buckets: fixed memory, and an error of at most a
-//! sixteenth.
+//! A histogram of durations with logarithmic buckets: bounded memory, and quantiles that are exact up to
+//! [`Histogram::EXACT`] durations and then off by at most 3 %.
 
 use crate::time::Millis;
 
@@ -16,6 +16,8 @@ const MIN_BARS: usize = 24;
 pub struct Histogram {
     /// Empty until the first duration.
     buckets: Vec<u32>,
+    /// All durations, ascending, as long as there are at most [`Self::EXACT`].
+    sorted: Vec<Millis>,
     count: u64,
     sum: Millis,
     min: Millis,
@@ -35,8 +37,17 @@ pub struct Bar {
 }
 
 impl Histogram {
+    /// The most durations of which quantiles are exact.
+    pub const EXACT: u64 = 4096;
+
     /// Adds a duration.
     pub fn add(&mut self, span: Millis) {
+        if self.count < Self::EXACT {
+            let at = self.sorted.partition_point(|it| *it < span);
+            self.sorted.insert(at, span);
+        } else {
+            self.sorted = Vec::new();
+        }
         if self.buckets.is_empty() {
             self.buckets = vec![0; ((DOUBLINGS - 4) * STEPS + STEPS) as usize];
             (self.min, self.max) = (span, span);
@@ -75,9 +86,17 @@ impl Histogram {
         self.any(self.sum / self.count as f64)
     }
 
+    /// Whether quantiles are exact.
+    pub fn is_exact(&self) -> bool {
+        self.count <= Self::EXACT
+    }
+
     /// The duration that `per_mille` of a thousand do not exceed.
     pub fn quantile(&self, per_mille: u64) -> Option<Millis> {
         let rank = (self.count * per_mille).div_ceil(1000).max(1);
+        if let Some(span) = self.sorted.get(rank as usize - 1) {
+            return Some(*span);
+        }
         let mut seen = 0;
         let bucket = self.buckets.iter().position(|&count| {
             seen += u64::from(count);
@@ -172,6 +191,18 @@ mod tests {
     }
 
     #[test]
+    fn quantiles_of_few_durations_are_among_them() {
+        let mut histogram = Histogram::default();
+        for span in [31.6, 15.4, 15.9] {
+            histogram.add(span);
+        }
+        assert_eq!(
+            [500, 900, 990].map(|per_mille| histogram.quantile(per_mille).unwrap()),
+            [15.9, 31.6, 31.6]
+        );
+    }
+
+    #[test]
     fn buckets_follow_each_other_without_a_gap() {
         for micros in 0..100_000u32 {
             let bucket = bucket(micros);
@@ -202,19 +233,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn quantiles_are_within_a_sixteenth(
-            mut spans in prop::collection::vec(0..5_000_000u32, 1..200),
+        fn quantiles_are_exact_for_few_durations_and_within_a_thirty_second_for_many(
+            spans in prop::collection::vec(0..5_000_000u32, 1..200),
             per_mille in 0..=1000u64,
+            is_few: bool,
         ) {
+            let count = if is_few { spans.len() } else { Histogram::EXACT as usize + 1 };
+            let mut spans: Vec<u32> = spans.into_iter().cycle().take(count).collect();
             let mut histogram = Histogram::default();
             for &span in &spans {
                 histogram.add(f64::from(span) / 1000.0);
             }
             spans.sort_unstable();
-            let rank = (spans.len() as u64 * per_mille).div_ceil(1000).max(1) as usize;
+            let rank = (count as u64 * per_mille).div_ceil(1000).max(1) as usize;
             let exact = f64::from(spans[rank - 1]) / 1000.0;
             let estimate = histogram.quantile(per_mille).unwrap();
-            prop_assert!((estimate - exact).abs() <= exact / 16.0 + 0.001, "{estimate} for {exact}");
+            let error = if is_few { 0.0 } else { exact / 32.0 + 1e-9 };
+            prop_assert!((estimate - exact).abs() <= error, "{estimate} for {exact}");
+            prop_assert_eq!(histogram.is_exact(), is_few);
         }
 
         #[test]

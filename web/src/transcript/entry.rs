@@ -90,11 +90,9 @@ pub enum Direction {
 /// The progress of a sent message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// In the page's queue: the browser holds enough unsent bytes.
-    Queued,
-    /// Handed to the browser; the pairing of the connection expects no reply.
+    /// Sent; the pairing of the connection expects no reply.
     Sent,
-    /// Handed to the browser; no reply yet.
+    /// Sent; no reply yet.
     Awaiting,
     /// Answered by the message in this row.
     Answered(u64),
@@ -116,7 +114,7 @@ impl EntryKind {
 
     /// Whether the event happened on the connection: a message that was not sent did not.
     pub fn was_on_the_wire(&self) -> bool {
-        !matches!(self, EntryKind::Sent(_, Delivery::Queued | Delivery::NotSent))
+        !matches!(self, EntryKind::Sent(_, Delivery::NotSent))
     }
 
     /// The row of the other message of the exchange.
@@ -139,7 +137,6 @@ impl EntryKind {
     /// The state of a message that has not been sent, or whose reply has not come.
     pub fn remark(&self, texts: &Texts) -> Option<&'static str> {
         match self {
-            EntryKind::Sent(_, Delivery::Queued) => Some(texts.waiting_to_be_sent),
             EntryKind::Sent(_, Delivery::Awaiting) => Some(texts.no_reply_yet),
             EntryKind::Sent(_, Delivery::Unanswered) => Some(texts.no_reply),
             EntryKind::Sent(_, Delivery::NotSent) => Some(texts.not_sent),

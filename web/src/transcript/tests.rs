@@ -48,6 +48,8 @@ fn a_pinned_row_is_not_dropped() {
     assert_eq!(transcript.rows().next(), transcript.get(pinned));
     assert_eq!(transcript.at(0), transcript.get(pinned));
     assert_eq!(transcript.at(1).unwrap().id, pinned + 1);
+    let before = [pinned, pinned + 1, pinned + 3, u64::MAX].map(|id| transcript.len_before(id));
+    assert_eq!(before, [0, 1, 3, Transcript::MAX_ROWS + 1]);
     assert!(!transcript.toggle_pin(pinned));
     assert_eq!(transcript.dropped(), Dropped { rows: 1, bytes: 1 });
     assert!(!transcript.toggle_pin(u64::MAX), "there is no such row");
@@ -97,14 +99,12 @@ fn cleared_rows_come_back_before_those_that_were_added_since() {
     transcript.clear();
     transcript.push(1.0, of_size(7));
     transcript.set_delivery(id, Delivery::Answered(1));
-    transcript.set_time(id, 0.5);
     transcript.restore();
     assert_eq!(transcript.rows().map(|row| row.id).collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!(
         transcript.get(id).unwrap().kind,
         EntryKind::Sent("a".into(), Delivery::Answered(1))
     );
-    assert_eq!(transcript.get(id).unwrap().at, 0.5);
     assert!(transcript.is_pinned(id) && !transcript.has_cleared());
     assert_eq!(transcript.push(2.0, of_size(1)), 3);
 }

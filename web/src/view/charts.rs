@@ -10,7 +10,7 @@ use crate::{
     i18n::{Texts, fill},
     plot::{self, Axis, PlotSize},
     redraw::{Throttle, next_second},
-    stats::{Series, Stats, Traffic, rate::SECONDS},
+    stats::{Histogram, Series, Stats, Traffic, rate::SECONDS},
     time::Millis,
 };
 
@@ -141,7 +141,7 @@ impl Charts {
         self.nothing.show(!any && !is_read_only);
         self.plots.show(any);
         for (cell, (_, per_mille)) in self.quantiles.iter_mut().zip(QUANTILES) {
-            cell.set_text(&span(stats.round_trips.quantile(per_mille)));
+            cell.set_text(&quantile(&stats.round_trips, per_mille));
         }
         self.trips.root.show(stats.round_trips.count() > 0);
         self.spread.root.show(stats.round_trips.count() > 0);
@@ -218,7 +218,7 @@ impl Charts {
 
     fn draw_table(&mut self, stats: &Stats, texts: &Texts) {
         let trips = &stats.round_trips;
-        let [p50, p90, p99] = QUANTILES.map(|(_, per_mille)| span(trips.quantile(per_mille)));
+        let [p50, p90, p99] = QUANTILES.map(|(_, per_mille)| quantile(trips, per_mille));
         let values = [
             traffic(&stats.sent, texts),
             traffic(&stats.received, texts),
@@ -284,6 +284,12 @@ fn table(texts: &Texts, names: &[&str], cells: &[El]) -> El {
 
 fn traffic(traffic: &Traffic, texts: &Texts) -> String {
     format!("{} · {}", texts.messages(traffic.messages), format::size(traffic.bytes))
+}
+
+/// A quantile, with a sign if it is an estimate.
+fn quantile(trips: &Histogram, per_mille: u64) -> String {
+    let value = span(trips.quantile(per_mille));
+    if trips.is_exact() { value } else { format!("≈ {value}") }
 }
 
 fn span(millis: Option<Millis>) -> String {

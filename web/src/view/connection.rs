@@ -260,8 +260,8 @@ impl Connection {
     }
 
     /// Examines the transcript's new rows for the filter.
-    pub(super) fn update_matches(&mut self) {
-        self.view.matches.update(self.session.transcript());
+    pub(super) fn update_matches(&mut self, texts: &Texts) {
+        self.view.matches.update(self.session.transcript(), texts);
     }
 
     /// The state as a heading of a few words.

@@ -15,7 +15,8 @@ use crate::{
     payload::Payload,
     payload_view::PayloadView,
     search::Query,
-    transcript::{Direction, Entry, EntryKind, Transcript},
+    session::Session,
+    transcript::{Direction, Entry, EntryKind},
 };
 
 /// The width of the panel from which dumps have 16 bytes to a line, in CSS pixels: with one message,
@@ -41,12 +42,15 @@ struct Drawn {
     view: Option<PayloadView>,
     filter_version: u32,
     in_full: bool,
+    compares: bool,
 }
 
 /// The two messages of an exchange, or one of them.
 struct Messages<'a> {
     sent: Option<&'a Payload>,
     received: Option<&'a Payload>,
+    /// Whether their differences are shown.
+    compares: bool,
 }
 
 impl Detail {
@@ -100,29 +104,26 @@ impl Detail {
     }
 
     /// Draws the opened row.
-    pub(super) fn draw(&mut self, view: &TranscriptView, transcript: &Transcript, texts: &Texts) {
+    pub(super) fn draw(&mut self, view: &TranscriptView, session: &Session, texts: &Texts) {
+        let transcript = session.transcript();
         let Some(entry) = view.opened().and_then(|id| transcript.get(id)) else {
             self.drawn = None;
             return self.root.show(false);
         };
         let pinned = transcript.is_pinned(entry.id);
         self.pin.set_text(if pinned { texts.unpin } else { texts.pin });
-        self.redraw(entry, view, transcript, texts);
+        self.redraw(entry, view, session, texts);
     }
 
-    fn redraw(
-        &mut self,
-        entry: &Entry,
-        view: &TranscriptView,
-        transcript: &Transcript,
-        texts: &Texts,
-    ) {
+    fn redraw(&mut self, entry: &Entry, view: &TranscriptView, session: &Session, texts: &Texts) {
+        let compares = session.pairing().compares();
         let drawn = Some(Drawn {
             id: entry.id,
             partner: entry.kind.partner(),
             view: view.payload_view,
             filter_version: view.filter_version,
             in_full: view.in_full == Some(entry.id),
+            compares,
         });
         if self.drawn == drawn {
             return;
@@ -143,12 +144,13 @@ impl Detail {
             let has = PayloadView::of(payload, Some(view)) == view;
             button.set_if("aria-disabled", "true", !has);
         }
-        let partner = entry.kind.partner().and_then(|id| transcript.get(id));
+        let partner = entry.kind.partner().and_then(|id| session.transcript().get(id));
         let other = partner.and_then(|row| row.kind.message()).map(|(_, payload)| payload);
-        let messages = match direction {
-            Direction::Sent => Messages { sent: Some(payload), received: other },
-            Direction::Received => Messages { sent: other, received: Some(payload) },
+        let (sent, received) = match direction {
+            Direction::Sent => (Some(payload), other),
+            Direction::Received => (other, Some(payload)),
         };
+        let messages = Messages { sent, received, compares };
         let query = &view.matches.filter().query;
         self.draw_messages(&messages, view, query, texts);
     }
@@ -168,9 +170,9 @@ impl Detail {
         query: &Query,
         texts: &Texts,
     ) {
-        let Messages { sent, received } = *messages;
+        let Messages { sent, received, compares } = *messages;
         let is_pair = sent.is_some() && received.is_some();
-        if let Some((sent, received)) = sent.zip(received) {
+        if let Some((sent, received)) = sent.zip(received).filter(|_| compares) {
             self.body.append(&text("p", &summary(sent, received, texts)).class("summary"));
         }
         let in_full = usize::from(view.in_full.is_some() && view.in_full == view.selected);
@@ -182,6 +184,7 @@ impl Detail {
             [(texts.sent, sent, received), (texts.received, received, sent)]
         {
             if let Some(payload) = payload {
+                let other = other.filter(|_| compares);
                 both.append(&payload_figure::figure(title, payload, other, &style, texts));
             }
         }

@@ -76,6 +76,8 @@ pub(super) struct TranscriptView {
     pub(super) first: u64,
     /// Whether the list scrolls with new rows.
     pub(super) follow: bool,
+    /// The number behind the last row that the list showed when it followed.
+    pub(super) end: u64,
     pub(super) selected: Option<u64>,
     pub(super) is_open: bool,
     /// The opened row to which the list has been scrolled.
@@ -149,6 +151,7 @@ impl TranscriptView {
             top: 0.0,
             first: 0,
             follow: true,
+            end: 0,
             selected: None,
             is_open: false,
             revealed: None,

@@ -89,6 +89,8 @@ impl Model {
     pub(super) fn set_language(&mut self, language: Language) {
         self.texts = language.texts();
         self.connection().view.note.clear();
+        // The search finds what rows say.
+        self.connections.iter_mut().for_each(|connection| connection.view.refresh_filter());
         if self.texts.language != language {
             let note = fill(self.texts.language_missing, &[language.name()]);
             self.connection().view.note = note;

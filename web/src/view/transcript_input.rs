@@ -170,6 +170,7 @@ fn on_key(connection: &mut Connection, event: &UserEvent) -> Option<Command> {
     event.prevent_default();
     if let Some(at) = to.filter(|_| rows > 0).map(|at| at.min(rows - 1)) {
         view.selected = view.matches.at(transcript, at).map(|row| row.id);
+        view.end = view.end.max(view.selected.map_or(0, |id| id + 1));
         view.follow = at + 1 == rows;
         let row = event.node.query_selector(".message, .note").ok().flatten();
         let row_height =

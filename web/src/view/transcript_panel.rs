@@ -153,8 +153,11 @@ impl TranscriptPanel {
             // New rows would change the text that the user has selected.
             view.follow = false;
         }
+        if view.follow {
+            view.end = transcript.next_id();
+        }
 
-        self.detail.draw(view, transcript, texts);
+        self.detail.draw(view, session, texts);
         let opened = view.opened();
         let reveal = opened.filter(|_| opened != view.revealed);
         view.revealed = opened;
@@ -166,6 +169,11 @@ impl TranscriptPanel {
             top: view.top,
             height: self.height,
         };
+        // New rows would change a paused list that does not fill its view.
+        let held = view.matches.len_before(transcript, view.end);
+        if held > 0 && held as f64 * self.row_height <= self.height {
+            viewport.rows = held;
+        }
         if view.follow {
             viewport.top = viewport.max_top();
         } else if view.matches.filter().is_off() {
@@ -177,7 +185,7 @@ impl TranscriptPanel {
         if let Some(at) = reveal {
             viewport.top = viewport.top_to_reveal(at);
         }
-        self.sizer.style("height", &px(shown as f64 * self.row_height));
+        self.sizer.style("height", &px(viewport.rows as f64 * self.row_height));
         if (view.top - viewport.top).abs() >= 1.0 || (self.scrolled - viewport.top).abs() >= 1.0 {
             self.list.node.set_scroll_top(viewport.top.round() as i32);
         }

@@ -4,7 +4,7 @@ use super::App;
 use crate::{
     redraw::earliest,
     time::Millis,
-    view::{browser, connection::Connection, model::Model},
+    view::{browser, model::Model},
 };
 
 /// A frame whose drawing took longer is followed by one without drawing: of the 16 ms of a frame
@@ -65,7 +65,8 @@ impl App {
         if self.model.pair_anew() {
             self.request_frame();
         }
-        self.model.connections.iter_mut().for_each(Connection::update_matches);
+        let Model { connections, texts, .. } = &mut self.model;
+        connections.iter_mut().for_each(|connection| connection.update_matches(texts));
         if self.painting.is_due(&mut self.model, now) {
             // The server may have reported their legs before the worker reported the replies.
             self.model.record_legs();
