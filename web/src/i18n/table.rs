@@ -338,6 +338,7 @@ table! {
     about_upper: "Replies with your bytes in upper case.", "以大写形式返回你的字节。";
     about_echo: "Replies with your bytes unchanged.", "原样返回你的字节。";
     about_time: "Replies to a Unix timestamp with the date and time.", "把 Unix 时间戳转换为日期和时间。";
+    card_without_route: "No route leads here: this page needs one (--route).", "没有路由通向此服务：本页面需要路由（--route）。";
     about_chat: "A person answers, at the Chat desk or the server’s terminal. bye ends the chat.", "由客服台或服务器终端上的人回答。发送 bye 结束会话。";
     empty_message: "(empty)", "（空）";
     text: "text", "文本";
