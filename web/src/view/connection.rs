@@ -99,10 +99,15 @@ impl Connection {
     /// Takes the endpoint, the subprotocols and the draft of a shared link.
     pub(super) fn take_link(&mut self, link: SharedLink) {
         let SharedLink { endpoint, protocols, draft } = link;
-        let form = &mut self.form;
-        (form.endpoint, form.protocols, form.is_default) = (endpoint, protocols, false);
+        self.take_address(endpoint, protocols);
         let compose = &mut self.compose;
         (compose.draft, compose.template, compose.is_file) = (draft, None, false);
+    }
+
+    /// Takes an endpoint and subprotocols as they were typed.
+    pub(super) fn take_address(&mut self, endpoint: String, protocols: String) {
+        let form = &mut self.form;
+        (form.endpoint, form.protocols, form.is_default) = (endpoint, protocols, false);
     }
 
     /// The state's name in the page's attributes, and whether it is normal.

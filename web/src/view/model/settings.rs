@@ -29,8 +29,7 @@ impl Model {
             let StoredConnection { endpoint, protocols, reconnect, pairing, ending, escapes } =
                 stored;
             let connection = self.add_connection();
-            let form = &mut connection.form;
-            (form.endpoint, form.protocols, form.is_default) = (endpoint, protocols, false);
+            connection.take_address(endpoint, protocols);
             connection.session.handle(Event::Reconnect(reconnect), 0.0);
             connection.view.pairing = pairing;
             let draft = &mut connection.compose.draft;
