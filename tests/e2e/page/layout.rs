@@ -9,7 +9,7 @@ use echogate_tests::{
 };
 
 use super::{
-    LATEST, connected, connected_to_upstream, count, fill, say,
+    LATEST, choose, connected, connected_to_upstream, count, fill, say,
     states::{self, Look},
 };
 
@@ -166,6 +166,13 @@ fn the_tools_of_the_transcript_stay_in_their_place_as_rows_are_added() {
     stream.write_all("line\n".repeat(1200).as_bytes()).unwrap();
     page.wait_for_text("#row-count", "1,201 rows");
     assert_eq!(page.eval(place), before);
+    page.set_viewport(1440, 900, Scheme::Light);
+    page.wait_for("innerWidth === 1440");
+    let height = "document.querySelector('.transcript > header').offsetHeight";
+    let before = page.eval(height);
+    choose(&mut page, "#pairing", "field");
+    page.wait_for("!document.querySelector('#pairing-field').hidden");
+    assert_eq!(page.eval(height), before, "with the rule that has a field");
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl ConnectionList {
         } else {
             String::new()
         });
-        let note = match live.trouble(texts) {
+        let note = match live.trouble(texts, now) {
             Some(trouble) => trouble,
             None if !live.missing().is_empty() => {
                 fill(texts.clients_missing, &[&live.missing().join(", ")])
@@ -105,7 +105,7 @@ impl ConnectionList {
         self.more.set_text(&fill(texts.clients_more, &[&format::grouped(more as u64)]));
         self.more.show(more > 0 && live.has_data());
         let highlights = listed.iter().map(|shown| shown.last_traffic + HIGHLIGHT);
-        let ages = (!listed.is_empty()).then(|| next_second(now));
+        let ages = (!listed.is_empty() || !live.is_connected()).then(|| next_second(now));
         earliest(highlights.filter(|at| *at > now).map(Some).chain([ages]))
     }
 
