@@ -5,16 +5,16 @@ use echogate_proto::api::{Endpoints, ListenerInfo, RouteInfo};
 
 use crate::{live, location::Location};
 
-/// A route, or a listener without a route, of the server.
+/// A route of the server, or a service with listeners and without a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {
     /// The path of the route.
     pub path: Option<String>,
     /// The service of this server behind it.
     pub service: Option<Service>,
-    /// The URL of the upstream, or of the listener.
+    /// The URL of the upstream, or of the first listener.
     pub target: String,
-    /// Commands for a terminal, the shortest first.
+    /// Commands for a terminal: one for each listener of the service, and one for the route.
     pub commands: Vec<String>,
 }
 
@@ -52,37 +52,38 @@ impl Service {
 impl Card {
     /// A message that shows what the service does.
     pub fn message(&self) -> &'static str {
-        if self.service == Some(Service::Time) { "1532345678" } else { "hello" }
+        message(self.service)
     }
 }
 
-/// The most cards.
-const MAX: usize = 8;
-
-/// The cards of a server's endpoints. The operators' route is left out: it needs a token.
+/// The cards of a server's endpoints: one for each route, and one for each service with listeners that
+/// no route leads to. The operators' route is left out: it needs a token.
 pub fn cards(endpoints: &Endpoints, location: &Location) -> Vec<Card> {
-    let mut shown: Vec<&ListenerInfo> = Vec::new();
+    let mut with_card = Vec::new();
     let mut cards = Vec::new();
     for route in live::offered_routes(endpoints) {
         let service = live::service_of(endpoints, route);
-        let listener = endpoints.listeners.iter().find(|it| Some(&*it.service) == service);
-        shown.extend(listener);
-        cards.push(of_route(route, service, listener, location));
+        with_card.extend(service);
+        cards.push(of_route(endpoints, route, service, location));
     }
     for listener in &endpoints.listeners {
-        if !shown.iter().any(|it| it.service == listener.service) {
-            shown.push(listener);
-            cards.push(of_listener(listener, location));
+        let service = &*listener.service;
+        if !with_card.contains(&service) {
+            with_card.push(service);
+            cards.push(Card {
+                path: None,
+                service: Service::of(service),
+                target: address(listener).to_owned(),
+                commands: commands(endpoints, location, service),
+            });
         }
     }
-    cards.truncate(MAX);
     cards
 }
 
 /// The command that sends a message to a listener of this service, if there is one.
 pub fn command_for(endpoints: &Endpoints, location: &Location, service: &str) -> Option<String> {
-    let listener = endpoints.listeners.iter().find(|it| it.service == service)?;
-    of_listener(listener, location).commands.into_iter().next()
+    commands(endpoints, location, service).into_iter().next()
 }
 
 /// Host and port of a TCP listener of this service, if there is one.
@@ -92,43 +93,52 @@ pub fn tcp_listener(
     service: &str,
 ) -> Option<(String, String)> {
     let at = endpoints.listeners.iter().find_map(|listener| {
-        let at = listener.url.strip_prefix("tcp://").filter(|_| listener.service == service)?;
-        at.split(['?', '#']).next()
+        address(listener).strip_prefix("tcp://").filter(|_| listener.service == service)
     })?;
     let [host, port] = split(at, location);
     Some((host.trim_matches(['[', ']']).to_owned(), port.to_owned()))
 }
 
 fn of_route(
+    endpoints: &Endpoints,
     route: &RouteInfo,
     service: Option<&str>,
-    listener: Option<&ListenerInfo>,
     location: &Location,
 ) -> Card {
-    let path = route.path.trim_end_matches('*').to_owned();
-    let service = service.and_then(Service::of);
-    let mut card = Card {
-        service,
+    let path = route.path.trim_end_matches('*');
+    let mut commands = service.map_or(Vec::new(), |it| commands(endpoints, location, it));
+    commands.push(format!("websocat {}", location.url_of(path)));
+    Card {
+        path: Some(path.to_owned()),
+        service: service.and_then(Service::of),
         target: route.upstream.clone(),
-        commands: Vec::new(),
-        path: Some(path.clone()),
-    };
-    let listener = listener.map(|listener| of_listener(listener, location));
-    card.commands.extend(listener.and_then(|card| card.commands.into_iter().next()));
-    card.commands.push(format!("websocat {}", location.url_of(&path)));
-    card
+        commands,
+    }
 }
 
-fn of_listener(listener: &ListenerInfo, location: &Location) -> Card {
-    let url = listener.url.split(['?', '#']).next().unwrap_or_default();
-    let mut card = Card {
-        service: Service::of(&listener.service),
-        target: url.to_owned(),
-        commands: Vec::new(),
-        path: None,
-    };
-    let print = format!("echo {} |", card.message());
-    card.commands.push(match url.split_once("://") {
+/// A command for each listener of a service. Listeners on one port of the same kind of address, which
+/// differ in its family alone, have one command: that of the first.
+fn commands(endpoints: &Endpoints, location: &Location, service: &str) -> Vec<String> {
+    let mut seen = Vec::new();
+    let of_service = endpoints.listeners.iter().filter(|it| it.service == service);
+    let first_of_family = of_service.filter(|listener| {
+        let socket = address(listener).replace("[::1]", "127.0.0.1").replace("[::]", "0.0.0.0");
+        let is_first = !seen.contains(&socket);
+        seen.push(socket);
+        is_first
+    });
+    first_of_family.map(|listener| command(listener, location)).collect()
+}
+
+/// The URL of a listener without its parameters.
+fn address(listener: &ListenerInfo) -> &str {
+    listener.url.split(['?', '#']).next().unwrap_or_default()
+}
+
+fn command(listener: &ListenerInfo, location: &Location) -> String {
+    let url = address(listener);
+    let print = format!("echo {} |", message(Service::of(&listener.service)));
+    match url.split_once("://") {
         Some(("tcp", at)) => format!("{print} nc -N {}", host_and_port(at, location)),
         Some(("udp", at)) => format!("{print} nc -u -w 1 {}", host_and_port(at, location)),
         Some(("unix", path)) => format!("{print} nc -NU {path}"),
@@ -137,8 +147,12 @@ fn of_listener(listener: &ListenerInfo, location: &Location) -> Card {
             format!("{print} echogate connect {scheme}://{host}:{port}")
         }
         _ => format!("{print} echogate connect {url}"),
-    });
-    card
+    }
+}
+
+/// A message that shows what a service does.
+fn message(service: Option<Service>) -> &'static str {
+    if service == Some(Service::Time) { "1532345678" } else { "hello" }
 }
 
 fn host_and_port(at: &str, location: &Location) -> String {
@@ -178,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_come_with_the_listener_of_their_service() {
+    fn cards_have_a_command_for_each_listener_of_their_service() {
         let endpoints = Endpoints {
             routes: vec![
                 route("/ws", "tcp://127.0.0.1:7007"),
@@ -190,6 +204,9 @@ mod tests {
                 listener("upper", "tcp://127.0.0.1:7007"),
                 listener("upper", "tcp://[::1]:7007"),
                 listener("time", "tcp://[::]:7013?backlog=9"),
+                listener("time", "tcp://0.0.0.0:7013"),
+                listener("time", "udp://[::]:7013"),
+                listener("time", "tcp://10.0.0.1:7013"),
             ],
             forwards: Vec::new(),
         };
@@ -200,7 +217,11 @@ mod tests {
                 vec!["echo hello | nc -N 127.0.0.1 7007", "websocat ws://h:8080/ws"],
                 vec!["websocat ws://h:8080/ws/echo"],
                 vec!["websocat ws://h:8080/"],
-                vec!["echo 1532345678 | nc -N h 7013"],
+                vec![
+                    "echo 1532345678 | nc -N h 7013",
+                    "echo 1532345678 | nc -u -w 1 h 7013",
+                    "echo 1532345678 | nc -N 10.0.0.1 7013",
+                ],
             ]
         );
         let services: Vec<_> = cards.iter().map(|card| card.service).collect();

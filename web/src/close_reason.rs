@@ -79,12 +79,16 @@ impl CloseReason {
             _ => self.reason.clone(),
         };
         let parts = [i18n::close_code(texts, self.code), &code, &reason, &self.url];
+        // The reason says what a code of an application means; its description does not.
+        let is_private = matches!(self.code.0, 4000..=4999);
         let mut text = match self.outcome {
             Outcome::Rejected => fill(texts.browser_rejected, &parts),
             Outcome::Cancelled => texts.cancelled_before.to_owned(),
             Outcome::NotOpened => fill(texts.no_connection, &parts),
+            Outcome::ClosedHere if is_private => fill(texts.you_closed_with, &parts),
             Outcome::ClosedHere => fill(texts.you_disconnected, &parts),
             Outcome::ClosedHereUnanswered => fill(texts.no_close_frame, &parts),
+            Outcome::ClosedByPeer if is_private => fill(texts.server_closed_with, &parts),
             Outcome::ClosedByPeer => fill(texts.server_closed, &parts),
             Outcome::Lost => fill(texts.lost_without_close, &parts),
         };
@@ -189,7 +193,7 @@ mod tests {
             CloseReason { reason: "done testing".to_owned(), ..reason(Outcome::ClosedHere, 4000) };
         assert_eq!(
             closed.sentences(ENGLISH.texts()),
-            "You disconnected: a code private to the application (code 4000). Reason: \"done testing\"."
+            "You disconnected with code 4000. Reason: \"done testing\"."
         );
     }
 

@@ -6,6 +6,7 @@ use echogate_proto::api::{Carried, Connection, Endpoints, Event, Kind, RouteInfo
 
 use crate::{
     composer::transfer::Expect,
+    format,
     i18n::{Texts, fill},
     pairing::Pairing,
     redraw::earliest,
@@ -98,17 +99,17 @@ impl Live {
 
     /// The reason for which there are no events, unless they are about to come; `None` while they
     /// come.
-    pub fn trouble(&self, texts: &Texts) -> Option<String> {
-        Some(match &self.refusal {
-            Some(Refusal { status: 404, .. }) => texts.clients_no_api.to_owned(),
-            Some(refusal) if !refusal.is_temporary() => {
+    pub fn trouble(&self, texts: &Texts, now: Millis) -> Option<String> {
+        Some(match (&self.refusal, self.interrupted) {
+            (Some(Refusal { status: 404, .. }), _) => texts.clients_no_api.to_owned(),
+            (Some(refusal), _) if !refusal.is_temporary() => {
                 fill(texts.clients_refused, &[&texts.reason(&refusal.reason)])
             }
-            Some(refusal) if !self.has_data => {
+            (Some(refusal), _) if !self.has_data => {
                 fill(texts.clients_retried, &[&texts.reason(&refusal.reason)])
             }
-            None if !self.has_data => texts.clients_unknown.to_owned(),
-            _ if self.interrupted.is_some() => texts.clients_lost.to_owned(),
+            (None, _) if !self.has_data => texts.clients_unknown.to_owned(),
+            (_, Some(at)) => fill(texts.clients_lost, &[&format::age((now - at) / 1000.0)]),
             _ => return None,
         })
     }

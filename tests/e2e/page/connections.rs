@@ -214,7 +214,8 @@ fn an_endpoint_that_is_none_does_not_stand_beside_an_earlier_failure() {
     page.wait_for_text("#endpoint-problem", "Raw sockets need a route (--route).");
     page.wait_for_text("#state-headline", "Not connected");
     assert_eq!(count(&mut page, "[data-state][data-normal=false]"), 0);
-    assert_eq!(page.text(".state-line"), "");
+    let problem = page.text("#endpoint-problem");
+    assert_eq!(page.text(".state-line"), problem, "and nothing else");
 }
 
 #[test]

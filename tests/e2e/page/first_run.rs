@@ -2,7 +2,7 @@
 
 use echogate_tests::{browser::Page, server::Server, tcp, upstream::Upstream};
 
-use super::{LATEST, open, page};
+use super::{LATEST, count, open, page};
 use crate::ECHOGATE;
 
 #[test]
@@ -26,6 +26,37 @@ fn each_route_is_tried_with_one_click() {
     page.wait_for_text(LATEST, "2018-07-23");
     assert_eq!(page.eval("document.querySelector('#endpoint').value"), "/ws/time");
     assert!(page.eval("document.querySelector('#empty').hidden").as_bool().unwrap());
+}
+
+#[test]
+fn no_endpoint_is_missing_without_a_word() {
+    let socket = "tcp://[::1]:0";
+    let mut arguments = vec![
+        "--listen=upper=udp://127.0.0.1:0".to_owned(),
+        format!("--listen=time={socket}"),
+        format!("--listen=time={}", socket.replace("tcp", "udp")),
+    ];
+    arguments.extend((1..=8).map(|n| format!("--route=/{n}=service:upper")));
+    let arguments: Vec<&str> = arguments.iter().map(|it| &**it).collect();
+    let server = Server::start(ECHOGATE, &arguments);
+    let Some(mut page) = open(&server, "/") else { return };
+    page.wait_for_text("#empty", "and 1 more");
+    assert_eq!(count(&mut page, ".card"), 8);
+    // A route's card has a command for each listener of its service.
+    let card = page.text(".card");
+    for part in ["nc -N 127.0.0.1", "nc -u -w 1 127.0.0.1", "websocat ws://"] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+
+    let server =
+        Server::start(ECHOGATE, &[&arguments[1..3], &["--route=/=service:upper"]].concat());
+    let Some(mut page) = open(&server, "/") else { return };
+    page.wait_for_text(".card:last-child", "No route leads here");
+    let card = page.text(".card:last-child");
+    for part in ["time", "nc -N ::1", "nc -u -w 1 ::1"] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    assert_eq!(count(&mut page, ".card"), 2);
 }
 
 #[test]

@@ -93,6 +93,32 @@ fn a_reload_of_a_link_does_not_add_its_connection_again() {
 }
 
 #[test]
+fn a_link_that_is_opened_in_the_tab_of_the_page_is_applied_without_a_loss() {
+    let Some((_server, mut page)) = page() else { return };
+    let open = |page: &mut Page, endpoint: &str, message: &str| {
+        page.eval(&format!("location.hash = '#endpoint={endpoint}&message={message}'"));
+        page.wait_for(&format!(
+            "['endpoint', 'message'].map((id) => document.getElementById(id).value).join()
+                === '{endpoint},{message}'"
+        ));
+    };
+    open(&mut page, "/ws/echo", "first");
+    assert_eq!(count(&mut page, ".connections li"), 1);
+    page.click("#message");
+    page.press("Enter");
+    page.wait_for_text(LATEST, "first");
+    // An open connection of the same address takes the message.
+    open(&mut page, "/ws/echo", "second");
+    assert_eq!(page.text("#state-headline"), "Connected");
+    assert_eq!(count(&mut page, ".connections li"), 1);
+    // A message that was not sent stays where it is.
+    open(&mut page, "/ws/time", "1532345678");
+    assert_eq!(count(&mut page, ".connections li"), 2);
+    page.click(".connections li:first-child button");
+    page.wait_for("document.querySelector('#message').value === 'second'");
+}
+
+#[test]
 fn saved_messages_are_chosen_and_deleted_by_what_they_are() {
     let Some((_server, mut page)) = page() else { return };
     for text in ["one", "two"] {

@@ -1,7 +1,7 @@
 //! The geometry of the page in every state, at all widths and in both languages, and its contrast in
 //! both schemes: nothing is cut, covered or overlapped, and everything can be read.
 
-use std::io::Write as _;
+use std::{io::Write as _, net::TcpStream};
 
 use echogate_tests::{
     browser::{Page, Scheme},
@@ -9,7 +9,7 @@ use echogate_tests::{
 };
 
 use super::{
-    LATEST, connected, connected_to_upstream, fill, say,
+    LATEST, choose, connected, connected_to_upstream, count, fill, say,
     states::{self, Look},
 };
 
@@ -120,21 +120,41 @@ fn the_header_and_the_panels_are_aligned_on_the_widest_windows() {
 }
 
 #[test]
-fn the_button_stays_in_its_place_in_every_state() {
-    let Some((_server, mut page)) = super::page() else { return };
-    page.expect_error("WebSocket connection to");
-    let top = "document.querySelector('#toggle').getBoundingClientRect().top";
-    let before = page.eval(top);
+fn the_button_and_the_panels_stay_in_their_place_in_every_state() {
+    let Some((server, mut page)) = super::page() else { return };
+    page.expect_connection_errors();
+    let tops = "['#toggle', '.main-column'].map((it) =>
+        document.querySelector(it).getBoundingClientRect().top)";
+    let before = page.eval(tops);
     for state in ["Connected", "Disconnected"] {
         page.click("#toggle");
         page.wait_for_text("#state-headline", state);
-        assert_eq!(page.eval(top), before, "{state}");
+        assert_eq!(page.eval(tops), before, "{state}");
     }
+    for (endpoint, headline, text) in [
+        (format!("ws://127.0.0.1:{}/", free_port()), "Could not connect", "Check that the server"),
+        ("/nope".to_owned(), "No such route", "This server’s routes:"),
+        ("tcp://localhost:7007".to_owned(), "Not connected", "Raw sockets need a route"),
+    ] {
+        fill(&mut page, "#endpoint", &endpoint);
+        page.press("Enter");
+        page.wait_for_text("#state-headline", headline);
+        page.wait_for_text(".state-line", text);
+        assert_eq!(page.eval(tops), before, "{text}");
+    }
+    let _client = TcpStream::connect(server.address("upper")).unwrap();
+    let client = ".client[data-ended=false] button";
+    page.wait_for(&format!("document.querySelectorAll('{client}').length === 1"));
+    page.click(client);
+    page.wait_for_text("#state-headline", "Following");
+    assert_eq!(page.eval(tops), before, "a client that is followed");
+    // There is no room for all of a long address.
     let nobody = format!("ws://127.0.0.1:{}/{}", free_port(), "long".repeat(60));
     fill(&mut page, "#endpoint", &nobody);
     page.press("Enter");
     page.wait_for_text("#state-headline", "Could not connect");
-    assert_eq!(page.eval(top), before, "could not connect");
+    assert_eq!(page.eval(tops)[0], before[0], "could not connect");
+    assert_eq!(count(&mut page, ".connections li"), 3, "the client is still followed");
 }
 
 #[test]
@@ -146,6 +166,13 @@ fn the_tools_of_the_transcript_stay_in_their_place_as_rows_are_added() {
     stream.write_all("line\n".repeat(1200).as_bytes()).unwrap();
     page.wait_for_text("#row-count", "1,201 rows");
     assert_eq!(page.eval(place), before);
+    page.set_viewport(1440, 900, Scheme::Light);
+    page.wait_for("innerWidth === 1440");
+    let height = "document.querySelector('.transcript > header').offsetHeight";
+    let before = page.eval(height);
+    choose(&mut page, "#pairing", "field");
+    page.wait_for("!document.querySelector('#pairing-field').hidden");
+    assert_eq!(page.eval(height), before, "with the rule that has a field");
 }
 
 #[test]
@@ -211,7 +238,8 @@ fn the_entries_of_every_menu_are_seen_and_reached() {
             let covered = page.eval(
                 "[...document.querySelectorAll('.menu-button[open] .menu button')].filter((it) => {
                     if (it.hidden) return false;
-                    it.scrollIntoView({ block: 'nearest' });
+                    // The window scrolls, and nothing in it: a menu is seen as a whole.
+                    scrollBy(0, it.getBoundingClientRect().top - innerHeight / 2);
                     const box = it.getBoundingClientRect();
                     const at = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
                     return at !== it; }).map((it) => it.innerText)",

@@ -102,6 +102,27 @@ fn the_six_steps_are_played_by_keyboard_alone() {
 }
 
 #[test]
+fn a_marked_arrow_of_each_step_is_in_view_where_the_page_has_one_column() {
+    let in_view = "[...document.querySelectorAll('.step[aria-current] .arrow')].some((it) => {
+        const { left, right, top, bottom } = it.getBoundingClientRect();
+        return it.contains(document.elementFromPoint((left + right) / 2, (top + bottom) / 2)); })";
+    for (width, height) in [(768, 1024), (390, 844)] {
+        let Some((_server, mut page)) = page() else { return };
+        page.set_viewport(width, height, Scheme::Light);
+        page.wait_for(&format!("innerWidth === {width}"));
+        page.wait_for("!document.querySelector('#play-first').hidden");
+        page.click("#play-first");
+        for step in 1..=6 {
+            is_done(&mut page, step);
+            page.wait_for(in_view);
+            if step < 6 {
+                page.click("#lesson-next");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_connection_that_is_lost_ends_the_step_with_a_reason() {
     let Some((mut server, mut page)) = playing() else { return };
     page.expect_connection_errors();

@@ -98,6 +98,40 @@ fn the_server_says_why_a_client_is_not_followed() {
 }
 
 #[test]
+fn the_row_of_an_ended_client_leads_to_its_tab_or_nowhere() {
+    let Some((server, mut page, client)) = followed() else { return };
+    let other = TcpStream::connect(server.address("upper")).unwrap();
+    page.wait_for("document.querySelectorAll('.client').length === 2");
+    page.click(".connections li:first-child button");
+    page.wait_for_text("#state-headline", "Not connected");
+    // Rows of ended connections are shown for a few seconds: they are clicked as soon as they are.
+    let click_as_it_ends = |page: &mut Page, peer: &str| {
+        page.wait_for(&format!(
+            "(() => {{
+                const is_it = (it) => it.textContent.includes('{peer}');
+                const row = [...document.querySelectorAll('.client[data-ended=true]')].find(is_it);
+                if (!row) return false;
+                row.firstChild.click();
+                window.title = row.firstChild.title;
+                return true;
+            }})()"
+        ));
+    };
+    let peer = other.local_addr().unwrap().to_string();
+    drop(other);
+    click_as_it_ends(&mut page, &peer);
+    assert_eq!(
+        page.eval("window.title"),
+        "This client has disconnected, and nobody followed it here."
+    );
+    let peer = client.local_addr().unwrap().to_string();
+    drop(client);
+    click_as_it_ends(&mut page, &peer);
+    page.wait_for_text("#state-headline", "Connection ended");
+    assert_eq!(count(&mut page, ".connections li"), 2);
+}
+
+#[test]
 fn the_ladder_shows_the_handshake_the_frames_and_the_end_of_the_own_connection() {
     let Some((_server, mut page)) = connected() else { return };
     say(&mut page, "hello");

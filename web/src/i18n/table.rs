@@ -160,6 +160,7 @@ table! {
 
     // A client that is followed
     follow: "Follow: show what passes on this connection", "跟踪：显示此连接上经过的数据";
+    follow_too_late: "This client has disconnected, and nobody followed it here.", "此客户端已断开，此处未曾跟踪它。";
     following: "Following", "跟踪中";
     follow_ended: "Connection ended", "连接已结束";
     follow_refused: "Cannot follow", "无法跟踪";
@@ -242,6 +243,8 @@ table! {
     cancelled_before: "Cancelled before it connected.", "在连接建立之前已取消。";
     no_connection: "No connection to {3}: the server is not running, not reachable, or it refused. Browsers do not say which (code {1}).", "无法连接到 {3}：服务器未运行、无法到达或拒绝了连接。浏览器不说明是哪一种（代码 {1}）。";
     you_disconnected: "You disconnected: {0} (code {1}).", "你断开了连接：{0}（代码 {1}）。";
+    you_closed_with: "You disconnected with code {1}.", "你以代码 {1} 断开了连接。";
+    server_closed_with: "The server closed the connection with code {1}.", "服务器以代码 {1} 关闭了连接。";
     no_close_frame: "You disconnected; the server sent no Close frame (code {1}).", "你断开了连接，未收到服务器的关闭帧（代码 {1}）。";
     server_closed: "The server closed the connection: {0} (code {1}).", "服务器关闭了连接：{0}（代码 {1}）。";
     lost_without_close: "Connection lost: no Close frame (code {1}).", "与服务器的连接中断：未收到关闭帧（代码 {1}）。";
@@ -322,7 +325,7 @@ table! {
     pairing_order: "pairs in order", "按顺序配对";
     pairing_next: "pairs: next message", "配对：下一条消息";
     pairing_length: "pairs: same length", "配对：相同长度";
-    pairing_field: "pairs: JSON field", "配对：JSON 字段";
+    pairing_field: "pairs: JSON", "配对：JSON";
     pairing_field_name: "JSON field that pairs replies", "用于配对的 JSON 字段";
     nothing_found: "No matching rows.", "没有匹配的行。";
     to_end: "Newest", "最新";
@@ -337,6 +340,7 @@ table! {
     about_upper: "Replies with your bytes in upper case.", "以大写形式返回你的字节。";
     about_echo: "Replies with your bytes unchanged.", "原样返回你的字节。";
     about_time: "Replies to a Unix timestamp with the date and time.", "把 Unix 时间戳转换为日期和时间。";
+    card_without_route: "No route leads here: this page needs one (--route).", "没有路由通向此服务：本页面需要路由（--route）。";
     about_chat: "A person answers, at the Chat desk or the server’s terminal. bye ends the chat.", "由客服台或服务器终端上的人回答。发送 bye 结束会话。";
     empty_message: "(empty)", "（空）";
     text: "text", "文本";
@@ -491,7 +495,7 @@ table! {
     clients_try: "No clients. Try: {0}", "没有客户端。试试：{0}";
     clients_more: "and {0} more", "还有 {0} 个";
     clients_unknown: "Waiting for the server’s list…", "等待服务器的列表…";
-    clients_lost: "Live updates lost; reconnecting.", "实时更新中断；正在重新连接。";
+    clients_lost: "Live updates lost {0} ago; reconnecting.", "实时更新已中断 {0}；正在重新连接。";
     clients_retried: "No list of clients: {0}; trying again.", "没有客户端列表：{0}；正在重试。";
     clients_refused: "No list of clients: {0}.", "没有客户端列表：{0}。";
     clients_no_api: "The server has no list of clients (--no-api, or a proxy).", "服务器不提供客户端列表（--no-api 或代理）。";

@@ -79,7 +79,7 @@ fn a_list_that_does_not_come_has_a_reason() {
     let texts = Language::English.texts();
     let refusal = |status, reason: &str| Some(Refusal { status, reason: reason.into() });
     let mut live = Live::default();
-    let trouble = |live: &Live| live.trouble(texts).unwrap_or_default();
+    let trouble = |live: &Live| live.trouble(texts, 6_002.0).unwrap_or_default();
     assert_eq!(trouble(&live), "Waiting for the server’s list…");
     live.disconnected(refusal(429, "too many"), 0.0);
     assert_eq!(trouble(&live), "No list of clients: too many; trying again.");
@@ -88,11 +88,11 @@ fn a_list_that_does_not_come_has_a_reason() {
     live.disconnected(refusal(403, "another origin"), 0.0);
     assert_eq!(trouble(&live), "No list of clients: another origin.");
     live.apply(opened(vec![]), 1.0);
-    assert_eq!(live.trouble(texts), None);
+    assert_eq!(live.trouble(texts, 2.0), None);
     live.disconnected(None, 2.0);
-    assert_eq!(trouble(&live), "Live updates lost; reconnecting.");
+    assert_eq!(trouble(&live), "Live updates lost 6 s ago; reconnecting.");
     live.disconnected(refusal(0, "Failed to fetch"), 3.0);
-    assert_eq!(trouble(&live), "Live updates lost; reconnecting.");
+    assert_eq!(trouble(&live), "Live updates lost 6 s ago; reconnecting.");
     let temporary = |status| refusal(status, "").unwrap().is_temporary();
     assert_eq!([0, 429, 500, 503].map(temporary), [true; 4]);
     assert_eq!([400, 403, 404].map(temporary), [false; 3]);

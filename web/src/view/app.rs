@@ -24,7 +24,7 @@ use super::{
     share_menu, sidebar,
     socket::{self, SocketEvent},
     transcript_file, transcript_input, url_bar,
-    user_event::{Listeners, UserEvent},
+    user_event::{HASH_CHANGE, Listeners, UserEvent},
 };
 use crate::{i18n::Language, session::Event, time::Millis, wire};
 
@@ -164,7 +164,14 @@ impl App {
             timer: None,
             _listeners: Listeners::new(
                 |event| with_app(|app| app.on_user_event(event)),
-                || with_app(|app| app.model.store()),
+                |event| {
+                    with_app(|app| {
+                        if event == HASH_CHANGE {
+                            app.model.open_link();
+                        }
+                        app.model.store();
+                    });
+                },
                 || {
                     let mut is_lost = false;
                     with_app_undrawn(|app| is_lost = app.model.is_lost_by_reload());

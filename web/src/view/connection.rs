@@ -19,7 +19,7 @@ use crate::{
     composer::{Draft, history::History},
     format,
     i18n::{Texts, fill},
-    location::StartOptions,
+    location::{SharedLink, StartOptions},
     pairing::Pairing,
     redraw::earliest,
     session::{Effect, Event, Refusal, Session, State},
@@ -94,6 +94,20 @@ impl Connection {
     /// The endpoint and the subprotocols as they were typed.
     pub(super) fn address(&self) -> (&str, &str) {
         (&self.form.endpoint, &self.form.protocols)
+    }
+
+    /// Takes the endpoint, the subprotocols and the draft of a shared link.
+    pub(super) fn take_link(&mut self, link: SharedLink) {
+        let SharedLink { endpoint, protocols, draft } = link;
+        self.take_address(endpoint, protocols);
+        let compose = &mut self.compose;
+        (compose.draft, compose.template, compose.is_file) = (draft, None, false);
+    }
+
+    /// Takes an endpoint and subprotocols as they were typed.
+    pub(super) fn take_address(&mut self, endpoint: String, protocols: String) {
+        let form = &mut self.form;
+        (form.endpoint, form.protocols, form.is_default) = (endpoint, protocols, false);
     }
 
     /// The state's name in the page's attributes, and whether it is normal.

@@ -30,6 +30,7 @@ pub(super) struct ConnectionList {
 struct Row {
     id: u64,
     root: El,
+    follow: El,
     kind: El,
     replica: El,
     peer: El,
@@ -60,7 +61,7 @@ impl ConnectionList {
         } else {
             String::new()
         });
-        let note = match live.trouble(texts) {
+        let note = match live.trouble(texts, now) {
             Some(trouble) => trouble,
             None if !live.missing().is_empty() => {
                 fill(texts.clients_missing, &[&live.missing().join(", ")])
@@ -89,7 +90,7 @@ impl ConnectionList {
             (!is_in(&mine, row), !is_in(&upstreams, row), is_remote)
         });
         listed.truncate(MAX_LISTED);
-        self.arrange(&listed, texts);
+        self.arrange(&listed);
         for (row, shown) in self.rows.iter_mut().zip(&listed) {
             let role = match (is_in(&mine, shown), is_in(&upstreams, shown)) {
                 (true, _) => texts.clients_you,
@@ -97,18 +98,19 @@ impl ConnectionList {
                 _ => "",
             };
             row.draw(shown, role, texts, live.as_of(now));
+            row.draw_follow(shown.ended.is_none() || model.tab_of(shown).is_some(), texts);
         }
         let more =
             live.total().saturating_sub(listed.iter().filter(|it| it.ended.is_none()).count());
         self.more.set_text(&fill(texts.clients_more, &[&format::grouped(more as u64)]));
         self.more.show(more > 0 && live.has_data());
         let highlights = listed.iter().map(|shown| shown.last_traffic + HIGHLIGHT);
-        let ages = (!listed.is_empty()).then(|| next_second(now));
+        let ages = (!listed.is_empty() || !live.is_connected()).then(|| next_second(now));
         earliest(highlights.filter(|at| *at > now).map(Some).chain([ages]))
     }
 
     /// Makes, moves and removes rows so that there is one for each connection, in order.
-    fn arrange(&mut self, listed: &[&ConnectionRow], texts: &Texts) {
+    fn arrange(&mut self, listed: &[&ConnectionRow]) {
         let stays = |row: &Row| listed.iter().any(|shown| shown.connection.id == row.id);
         self.rows.retain(|row| {
             let stays = stays(row);
@@ -122,7 +124,7 @@ impl ConnectionList {
             if before == Some(at) {
                 continue;
             }
-            let row = before.map_or_else(|| Row::new(shown, texts), |from| self.rows.remove(from));
+            let row = before.map_or_else(|| Row::new(shown), |from| self.rows.remove(from));
             let next = self.rows.get(at).map(|row| row.root.node.clone());
             self.list.node.insert_before(&row.root.node, next.as_deref()).ok();
             self.rows.insert(at, row);
@@ -131,7 +133,7 @@ impl ConnectionList {
 }
 
 impl Row {
-    fn new(shown: &ConnectionRow, texts: &Texts) -> Row {
+    fn new(shown: &ConnectionRow) -> Row {
         let connection = &shown.connection;
         let peer = el("bdi").class("peer");
         let [kind, replica, mine, target, inward, outward, age] =
@@ -140,7 +142,6 @@ impl Row {
         let line = |parts: &[&El]| el("span").class("parts").children(parts.iter().copied());
         let follow = button("", Action::FollowClient)
             .attr("data-argument", &connection.id.to_string())
-            .attr("title", texts.follow)
             .children([
                 &line(&[&kind, &replica, &mine, &age]),
                 &peer,
@@ -148,7 +149,19 @@ impl Row {
             ]);
         let root = el("li").class("client").attr("data-kind", connection.kind.name());
         let root = root.child(&follow);
-        Row { id: connection.id, root, kind, replica, peer, mine, target, inward, outward, age }
+        Row {
+            id: connection.id,
+            root,
+            follow,
+            kind,
+            replica,
+            peer,
+            mine,
+            target,
+            inward,
+            outward,
+            age,
+        }
     }
 
     fn draw(&mut self, shown: &ConnectionRow, role: &str, texts: &Texts, now: Millis) {
@@ -170,6 +183,12 @@ impl Row {
         self.inward.set_text(&flow("↑", carried.bytes_received, carried.messages_received));
         self.outward.set_text(&flow("↓", carried.bytes_sent, carried.messages_sent));
         self.age.set_text(&format::age(shown.age(now)));
+    }
+
+    /// Draws whether a click leads to what the connection carries.
+    fn draw_follow(&mut self, is_possible: bool, texts: &Texts) {
+        self.follow.set_flag("aria-disabled", !is_possible);
+        self.follow.set("title", if is_possible { texts.follow } else { texts.follow_too_late });
     }
 }
 

@@ -1,4 +1,5 @@
-//! The content of an empty transcript: a card for each route and listener of the server.
+//! The content of an empty transcript: a card for each route of the server, and for each service with
+//! listeners and without a route.
 
 use super::{
     action::Action,
@@ -11,12 +12,16 @@ use super::{
 use crate::{
     cards::{self, Card, Service},
     composer::Draft,
-    i18n::Texts,
+    i18n::{Texts, fill},
 };
+
+/// The most cards.
+const MAX: usize = 8;
 
 pub(super) struct FirstRun {
     pub(super) root: El,
     cards: El,
+    more: El,
     play: El,
     /// The cards that are drawn.
     drawn: Vec<Card>,
@@ -25,10 +30,11 @@ pub(super) struct FirstRun {
 impl FirstRun {
     pub(super) fn new(texts: &Texts) -> FirstRun {
         let cards = el("ul").class("cards");
+        let more = el("p").class("details");
         let intro = text("p", texts.first_run);
         let play = button(texts.lesson_about, Action::PlayLesson).id("play-first").class("quiet");
-        let root = el("div").id("empty").class("empty").children([&intro, &cards, &play]);
-        FirstRun { root, cards, play, drawn: Vec::new() }
+        let root = el("div").id("empty").class("empty").children([&intro, &cards, &more, &play]);
+        FirstRun { root, cards, more, play, drawn: Vec::new() }
     }
 
     pub(super) fn draw(&mut self, model: &Model, shown: bool) {
@@ -40,9 +46,12 @@ impl FirstRun {
         let cards = cards::cards(&model.endpoints, &browser::location());
         if cards != self.drawn {
             self.cards.empty();
-            for (at, card) in cards.iter().enumerate() {
+            for (at, card) in cards.iter().take(MAX).enumerate() {
                 self.cards.append(&draw_card(at, card, model.texts));
             }
+            let more = cards.len().saturating_sub(MAX);
+            self.more.set_text(&fill(model.texts.clients_more, &[&more.to_string()]));
+            self.more.show(more > 0);
             self.drawn = cards;
         }
     }
@@ -72,6 +81,9 @@ fn draw_card(at: usize, card: &Card, texts: &Texts) -> El {
         None => &card.target,
     };
     let root = el("li").class("card").child(&head).child(&text("p", about));
+    if card.path.is_none() {
+        root.append(&text("p", texts.card_without_route));
+    }
     for command in &card.commands {
         let copy = button(texts.copy, Action::CopyCommand).class("quiet");
         let copy = copy.attr("data-argument", command);

@@ -14,6 +14,8 @@ use crate::{export::reader::Reader, i18n::Texts, json::Json, session::Session};
 pub(super) struct Following {
     /// The number of the client's connection.
     pub(super) client: u64,
+    /// Whether another replica has the connection.
+    is_remote: bool,
     pub(super) name: String,
     pub(super) state: FollowState,
     /// Whether the client's side carries bytes, not messages.
@@ -85,6 +87,7 @@ impl Following {
     pub(super) fn later(name: String) -> Following {
         Following {
             client: 0,
+            is_remote: false,
             is_stream: false,
             name,
             state: FollowState::Asked,
@@ -97,7 +100,7 @@ impl Following {
     /// Follows a client from now on, instead of the one before, whose events stay.
     pub(super) fn go_on(&mut self, client: &Client, id: u32) {
         let handler = move |event, at| dispatch(Message::Connection(id, event, at));
-        self.client = client.id;
+        (self.client, self.is_remote) = (client.id, client.replica.is_some());
         self.is_stream = matches!(client.kind, Kind::Tcp | Kind::Tls | Kind::Unix);
         self.state = FollowState::Asked;
         self.reader = Reader::default();
@@ -118,6 +121,10 @@ impl Following {
             }
             // Events that came before show that the server did not refuse: their stream broke.
             TapEvent::Refused { .. } if matches!(self.state, FollowState::Live) => {
+                self.state = FollowState::Ended;
+            }
+            // The client's connection ended before the request came.
+            TapEvent::Refused { status: 404, .. } if !self.is_remote => {
                 self.state = FollowState::Ended;
             }
             TapEvent::Refused { text, .. } => self.state = FollowState::Refused(text),

@@ -18,7 +18,7 @@ use crate::{
     cards,
     composer::{Draft, history::History},
     i18n::{Language, Texts, fill},
-    live::{self, Live},
+    live::{self, ConnectionRow, Live},
     live_region::Announcer,
     location::StartOptions,
     pairing::Pairing,
@@ -134,26 +134,31 @@ impl Model {
         has_room
     }
 
-    /// Follows a client of the server, in a tab of its own.
+    /// Follows a client of the server, in a tab of its own. One that has ended is in its tab, if any.
     pub(super) fn follow(&mut self, client: u64) {
-        let is_of = |connection: &Connection| match &connection.source {
-            Source::Client(following) => following.client == client && following.is_live(),
-            _ => false,
-        };
-        if let Some(at) = self.connections.iter().position(is_of) {
+        let Some(row) = self.live.rows().find(|row| row.connection.id == client) else { return };
+        if let Some(at) = self.tab_of(row) {
             self.chosen = at;
             return;
         }
-        if !self.may_follow() {
-            return;
-        }
-        let Some(row) = self.live.rows().find(|row| row.connection.id == client) else { return };
-        let (kind, peer) = (row.connection.kind, row.connection.peer.as_deref());
-        let target = &row.connection.target;
-        let name = format!("{} {} → {target}", live::transport_name(kind), peer.unwrap_or("–"));
         let client = row.connection.clone();
-        let connection = self.add_connection();
-        connection.source = Source::Client(Following::start(&client, name, connection.id));
+        let peer = client.peer.as_deref().unwrap_or("–");
+        let name = format!("{} {peer} → {}", live::transport_name(client.kind), client.target);
+        if self.may_follow() {
+            let connection = self.add_connection();
+            connection.source = Source::Client(Following::start(&client, name, connection.id));
+        }
+    }
+
+    /// The tab in which a client is followed; one that has ended, in which it was followed.
+    pub(super) fn tab_of(&self, row: &ConnectionRow) -> Option<usize> {
+        self.connections.iter().position(|connection| match &connection.source {
+            Source::Client(following) => {
+                following.client == row.connection.id
+                    && (following.is_live() || row.ended.is_some())
+            }
+            _ => false,
+        })
     }
 
     /// Whether one more client may be followed in a tab of its own; notes the limit if not.

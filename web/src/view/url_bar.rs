@@ -22,7 +22,6 @@ use crate::{
 
 pub(super) struct UrlBar {
     pub(super) root: El,
-    form: El,
     rare: El,
     endpoint: El,
     protocol: El,
@@ -70,7 +69,7 @@ impl UrlBar {
             .action(Action::ToggleConnection)
             .attr("novalidate", "")
             .children([&endpoint, &options, &protocol, &toggle]);
-        let problem = el("p").id("endpoint-problem").class("problem").attr("role", "alert");
+        let problem = el("span").id("endpoint-problem").class("problem").attr("role", "alert");
         let lamp = el("span").class("lamp").attr("aria-hidden", "true");
         let headline = el("strong").id("state-headline");
         let chip = el("span").class("chip").child(&lamp).child(&headline);
@@ -93,13 +92,12 @@ impl UrlBar {
         let closing = el("details").id("closing").child(&summary).child(&pair);
         let rare = el("div").class("rare").children([&half_close, &check, &closing]);
         let links = el("span").id("routes").class("advice");
-        let words = el("p").class("state-line").children([&details, &advice, &links]);
+        let words = el("p").class("state-line").children([&problem, &details, &advice, &links]);
         let state = el("div").id("state").children([&chip, &words, &rare]);
         let root = el("section").class("panel url-bar").attr("aria-label", texts.connection);
-        let root = root.children([&form, &problem, &state]);
+        let root = root.children([&form, &state]);
         UrlBar {
             root,
-            form,
             rare,
             endpoint,
             protocol,
@@ -134,7 +132,6 @@ impl UrlBar {
         let (name, is_normal) = connection.state_name();
         self.state.set("data-state", name);
         self.state.set_flag("data-normal", is_normal);
-        self.form.show(!connection.is_read_only());
         self.rare.show(!connection.is_read_only());
         self.headline.set_text(connection.headline(texts));
         self.details.set_text(&details);
@@ -277,12 +274,12 @@ fn countdown_change(state: &State, now: Millis) -> Option<Millis> {
 }
 
 pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
+    if event.action == Action::ToggleConnection {
+        event.prevent_default();
+        return Some(toggle(model));
+    }
     let connection = model.connection();
     match event.action {
-        Action::ToggleConnection => {
-            event.prevent_default();
-            return Some(toggle(connection));
-        }
         Action::UseRoute => {
             event.prevent_default();
             connection.form.endpoint.clone_from(&event.argument);
@@ -313,7 +310,19 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
     Some(Command::Draw)
 }
 
-fn toggle(connection: &Connection) -> Command {
+/// Connects or disconnects. The rows of a file or client stay: an endpoint that is typed there gets a
+/// connection of its own.
+fn toggle(model: &mut Model) -> Command {
+    if model.connection().is_read_only() {
+        if !model.has_room() {
+            return Command::Draw;
+        }
+        let form = &model.connection().form;
+        let (endpoint, protocols) = (form.endpoint.clone(), form.protocols.clone());
+        model.add_connection().take_address(endpoint, protocols);
+        return Command::Connect;
+    }
+    let connection = model.connection();
     if connection.session.state().is_at_rest() {
         return Command::Connect;
     }

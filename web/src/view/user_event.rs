@@ -26,14 +26,17 @@ type Listener = Closure<dyn Fn(Event)>;
 const EVENTS: [&str; 9] =
     ["click", "input", "change", "submit", "keydown", "scroll", "dragover", "dragleave", "drop"];
 
+/// The event of the window after a change of the page's fragment.
+pub(super) const HASH_CHANGE: &str = "hashchange";
+
 /// The events of the window after which the page is drawn again, and its settings are stored.
-const WINDOW_EVENTS: [&str; 3] = ["hashchange", "resize", "pagehide"];
+const WINDOW_EVENTS: [&str; 3] = [HASH_CHANGE, "resize", "pagehide"];
 
 impl Listeners {
     /// The browser asks the user before the page is left if that would lose something.
     pub(super) fn new(
         on_user: fn(&UserEvent),
-        on_window: fn(),
+        on_window: fn(&str),
         is_lost_by_leaving: fn() -> bool,
     ) -> Listeners {
         let user = Closure::new(move |event: Event| {
@@ -41,7 +44,7 @@ impl Listeners {
                 on_user(&event);
             }
         });
-        let window = Closure::new(move |_: Event| on_window());
+        let window = Closure::new(move |event: Event| on_window(&event.type_()));
         let leaving = Closure::new(move |event: Event| {
             if is_lost_by_leaving() {
                 event.prevent_default();

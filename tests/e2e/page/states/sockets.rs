@@ -90,7 +90,10 @@ pub(in super::super) fn routes(look: &mut Look<'_>) {
     let target = format!("ws://gateway.of-a-long-name.example.net:8080/{path}");
     let named = format!("/named={target}");
     let long = format!("/{path}=tcp://192.168.100.200:65535?framing=length");
-    let server = Server::start(ECHOGATE, &["--route", &named, "--route", &long]);
+    let more: Vec<_> = (1..=7).map(|n| format!("--route=/{n}=service:upper")).collect();
+    let mut arguments =
+        vec!["--route", &named, "--listen=time=udp://127.0.0.1:0", "--route", &long];
+    let server = Server::start(ECHOGATE, &arguments);
     let others = subscribers(&server);
     let Some(mut page) = open(&server, "/") else { return };
     page.expect_connection_errors();
@@ -98,6 +101,12 @@ pub(in super::super) fn routes(look: &mut Look<'_>) {
     page.wait_for("document.querySelectorAll('.card').length >= 2");
     look(&mut page, "cards of routes with long names", "");
     drop((server, others));
+    arguments.extend(more.iter().map(|it| &**it));
+    let server = Server::start(ECHOGATE, &arguments);
+    let Some(mut page) = open(&server, "/") else { return };
+    page.wait_for_text("#empty", "and 2 more");
+    look(&mut page, "more endpoints than cards", "");
+    drop(server);
     let Some((mut server, mut page)) = connected() else { return };
     page.expect_connection_errors();
     say(&mut page, "hello");

@@ -3,7 +3,6 @@
 use super::{Connection, MAX_CONNECTIONS, Model, browser};
 use crate::{
     composer::{Draft, history::History},
-    location::SharedLink,
     session::Event,
     storage::{self, Stored, StoredConnection},
 };
@@ -17,10 +16,8 @@ impl Model {
         let shared = browser::shared();
         if shared.is_some() || self.options.endpoint.is_some() || stored.connections.is_empty() {
             let connection = self.add_connection();
-            if let Some(SharedLink { endpoint, protocols, draft }) = shared {
-                let form = &mut connection.form;
-                (form.endpoint, form.protocols, form.is_default) = (endpoint, protocols, false);
-                connection.compose.draft = draft;
+            if let Some(link) = shared {
+                connection.take_link(link);
             }
         }
         let linked = self.connections.first().map(Connection::address);
@@ -32,14 +29,33 @@ impl Model {
             let StoredConnection { endpoint, protocols, reconnect, pairing, ending, escapes } =
                 stored;
             let connection = self.add_connection();
-            let form = &mut connection.form;
-            (form.endpoint, form.protocols, form.is_default) = (endpoint, protocols, false);
+            connection.take_address(endpoint, protocols);
             connection.session.handle(Event::Reconnect(reconnect), 0.0);
             connection.view.pairing = pairing;
             let draft = &mut connection.compose.draft;
             (draft.ending, draft.escapes) = (ending, escapes);
         }
         self.chosen = 0;
+    }
+
+    /// Applies the link in the page's fragment, which has changed: to a connection of the same address
+    /// or a new one, unless a draft there would be lost; otherwise it gets a connection of its own.
+    pub(in crate::view) fn open_link(&mut self) {
+        let Some(link) = browser::shared() else { return };
+        let takes_link = |it: &Connection| {
+            let is_same = it.address() == (&link.endpoint, &link.protocols);
+            !it.is_read_only()
+                && (it.compose.is_nothing() || it.compose.draft == link.draft)
+                && (is_same || it.form.is_default && it.session.transcript().is_empty())
+        };
+        match self.connections.iter().position(takes_link) {
+            Some(at) => self.chosen = at,
+            None if !self.has_room() => return,
+            None => {
+                self.add_connection();
+            }
+        }
+        self.connection().take_link(link);
     }
 
     /// Stores the settings that survive a reload, if they have changed.
