@@ -91,3 +91,29 @@ const SERVER: &[&[&str]] = &[
 fn the_servers_modules_import_only_those_below_them() {
     assert_layers("server/src", SERVER);
 }
+
+/// The protocol crate.
+const PROTO: &[&[&str]] = &[
+    &["framing", "recording"],
+    &["api", "ws"],
+    &["backoff", "chat", "close", "endpoint", "hex", "reason", "utf8"],
+];
+
+#[test]
+fn the_protocol_modules_import_only_those_below_them() {
+    assert_layers("server/proto/src", PROTO);
+}
+
+/// The event loop.
+const EVENT_LOOP: &[&[&str]] = &[
+    &["crate"],
+    &["event_loop"],
+    &["coop", "stream_socket"],
+    &["state"],
+    &["in_flight", "inbox", "turn"],
+];
+
+#[test]
+fn the_event_loops_modules_import_only_those_below_them() {
+    assert_layers("server/event-loop/src", EVENT_LOOP);
+}

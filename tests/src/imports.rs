@@ -3,8 +3,9 @@
 //!
 //! An import is any path that begins with `crate::`, `self::` or `super::`, in a `use` line or
 //! in the code. Comments, literals, items under `#[cfg(test)]` and files named `tests.rs` are
-//! left out. An import of a module's own ancestor or descendant is no import, unless the table
-//! names both.
+//! left out. A name that an ancestor of the importing module has by a `use` of its own is resolved
+//! to the module that defines it. An import of a module's own ancestor or descendant is no import,
+//! unless the table names both.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,14 +14,20 @@ use std::{
     path::Path,
 };
 
-/// A path that code of one module uses, resolved to the module that it leads to.
+/// A path that code of one module uses.
 #[derive(Debug)]
 struct Import {
     /// `FILE:LINE`, the file as a path under the source root.
     at: String,
     from: Vec<String>,
+    /// The absolute path; later the module that it leads to.
     to: Vec<String>,
+    /// The name that the path has in `from`, by a `use` outside of functions and inline modules.
+    name: Option<String>,
 }
+
+/// The absolute paths of the names that modules have by `use`.
+type Names = BTreeMap<(Vec<String>, String), Vec<String>>;
 
 /// The imports under a source root that the layers do not allow, one line each:
 /// `FILE:LINE: FROM -> TO: REASON`.
@@ -42,11 +49,16 @@ pub fn violations(root: &Path, layers: &[&[&str]]) -> Vec<String> {
     for entry in layer_of.keys() {
         assert!(modules.contains(entry), "the table names no module: {}", join(entry));
     }
-    let imports: Vec<Import> = sources
+    let mut imports: Vec<Import> =
+        sources.iter().flat_map(|(path, source)| imports(path, source)).collect();
+    let names: Names = imports
         .iter()
-        .flat_map(|(path, source)| imports(path, source, &modules))
-        .filter(|import| import.from != import.to)
+        .filter_map(|import| Some(((import.from.clone(), import.name.clone()?), import.to.clone())))
         .collect();
+    for import in &mut imports {
+        import.to = module_that_defines(&import.to, &import.from, &modules, &names);
+    }
+    imports.retain(|import| import.from != import.to);
     let cycles = cycles(&imports);
     let mut violations = BTreeSet::new();
     for import in &imports {
@@ -136,15 +148,37 @@ fn cycles(imports: &[Import]) -> BTreeSet<(Vec<String>, Vec<String>)> {
     pairs.iter().filter(returns).cloned().collect()
 }
 
+/// The module in which the absolute path `path`, used by the module `from`, ends. Names that
+/// ancestors of `from` have by `use` are followed.
+fn module_that_defines(
+    path: &[String],
+    from: &[String],
+    modules: &BTreeSet<Vec<String>>,
+    names: &Names,
+) -> Vec<String> {
+    let to = longest(path, |part| modules.contains(part)).unwrap_or_default();
+    let is_ancestor = from.starts_with(&to) && from != to;
+    let [name, rest @ ..] = &path[to.len()..] else { return to };
+    match names.get(&(to.clone(), name.clone())) {
+        Some(used) if is_ancestor && !used.starts_with(&path[..=to.len()]) => {
+            module_that_defines(&[used, rest].concat(), from, modules, names)
+        }
+        _ => to,
+    }
+}
+
 /// The imports of one file.
-fn imports(path: &[String], source: &str, modules: &BTreeSet<Vec<String>>) -> Vec<Import> {
+fn imports(path: &[String], source: &str) -> Vec<Import> {
     let tokens = without_tests(&tokens(source));
     let module = module_of(path);
     // Inline modules that are open: their names, and the depth of braces around each.
     let (mut inline, mut depth): (Vec<(&str, usize)>, usize) = (Vec::new(), 0);
+    // The end of the `use` that has been read last.
+    let mut read = 0;
     let mut imports = Vec::new();
     for (at, (line, token)) in tokens.iter().enumerate() {
         let next = |offset: usize| tokens.get(at + offset).map_or("", |(_, token)| *token);
+        let is_use = *token == "use" && depth == 0;
         match *token {
             "{" => depth += 1,
             "}" => {
@@ -152,22 +186,28 @@ fn imports(path: &[String], source: &str, modules: &BTreeSet<Vec<String>>) -> Ve
                 inline.pop_if(|(_, around)| *around == depth);
             }
             "mod" if next(2) == "{" => inline.push((next(1), depth)),
-            "crate" | "self" | "super" if next(1) == "::" && begins_path(&tokens[..at]) => {
-                let inside = inline.iter().map(|(name, _)| (*name).to_owned());
-                let here: Vec<String> = module.iter().cloned().chain(inside).collect();
-                let mut leaves = Vec::new();
-                tree(&tokens, at, Vec::new(), &mut leaves);
-                for leaf in leaves {
-                    let leaf = resolve(&here, &leaf);
-                    let to = longest(&leaf, |part| modules.contains(part)).unwrap_or_default();
-                    let at = format!("{}:{line}", path.join("/"));
-                    imports.push(Import { at, from: module.clone(), to });
-                }
-            }
             _ => {}
+        }
+        let begins = is_keyword(token) && next(1) == "::" && begins_path(&tokens[..at]);
+        if at < read || !(is_use || begins) {
+            continue;
+        }
+        let inside = inline.iter().map(|(name, _)| (*name).to_owned());
+        let here: Vec<String> = module.iter().cloned().chain(inside).collect();
+        let mut leaves = Vec::new();
+        let end = tree(&tokens, at + usize::from(is_use), Vec::new(), &mut leaves);
+        read = if is_use { end } else { read };
+        for (leaf, name) in leaves {
+            let (to, at) = (resolve(&here, &leaf), format!("{}:{line}", path.join("/")));
+            let name = is_use.then(|| name.to_owned());
+            imports.push(Import { at, from: module.clone(), to, name });
         }
     }
     imports
+}
+
+fn is_keyword(token: &str) -> bool {
+    matches!(token, "crate" | "self" | "super")
 }
 
 /// Whether a keyword after these tokens begins a path of code: not one inside a path, and not the
@@ -193,39 +233,43 @@ fn resolve(here: &[String], path: &[&str]) -> Vec<String> {
     base
 }
 
-/// Collects the paths of the use tree that begins at a token; returns the index behind the tree.
+/// Collects the paths of the use tree that begins at a token, each with its name; returns the index
+/// behind the tree.
 fn tree<'a>(
     tokens: &[(usize, &'a str)],
     mut at: usize,
     mut prefix: Vec<&'a str>,
-    leaves: &mut Vec<Vec<&'a str>>,
+    leaves: &mut Vec<(Vec<&'a str>, &'a str)>,
 ) -> usize {
+    let token = |at: usize| tokens.get(at).map_or("", |(_, token)| *token);
     loop {
-        match tokens.get(at).map(|(_, token)| *token) {
-            Some("{") => {
+        match token(at) {
+            "{" => {
                 at += 1;
-                while tokens.get(at).is_some_and(|(_, token)| *token != "}") {
+                while !matches!(token(at), "}" | "") {
                     at = tree(tokens, at, prefix.clone(), leaves);
                     // A rename, and the comma.
-                    while tokens.get(at).is_some_and(|(_, t)| *t != "," && *t != "}") {
+                    while !matches!(token(at), "," | "}" | "") {
                         at += 1;
                     }
-                    at += usize::from(tokens.get(at).is_some_and(|(_, token)| *token == ","));
+                    at += usize::from(token(at) == ",");
                 }
                 return at + 1;
             }
-            Some(name) if is_name(name) => prefix.push(name),
+            name if is_name(name) => prefix.push(name),
             _ => {
-                leaves.push(prefix);
+                leaves.push((prefix, "*"));
                 return at + 1;
             }
         }
-        if tokens.get(at + 1).is_none_or(|(_, token)| *token != "::") {
+        if token(at + 1) != "::" {
             // `self` at the end of a braced path names what stands before the braces.
             if prefix.len() > 1 {
                 prefix.pop_if(|last| *last == "self");
             }
-            leaves.push(prefix);
+            let own = prefix.last().copied().unwrap_or_default();
+            let name = if token(at + 1) == "as" { token(at + 2) } else { own };
+            leaves.push((prefix, name));
             return at + 1;
         }
         at += 2;
@@ -397,6 +441,33 @@ mod tests {
                 "a/one.rs:1: a::one -> a::two: part of a cycle",
                 "a/three.rs:1: a::three -> a::one: part of a cycle",
                 "a/two.rs:1: a::two -> a::three: part of a cycle",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_name_of_an_ancestor_is_an_import_of_the_module_that_defines_it() {
+        let files = [
+            ("a.rs", "pub use one::{X as Y, Z}; use crate::b::{B, B as C}; use std::fmt;"),
+            ("a/one.rs", "use super::two::f;"),
+            ("a/two.rs", "use super::{Y::Variant, fmt, B};"),
+            ("a/three.rs", "fn f() { super::Z::new() }\nfn g() { use super::two; }"),
+            ("a/three/deep.rs", "use super::super::{four, C};"),
+            ("a/four.rs", "use super::three::Z;"),
+            ("b.rs", "use std::io; fn f() { use crate::a; }"),
+        ];
+        assert_eq!(
+            report(&files, &[&["a"], &["b"]]),
+            [
+                "a.rs:1: a -> b: part of a cycle",
+                "a/four.rs:1: a::four -> a::three: part of a cycle",
+                "a/one.rs:1: a::one -> a::two: part of a cycle",
+                "a/three/deep.rs:1: a::three::deep -> a::four: part of a cycle",
+                "a/three/deep.rs:1: a::three::deep -> b: part of a cycle",
+                "a/two.rs:1: a::two -> a::one: part of a cycle",
+                "a/two.rs:1: a::two -> b: part of a cycle",
+                "b.rs:1: b -> a: a is not below b",
+                "b.rs:1: b -> a: part of a cycle",
             ]
         );
     }

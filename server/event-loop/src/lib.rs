@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod coop;
 mod event_loop;
 mod in_flight;
 mod inbox;
@@ -29,9 +30,9 @@ use crate::{
 };
 
 pub use self::{
+    coop::{has_turn, may_continue, may_continue_in_runtime},
     in_flight::InFlight,
     stream_socket::StreamSocket,
-    turn::{has_turn, may_continue, may_continue_in_runtime},
 };
 
 /// The number of the next loop. Numbers are unique in the process, so that a socket of one loop

@@ -1,13 +1,6 @@
 //! Turns: the time for which a task may run before others do.
 
-use std::{
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
-
-use tokio::task::coop;
-
-use crate::state::{is_loop_thread, try_with_loop};
+use std::time::{Duration, Instant};
 
 /// Reads and writes in one turn, at most.
 pub(crate) const BUDGET: u32 = 128;
@@ -28,7 +21,7 @@ pub(crate) struct Turn {
     /// Reads and writes so far.
     operations: u32,
     /// One of them moved [`BULK_BYTES`] or more, or the task has other lengthy work.
-    is_bulk: bool,
+    pub(crate) is_bulk: bool,
     /// The end of the turn, once the clock has been read.
     until: Option<Instant>,
     /// The task has to wait for its next turn.
@@ -60,42 +53,5 @@ impl Turn {
     pub(crate) fn count(&mut self, len: usize) {
         self.operations += 1;
         self.is_bulk |= len >= BULK_BYTES;
-    }
-}
-
-/// Whether the running task, on an event loop or in the runtime, still has its turn. After the
-/// turn a read that is pending does not mean that nothing has arrived; the task is polled again.
-#[inline]
-pub fn has_turn() -> bool {
-    coop::has_budget_remaining() && try_with_loop(|state| !state.turn.is_over).unwrap_or(true)
-}
-
-/// Whether the running task may continue with work that is not a read or write. The task asks
-/// before each part of such work that takes a noticeable time. If the answer is no, the task has
-/// to return, and is polled again after others.
-#[inline]
-pub fn may_continue(cx: &mut Context<'_>) -> bool {
-    let on_loop = try_with_loop(|state| {
-        state.turn.is_bulk = true;
-        state.turn.may_continue()
-    });
-    on_loop.unwrap_or_else(|| take_runtime_budget(cx))
-}
-
-/// [`may_continue`] for reads of a stream that does not count against the budget of a task of the
-/// runtime by itself, such as a stream of HTTP/2. On an event loop the answer is yes, because each
-/// socket there counts its own reads.
-pub fn may_continue_in_runtime(cx: &mut Context<'_>) -> bool {
-    is_loop_thread() || take_runtime_budget(cx)
-}
-
-/// Takes one unit of the runtime's budget for the running task, if any is left.
-fn take_runtime_budget(cx: &mut Context<'_>) -> bool {
-    match coop::poll_proceed(cx) {
-        Poll::Ready(taken) => {
-            taken.made_progress();
-            true
-        }
-        Poll::Pending => false,
     }
 }

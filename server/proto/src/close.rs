@@ -1,10 +1,8 @@
 //! WebSocket close codes (RFC 6455 section 7.4) and their descriptions.
 
-use crate::ws::frame::MAX_CONTROL;
-
-/// The longest reason of a Close frame, in bytes: a control frame without the code (RFC 6455 section
-/// 5.5.1).
-pub const MAX_REASON: usize = MAX_CONTROL - 2;
+/// The longest reason of a Close frame, in bytes: the 125 of a control frame without the code (RFC
+/// 6455 section 5.5).
+pub const MAX_REASON: usize = 125 - 2;
 
 /// A close code, as a Close frame carries it or an endpoint reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -117,6 +117,7 @@ fn reason(error: &ConnectError, has_login: bool) -> String {
                 "does not speak the protocol of NATS".to_owned()
             }
             Some(error) => format!("cannot be used: {}", describe(error)),
+            // By its text: async-nats gives this cause no type of its own.
             None if text().starts_with("expected INFO") => {
                 "closes the connection without a greeting: it is not a NATS server".to_owned()
             }

@@ -5,12 +5,8 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use echogate_proto::endpoint::{Credentials, HostPort};
 use percent_encoding::percent_decode_str;
 
-use super::Sources;
 use crate::{
-    net::{
-        authority::Authority,
-        tls::{AppProtocol, client::ClientTls},
-    },
+    net::{authority::Authority, tls::client::ClientTls},
     text::escape::escape,
 };
 
@@ -35,7 +31,7 @@ pub(crate) struct ClusterUrl {
     /// The option `name`: replicas with the same name form a cluster.
     pub(crate) name: String,
     /// The option `ca`: the file with the certificates by which that of the broker is verified.
-    ca: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
 }
 
 /// The credentials for the broker.
@@ -64,19 +60,6 @@ impl PartialEq for ClusterSettings {
         };
         self.url == other.url && has_same_tls
     }
-}
-
-/// The broker that the sources name, if any. Reads the file of the option `ca`.
-pub(super) fn load(sources: &Sources) -> Result<Option<ClusterSettings>, String> {
-    let Some((url, setting)) = sources.find("cluster", |layer| layer.cluster.clone()) else {
-        return Ok(None);
-    };
-    let tls = url.is_tls.then(|| {
-        let name = url.servers[0].without_zone();
-        ClientTls::new(name, url.ca.as_deref(), None, AppProtocol::Bytes)
-    });
-    let tls = tls.transpose().map_err(|why| format!("{setting}: {why}"))?;
-    Ok(Some(ClusterSettings { url, tls }))
 }
 
 impl FromStr for ClusterUrl {

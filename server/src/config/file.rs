@@ -28,7 +28,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// `FILE:LINE` of the value of `key`, or of its element `index`.
-    pub(super) fn place(&self, key: &str, index: usize) -> String {
+    pub(super) fn location(&self, key: &str, index: usize) -> String {
         let path = self.path.display();
         match self.lines.get(key).and_then(|lines| lines.get(index)) {
             Some(line) => format!("{path}:{line}"),

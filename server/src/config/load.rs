@@ -6,12 +6,15 @@ use echogate_proto::close::CloseCode;
 use jiff::tz::TimeZone;
 
 use super::{
-    ActivatedNames, Bind, ConfigLayer, ListenAddr, Settings, Sources, addresses::sockets, cluster,
-    endpoints::Endpoints, proxies, record, secrets::operator_token, settings::targets,
-    sources::list, tls::load_tls,
+    ActivatedNames, Bind, ClusterSettings, ConfigLayer, ListenAddr, Settings, Sources,
+    addresses::sockets, endpoints::Endpoints, proxies, record, secrets::operator_token,
+    settings::targets, sources::list, tls::load_tls,
 };
 use crate::{
-    net::networks::TrustedProxy,
+    net::{
+        networks::TrustedProxy,
+        tls::{AppProtocol, client::ClientTls},
+    },
     service::{Service, chat::Token},
 };
 
@@ -35,7 +38,7 @@ impl Settings {
         let operator_token = load_operator_token(sources, serves_http, check_served)?;
         let tls = load_tls(sources, &sockets(sources, &listeners, &forwards, &http), &http)?;
         let web_root = load_web_root(sources)?;
-        let cluster = cluster::load(sources)?;
+        let cluster = load_cluster(sources)?;
         let proxies = proxies::load(sources, targets(&routes, &forwards))?;
         let seconds = Duration::from_secs;
         let time = |get: fn(&ConfigLayer) -> Option<Duration>| sources.value(get);
@@ -144,4 +147,17 @@ fn load_web_root(sources: &Sources) -> Result<Option<PathBuf>, String> {
         }
         found => Ok(found.map(|(folder, _)| folder)),
     }
+}
+
+/// The broker that the sources name, if any. Reads the file of the option `ca`.
+fn load_cluster(sources: &Sources) -> Result<Option<ClusterSettings>, String> {
+    let Some((url, setting)) = sources.find("cluster", |layer| layer.cluster.clone()) else {
+        return Ok(None);
+    };
+    let tls = url.is_tls.then(|| {
+        let name = url.servers[0].without_zone();
+        ClientTls::new(name, url.ca.as_deref(), None, AppProtocol::Bytes)
+    });
+    let tls = tls.transpose().map_err(|why| format!("{setting}: {why}"))?;
+    Ok(Some(ClusterSettings { url, tls }))
 }

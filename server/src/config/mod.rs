@@ -6,10 +6,10 @@
 //! - `sources`: all layers, and the name under which each setting was given
 //! - `endpoints`: HTTP addresses, listeners, routes and forwards; `addresses`: the sockets to be bound;
 //!   none twice, none with TLS without a certificate; `loops`: no route or forward leads to itself
-//! - `listener`, `route`, `forward`: their specifications; `upstream`: the URL of the last two, with
+//! - `listener`, `route`, `forward`: their specifications; `bind`: a socket to bind; `upstream`: the URL of the last two, with
 //!   `framing` and `headers` as its options
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
-//!   certificate, key
+//!   certificate, key; `secret_file`: the permissions of their files
 //! - `handover`: the socket of the handover; `record`: recordings; `proxies`: the proxies through
 //!   which upstreams are connected to; `cluster`: the broker of the replicas
 //! - `log_format`: the format of the log, in force for the whole process
@@ -18,6 +18,7 @@
 mod activated;
 mod addresses;
 mod base_path;
+mod bind;
 mod cluster;
 mod endpoints;
 mod environment;
@@ -36,6 +37,7 @@ mod origin;
 mod proxies;
 mod record;
 mod route;
+mod secret_file;
 mod secrets;
 mod settings;
 mod sources;
@@ -49,6 +51,7 @@ use self::endpoints::Endpoints;
 pub(crate) use self::{
     activated::ActivatedNames,
     base_path::BasePath,
+    bind::Bind,
     cluster::{ClusterSettings, ClusterUrl, Login},
     environment::with_variables,
     forward::ForwardSpec,
@@ -59,7 +62,7 @@ pub(crate) use self::{
     log_format::LogFormat,
     origin::{AllowedOrigin, Origin, default_port},
     route::{ANY_PATH, PAGE_PATHS, RouteSpec, is_reserved},
-    settings::{Bind, Settings},
+    settings::Settings,
     sources::Sources,
     upstream::{TargetSpec, UpstreamSpec, WebSocketSpec},
     values::{parse_count, parse_duration},

@@ -6,7 +6,7 @@ use echogate_proto::close::CloseCode;
 use jiff::tz::TimeZone;
 
 use super::{
-    ActivatedNames, AllowedOrigin, BasePath, ClusterSettings, ForwardSpec, HandoverPath,
+    ActivatedNames, AllowedOrigin, BasePath, Bind, ClusterSettings, ForwardSpec, HandoverPath,
     ListenAddr, ListenerSpec, LogFormat, RouteSpec, TargetSpec, UpstreamSpec, endpoints::Endpoints,
     listener::first_plain, proxies,
 };
@@ -95,21 +95,6 @@ pub(crate) struct Settings {
     pub(crate) ping_interval: Duration,
     /// The time for which a WebSocket client may be silent after a Ping.
     pub(crate) ping_timeout: Duration,
-}
-
-/// A socket to bind.
-#[derive(Clone, Debug)]
-pub(crate) struct Bind<T> {
-    /// The purpose and the address.
-    pub(crate) spec: T,
-    /// False for a default that is left out if the machine has no IPv6.
-    pub(crate) required: bool,
-}
-
-impl<T> Bind<T> {
-    pub(super) fn map<U>(self, with: impl FnOnce(T) -> U) -> Bind<U> {
-        Bind { spec: with(self.spec), required: self.required }
-    }
 }
 
 impl Settings {

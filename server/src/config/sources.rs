@@ -200,7 +200,7 @@ impl Display for Setting<'_> {
             Source::Environment => f.write_str(&environment::variable(self.flag)),
             Source::File(lines) => {
                 let key = if self.flag == "listen" { "listener" } else { self.flag };
-                write!(f, "{}: {key}", lines.place(key, self.index))
+                write!(f, "{}: {key}", lines.location(key, self.index))
             }
         }
     }

@@ -15,7 +15,7 @@ use tokio::{
 
 pub(crate) use self::error::DialError;
 use super::{
-    Target,
+    UpstreamTarget,
     streams::UpstreamStream,
     upstream::{Connected, UpstreamEndpoint, WebSocketStream},
 };
@@ -52,7 +52,7 @@ pub(crate) struct DialRequest<'a> {
     pub(crate) headers: HeaderMap,
 }
 
-impl Target {
+impl UpstreamTarget {
     /// Connects to the upstream for a client ([`UpstreamEndpoint::dial`]), and counts the outcome.
     pub(crate) async fn dial(
         &self,

@@ -10,7 +10,7 @@ use echogate_proto::{
 use futures_util::FutureExt;
 
 use super::{
-    Forward, Target,
+    Forward, UpstreamTarget,
     bridge::{self, BridgeConfig, Negotiated},
     datagram_sessions::DatagramSession,
     dial::{DialError, DialRequest},
@@ -91,7 +91,7 @@ fn relay(
     context: &ServerContext,
     client: ForwardClient,
     upstream: Connected,
-    target: &Target,
+    target: &UpstreamTarget,
     entry: RegistryGuard,
 ) {
     use Connected::{Stream, WebSocket};

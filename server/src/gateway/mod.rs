@@ -62,7 +62,7 @@ use crate::{
 pub(crate) struct Route {
     /// The path of the request, or [`ANY_PATH`](crate::config::ANY_PATH).
     pub(crate) path: Arc<str>,
-    pub(crate) target: Target,
+    pub(crate) target: UpstreamTarget,
 }
 
 /// A socket whose connections are passed to an upstream.
@@ -70,7 +70,7 @@ pub(crate) struct Route {
 pub(crate) struct Forward {
     /// The transport of the socket.
     pub(crate) kind: Kind,
-    pub(crate) target: Target,
+    pub(crate) target: UpstreamTarget,
 }
 
 impl Forward {
@@ -82,7 +82,7 @@ impl Forward {
 
 /// The upstream of a route or a forward, and the terms of its connections.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct UpstreamTarget {
     pub(crate) upstream: Upstream,
     /// The subprotocol ([`TargetSpec`](crate::config::TargetSpec)).
     pub(crate) protocol: Option<String>,
@@ -97,7 +97,7 @@ pub(crate) struct Target {
     pub(crate) config: Arc<bridge::BridgeConfig>,
 }
 
-impl Target {
+impl UpstreamTarget {
     /// Counts a refused client, for the server and for this target.
     pub(crate) fn refused(&self, counters: &Counters, why: Refusal) {
         counters.refused.count(why);

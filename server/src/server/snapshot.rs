@@ -27,7 +27,7 @@ use crate::{
         target::{TargetLabel, TargetMetrics},
     },
     context::{ListenerService, ServerContext},
-    gateway::{Forward, Target, upstream::UpstreamEndpoint},
+    gateway::{Forward, UpstreamTarget, upstream::UpstreamEndpoint},
     http::Site,
     net::own_sockets::OwnSockets,
     service::chat::Hub,
@@ -97,7 +97,7 @@ impl Snapshot {
         let routes = settings.routes.iter().map(|route| targets.route(route));
         let routes: Vec<_> = routes.collect::<io::Result<_>>()?;
         let is_hairpin =
-            |target: &Target| matches!(target.upstream.to, UpstreamEndpoint::Listener(..));
+            |target: &UpstreamTarget| matches!(target.upstream.to, UpstreamEndpoint::Listener(..));
         let has_hairpins = routes.iter().any(|route| is_hairpin(&route.target))
             || served
                 .values()

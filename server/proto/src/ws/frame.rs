@@ -1,7 +1,7 @@
 //! Opcodes, frame headers and whole control frames (RFC 6455 section 5.2).
 
 use super::mask;
-use crate::close::CloseCode;
+use crate::close::{CloseCode, MAX_REASON};
 
 /// The largest payload of a control frame, in bytes (RFC 6455 section 5.5).
 pub const MAX_CONTROL: usize = 125;
@@ -254,7 +254,7 @@ pub fn close_frame(code: CloseCode, reason: &str) -> Vec<u8> {
         return control_frame(OpCode::Close, &[]);
     }
     let mut payload = code.0.to_be_bytes().to_vec();
-    payload.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(MAX_CONTROL - 2)]);
+    payload.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(MAX_REASON)]);
     control_frame(OpCode::Close, &payload)
 }
 

@@ -39,8 +39,8 @@ impl Sequence {
     pub(super) fn write(self, payload: &Payload, number: u64, message: &mut [u8]) {
         let at = (self.first + number) * payload.size;
         message.copy_from_slice(payload.wire(at, payload.size));
-        for (place, byte) in message[..self.digits].iter_mut().enumerate() {
-            *byte = self.digit(number, place);
+        for (position, byte) in message[..self.digits].iter_mut().enumerate() {
+            *byte = self.digit(number, position);
         }
     }
 
@@ -51,13 +51,13 @@ impl Sequence {
         number: u64,
         reply: &[u8],
     ) -> Result<(), Mismatch> {
-        for (place, got) in reply[..self.digits].iter().enumerate() {
-            let mut expected = self.digit(number, place);
+        for (position, got) in reply[..self.digits].iter().enumerate() {
+            let mut expected = self.digit(number, position);
             if self.upper {
                 expected.make_ascii_uppercase();
             }
             if *got != expected {
-                return Err(Mismatch { at: place, expected, got: *got });
+                return Err(Mismatch { at: position, expected, got: *got });
             }
         }
         let at = (self.first + number) * payload.size + self.digits as u64;
@@ -91,8 +91,8 @@ impl Sequence {
         1 << (BITS * self.digits as u32)
     }
 
-    fn digit(self, number: u64, place: usize) -> u8 {
-        let shift = BITS * (self.digits - 1 - place) as u32;
+    fn digit(self, number: u64, position: usize) -> u8 {
+        let shift = BITS * (self.digits - 1 - position) as u32;
         DIGITS[(number >> shift) as usize % DIGITS.len()]
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     content::{Content, DirectionEnd},
     difference::{self, Difference},
-    latency::Latency,
+    latency::{Latency, reply_times, shift_ms},
 };
 use crate::recording::model::{Action, RecordedConnection, Recording};
 
@@ -33,6 +33,9 @@ pub(in crate::client) struct ConnectionComparison {
     /// The reasons why a connection of a replay has failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) failures: Vec<String>,
+    /// The median of the differences between the reply times, in milliseconds: positive where those
+    /// of `b` are longer.
+    pub(super) latency_shift_ms: Option<f64>,
     pub(super) a: Option<Facts>,
     pub(super) b: Option<Facts>,
 }
@@ -96,8 +99,24 @@ impl ConnectionComparison {
             (Some(_), None) => (Some("a"), Vec::new()),
             (None, _) => (Some("b"), Vec::new()),
         };
-        let [a, b] = [a, b].map(|connection| connection.map(Facts::of));
-        ConnectionComparison { number, target, only_in, differences, failures: Vec::new(), a, b }
+        let times = [a, b].map(|connection| connection.map(reply_times).unwrap_or_default());
+        let latency_shift_ms = shift_ms(&times[0], &times[1]);
+        let facts = |connection: Option<&RecordedConnection>, times| {
+            connection.map(|connection| Facts::of(connection, times))
+        };
+        let [a_times, b_times] = times;
+        let (a, b) = (facts(a, a_times), facts(b, b_times));
+        let failures = Vec::new();
+        ConnectionComparison {
+            number,
+            target,
+            only_in,
+            differences,
+            failures,
+            latency_shift_ms,
+            a,
+            b,
+        }
     }
 
     pub(super) fn is_same(&self) -> bool {
@@ -128,7 +147,7 @@ pub(super) fn differences(
 }
 
 impl Facts {
-    fn of(connection: &RecordedConnection) -> Facts {
+    fn of(connection: &RecordedConnection, reply_times: Vec<u64>) -> Facts {
         let counts = |direction| {
             let mut counts = Counts::default();
             for event in connection.of(direction) {
@@ -148,7 +167,7 @@ impl Facts {
         Facts {
             to_server: counts(Direction::ToServer),
             to_client: counts(Direction::ToClient),
-            latency: Latency::of(connection),
+            latency: Latency::of(reply_times),
             missing: connection.defects.clone(),
         }
     }

@@ -14,24 +14,43 @@ pub(super) struct Latency {
     pub(super) p90_ms: f64,
 }
 
-impl Latency {
-    /// The times from the last payload to the server to the first one back; none without replies.
-    pub(super) fn of(connection: &RecordedConnection) -> Option<Latency> {
-        let mut asked = None;
-        let mut times = Vec::new();
-        for event in &connection.events {
-            match event.direction {
-                _ if event.action.payload().is_none() => {}
-                Direction::ToServer => asked = Some(event.time),
-                Direction::ToClient => {
-                    let since = asked.take().map(|asked| event.time.saturating_sub(asked));
-                    times.extend(since);
-                }
+/// The reply times of a connection in their order, in nanoseconds: those from the last payload to the
+/// server to the first one back.
+pub(super) fn reply_times(connection: &RecordedConnection) -> Vec<u64> {
+    let mut asked = None;
+    let mut times = Vec::new();
+    for event in &connection.events {
+        match event.direction {
+            _ if event.action.payload().is_none() => {}
+            Direction::ToServer => asked = Some(event.time),
+            Direction::ToClient => {
+                let since = asked.take().map(|asked| event.time.saturating_sub(asked));
+                times.extend(since);
             }
         }
-        times.sort_unstable();
-        let last = times.len().checked_sub(1)?;
-        let quantile = |percent: usize| times[last * percent / 100] as f64 / 1e6;
-        Some(Latency { replies: times.len(), median_ms: quantile(50), p90_ms: quantile(90) })
     }
+    times
+}
+
+/// The median of the differences between the reply times of two recordings, reply by reply, in
+/// milliseconds: positive where those of `b` are longer. None unless both have replies.
+pub(super) fn shift_ms(a: &[u64], b: &[u64]) -> Option<f64> {
+    let mut shifts: Vec<f64> = a.iter().zip(b).map(|(a, b)| *b as f64 - *a as f64).collect();
+    shifts.sort_unstable_by(f64::total_cmp);
+    Some(quantile(&shifts, 50)? / 1e6)
+}
+
+impl Latency {
+    /// The figures of these reply times; none without replies.
+    pub(super) fn of(mut times: Vec<u64>) -> Option<Latency> {
+        times.sort_unstable();
+        let milliseconds = |percent| Some(quantile(&times, percent)? as f64 / 1e6);
+        let (median_ms, p90_ms) = (milliseconds(50)?, milliseconds(90)?);
+        Some(Latency { replies: times.len(), median_ms, p90_ms })
+    }
+}
+
+/// The element of `sorted` that `percent` of the others do not exceed.
+fn quantile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+    Some(sorted[sorted.len().checked_sub(1)? * percent / 100])
 }

@@ -29,7 +29,8 @@ pub(super) fn text(comparison: &Comparison, names: [&str; 2]) -> String {
 }
 
 fn add(text: &mut String, connection: &ConnectionComparison) -> std::fmt::Result {
-    let ConnectionComparison { number, target, only_in, differences, failures, a, b } = connection;
+    let ConnectionComparison { number, target, only_in, differences, failures, a, b, .. } =
+        connection;
     let state = if connection.is_same() { "the same" } else { "different" };
     write!(text, "connection {number}")?;
     if !target.is_empty() {
@@ -51,6 +52,9 @@ fn add(text: &mut String, connection: &ConnectionComparison) -> std::fmt::Result
         if let Some(facts) = facts {
             writeln!(text, "  {name}: {}", figures(facts))?;
         }
+    }
+    if let Some(shift) = connection.latency_shift_ms {
+        writeln!(text, "  latency shift: {shift:+.3} ms (median of B - A)")?;
     }
     Ok(())
 }

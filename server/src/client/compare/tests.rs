@@ -119,14 +119,31 @@ fn a_connection_that_only_one_has_is_a_difference() {
 
 #[test]
 fn reply_times_are_compared() {
-    let exchange = |action: &'static str| Action::Bytes(action.into());
-    let a = connection(
-        Traffic::Bytes,
-        vec![(Direction::ToServer, exchange("a")), (Direction::ToClient, exchange("b"))],
-    );
-    let recording = Recording::from(vec![a]);
-    let text = report::text(&Comparison::new([&recording, &recording], &[]), ["a", "b"]);
-    assert!(text.contains("1 replies after 1.000 ms (median), 1.000 ms (90 %)"), "{text}");
+    // Exchanges, each of which takes this time.
+    let exchanges = |milliseconds: &[u64]| {
+        let parts = [(Direction::ToServer, "a"), (Direction::ToClient, "b")];
+        let parts = parts.map(|(direction, text)| (direction, Action::Bytes(text.into())));
+        let parts = milliseconds.iter().flat_map(|_| parts.clone());
+        let mut connection = connection(Traffic::Bytes, parts.collect());
+        for (exchange, time) in connection.events.chunks_mut(2).zip(milliseconds) {
+            exchange[1].time = exchange[0].time + time * 1_000_000;
+        }
+        Recording::from(vec![connection])
+    };
+    let compared = |a: &[u64], b: &[u64]| Comparison::new([&exchanges(a), &exchanges(b)], &[]);
+    let slower = compared(&[1, 9, 2], &[4, 9, 4, 50]);
+    let text = report::text(&slower, ["a", "b"]);
+    assert!(text.contains("A: 3 bytes to the server, 3 bytes to the client; 3 replies"), "{text}");
+    assert!(text.contains("3 replies after 2.000 ms (median), 2.000 ms (90 %)"), "{text}");
+    assert!(text.contains("\n  latency shift: +2.000 ms (median of B - A)\n"), "{text}");
+    let shift = |comparison: &Comparison| {
+        serde_json::to_value(comparison).unwrap()["connections"][0]["latency_shift_ms"].clone()
+    };
+    assert_eq!(shift(&slower), 2.0);
+    assert_eq!(shift(&compared(&[3], &[1])), -2.0);
+    let none = compared(&[3], &[]);
+    assert_eq!(shift(&none), serde_json::Value::Null);
+    assert!(!report::text(&none, ["a", "b"]).contains("shift"));
 }
 
 #[test]

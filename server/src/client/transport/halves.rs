@@ -7,7 +7,7 @@ use echogate_proto::close::CloseCode;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    CHUNK,
+    CHUNK, Received,
     datagram::{DatagramReceiver, DatagramSender},
     stream::{StreamReceiver, StreamSender},
     websocket::{WebSocketReceiver, WebSocketSender},
@@ -28,30 +28,6 @@ pub(in crate::client) enum Receiver {
     Stream(StreamReceiver),
     WebSocket(WebSocketReceiver),
     Datagram(DatagramReceiver),
-}
-
-/// An event on the receiving half.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::client) enum Received {
-    /// The next bytes of a stream, which has no message boundaries.
-    Bytes(Bytes),
-    /// A complete message.
-    Message(Bytes),
-    /// A Pong with its payload.
-    Pong(Bytes),
-    /// The end of the peer's direction, where the end of the connection is still to follow.
-    HalfClosed,
-    /// The regular end of the connection.
-    End(End),
-}
-
-/// The regular end of a connection.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::client) struct End {
-    /// The description of the end, for the user.
-    pub(in crate::client) description: String,
-    /// Only the peer's direction has ended: the peer may still read.
-    pub(in crate::client) may_read: bool,
 }
 
 impl Sender {

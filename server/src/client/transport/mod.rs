@@ -1,6 +1,6 @@
 //! A connection as the modes use it, over any transport: a sender and a receiver.
 //!
-//! - `halves`: the sender and the receiver
+//! - `halves`: the sender and the receiver; `received`: the events that the receiver reports
 //! - `stream`: byte streams (TCP, TLS, Unix sockets)
 //! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them; `close`: their end
 //! - `observed`: a stream with an observer; `trace`: the observer for `--verbose`; `recorded`: that for
@@ -12,6 +12,7 @@ mod datagram;
 mod halves;
 pub(super) mod handshake;
 mod observed;
+mod received;
 mod recorded;
 mod send_window;
 pub(super) mod stream;
@@ -29,7 +30,8 @@ use echogate_proto::{recording, ws::HALF_CLOSE};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(super) use self::{
-    halves::{End, Received, Receiver, Sender},
+    halves::{Receiver, Sender},
+    received::{End, Received},
     websocket::MessageFormat,
 };
 use self::{

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use echogate_proto::endpoint::{Endpoint, HostPort};
 
 use crate::{
-    config::secrets::warn_of_access,
+    config::secret_file::warn_of_access,
     net::tls::{AppProtocol, client::ClientTls, identity::Identity},
 };
 

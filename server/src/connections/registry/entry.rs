@@ -20,8 +20,9 @@ use parking_lot::Mutex;
 use tracing::field::display;
 
 use super::{
-    Change, ConnectionInfo, GatewayInfo, Peer, Registry, info::Tags, tap::Observed,
-    timing::first_flags,
+    Change, ConnectionInfo, GatewayInfo, Peer, Registry,
+    info::Tags,
+    observed::{Observed, first_flags},
 };
 use crate::{
     connections::{limits::ConnectionPermit, target::ConnectionTarget},
@@ -36,7 +37,7 @@ const HEALTH_CHECK_TIME: Duration = Duration::from_secs(5);
 pub(crate) struct Entry {
     pub(super) id: u64,
     kind: Kind,
-    /// The flags of tap.rs and timing.rs.
+    /// The flags of observed.rs.
     pub(super) flags: AtomicU8,
     /// The time of the first write to the upstream (timing.rs).
     pub(super) first_write: AtomicU32,

@@ -1,11 +1,12 @@
 //! The registry of live connections, for the API, the metrics and the log.
 //!
 //! - [`entry`]: one live connection; [`info`]: what is known of it when it is accepted; `tap`: its
-//!   observers; `timing`: the time to the upstream's first byte
+//!   observers; `timing`: the time to the upstream's first byte; `observed`: the state of both
 //! - [`reporter`]: reports on all connections to a subscriber
 
 mod entry;
 mod info;
+mod observed;
 pub(crate) mod reporter;
 mod tap;
 mod timing;

@@ -6,31 +6,19 @@ use std::{
 };
 
 use echogate_proto::{
-    api::{Kind, Legs},
+    api::Kind,
     recording::{Opened, Side, TapPoint},
     ws::scanner::FrameScanner,
 };
 
-use super::Entry;
+use super::{
+    Entry,
+    observed::{
+        AWAITS_POSITION, CLIENT_TAPPED, ENDED, OBSERVED, Observed, UPSTREAM_HAS_FRAMES,
+        UPSTREAM_TAPPED,
+    },
+};
 use crate::connections::tap::{AttachError, Observers, Passed, Sides, Sink};
-
-/// The flags of an entry: the client's side has observers or a history.
-const CLIENT_TAPPED: u8 = 1;
-
-/// The same for the upstream's side.
-pub(super) const UPSTREAM_TAPPED: u8 = 32;
-
-/// An observer does not know the position within the frames of a direction.
-const AWAITS_POSITION: u8 = 64;
-
-/// There are frames of the WebSocket protocol on the upstream's side.
-const UPSTREAM_HAS_FRAMES: u8 = 2;
-
-/// The connection has ended, or its task is gone: it cannot be observed any more.
-const ENDED: u8 = 4;
-
-/// The flags that follow from the observers.
-const OBSERVED: u8 = CLIENT_TAPPED | UPSTREAM_TAPPED | AWAITS_POSITION;
 
 /// The flag of a side.
 fn tapped(side: Side) -> u8 {
@@ -38,13 +26,6 @@ fn tapped(side: Side) -> u8 {
         Side::Client => CLIENT_TAPPED,
         Side::Upstream => UPSTREAM_TAPPED,
     }
-}
-
-/// The state that only an observed connection has, in one box.
-#[derive(Debug, Default)]
-pub(super) struct Observed {
-    pub(super) legs: Option<Legs>,
-    tap: Option<Box<Observers>>,
 }
 
 impl Entry {

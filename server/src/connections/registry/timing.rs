@@ -6,18 +6,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Entry, tap::UPSTREAM_TAPPED};
-
-/// The flags of an entry: nothing was written to the upstream yet, and its connection has metrics.
-const AWAITS_WRITE: u8 = 8;
-
-/// Nothing was read from the upstream yet, and its connection has metrics.
-const AWAITS_READ: u8 = 16;
-
-/// The flags of a connection that begins.
-pub(super) fn first_flags(has_metrics: bool) -> u8 {
-    if has_metrics { AWAITS_WRITE | AWAITS_READ } else { 0 }
-}
+use super::{
+    Entry,
+    observed::{AWAITS_READ, AWAITS_WRITE, UPSTREAM_TAPPED},
+};
 
 impl Entry {
     /// Whether a read from the upstream is to be reported.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio_rustls::rustls::{
-    CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
     client::{
         VerifierBuilderError, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -61,8 +61,8 @@ impl Verifier {
 /// Whether a certificate was rejected only because it is marked as a CA certificate. The check of
 /// its validity period comes before that one.
 pub(super) fn is_authority(error: &CertificateError) -> bool {
-    // The error type is of rustls-webpki, which this crate does not depend on.
-    error.to_string().contains("CaUsedAsEndEntity")
+    let CertificateError::Other(OtherError(error)) = error else { return false };
+    matches!(error.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 impl ServerCertVerifier for Verifier {

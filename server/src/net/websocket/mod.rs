@@ -1,7 +1,7 @@
 //! The opening handshake of a WebSocket as its client (RFC 6455 section 4.1).
 //!
 //! - `request`: the bytes of the request
-//! - `response`: the head of the response, and its validation
+//! - `response`: the head of the response, and its validation; the first line of a rejection
 //! - `error`: the errors of a failed handshake, among them a rejection by the server
 
 mod error;
@@ -85,7 +85,7 @@ impl Opening<'_> {
         let exchanged = timeout_at(deadline, exchange).await;
         let (response, rest) = exchanged.map_err(|_| OpeningError::TimedOut)??;
         if response.status != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(error::rejection(self.role, response, rest, stream).await);
+            return Err(response.into_rejection(self.role, rest, stream).await);
         }
         let protocol = response.selected_protocol(self, &key)?;
         Ok(Established { protocol, early: rest })

@@ -1,16 +1,28 @@
 //! The response to an opening handshake.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::timeout,
+};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Opening, OpeningError, request::capitals};
-use crate::text::escape::escape;
+use super::{Opening, OpeningError, Rejection, request::capitals};
+use crate::text::escape::{escape, first_line};
 
 /// The largest response head, in bytes, interim responses included.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 
 const MAX_HEADERS: usize = 128;
+
+/// The most bytes of a rejection's body that are read for its first line, and the time limit.
+const MAX_BODY: usize = 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The most characters of the first line that are shown.
+const MAX_SHOWN: usize = 200;
 
 #[derive(Debug)]
 pub(super) struct Response {
@@ -127,12 +139,45 @@ impl Response {
         }
     }
 
+    /// The error for a response with another status than 101, of whose body `body` has been read.
+    pub(super) async fn into_rejection(
+        self,
+        role: &'static str,
+        body: Vec<u8>,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> OpeningError {
+        let line = self.body_line(body, stream).await;
+        let Response { status, reason, headers } = self;
+        let reason = match reason.trim() {
+            "" => status.canonical_reason().unwrap_or_default(),
+            reason => reason,
+        };
+        let reason = reason.to_owned();
+        OpeningError::Rejected(Rejection { role, status, reason, headers, line }.into())
+    }
+
+    /// The first line of the body, unless the body is HTML.
+    async fn body_line(&self, mut body: Vec<u8>, stream: &mut (impl AsyncRead + Unpin)) -> String {
+        if self.text(header::CONTENT_TYPE).starts_with("text/html") {
+            return String::new();
+        }
+        let chunked = self.text(header::TRANSFER_ENCODING).contains("chunked");
+        let length = self.text(header::CONTENT_LENGTH).parse().unwrap_or(MAX_BODY);
+        let missing = length.min(MAX_BODY).saturating_sub(body.len());
+        timeout(BODY_TIMEOUT, stream.take(missing as u64).read_to_end(&mut body)).await.ok();
+        body.truncate(MAX_BODY);
+        let body = String::from_utf8_lossy(&body);
+        // The first line of a chunk is its size.
+        let body = if chunked { body.split_once('\n').map_or("", |(_, rest)| rest) } else { &body };
+        first_line(body, MAX_SHOWN)
+    }
+
     fn tokens(&self, name: &HeaderName) -> Vec<String> {
         tokens(&self.headers, name)
     }
 
     /// The value of a header field; empty if it is missing or not ASCII.
-    pub(super) fn text(&self, name: HeaderName) -> &str {
+    fn text(&self, name: HeaderName) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap_or(""))
     }
 }

@@ -115,6 +115,12 @@ impl HarEncoder {
             }
             WireEvent::Lost(lost) if connection == 0 => self.totals.missing += lost,
             WireEvent::Lost(lost) => {
+                // Without an entry of the client's side, that of the upstream's has the losses.
+                if !self.open.contains_key(&(connection, Side::Client))
+                    && let Some(socket) = self.open.get_mut(&(connection, Side::Upstream))
+                {
+                    socket.entries.current(time, Side::Upstream, &mut self.open_bytes);
+                }
                 for side in [Side::Client, Side::Upstream] {
                     if let Some(entry) = self.described(time, (connection, side)) {
                         entry.lose(lost);
@@ -246,7 +252,7 @@ impl HarEncoder {
     }
 
     /// The entry for what is known of a side besides its messages. The upstream's side has one only
-    /// if it has messages.
+    /// if it has messages, or losses that no other entry has.
     fn described(&mut self, time: f64, key: (u64, Side)) -> Option<&mut Entry> {
         let (entries, open_bytes) = (&mut self.open.get_mut(&key)?.entries, &mut self.open_bytes);
         let has_entry = key.1 == Side::Client || entries.count > 0;

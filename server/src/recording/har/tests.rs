@@ -151,3 +151,15 @@ fn a_long_connection_continues_in_further_entries_with_bounded_memory() {
     assert_eq!(entries[0]["connection"], entries[1]["connection"]);
     assert_eq!(entries.iter().map(|entry| messages(entry).len()).sum::<usize>(), 300 * 100);
 }
+
+#[test]
+fn losses_before_the_first_message_of_a_side_that_alone_has_frames_are_in_its_entry() {
+    let mut file = File::new();
+    let [client_has_frames, upstream_has_frames] = [false, true];
+    let opened = Opened { client_has_frames, upstream_has_frames, ..opened() };
+    file.add(1, WireEvent::Opened(opened.into()));
+    file.add(1, WireEvent::Lost(Lost { events: 2, bytes: 30 }));
+    let entries = &file.log()["entries"];
+    assert_eq!(entries[0]["connection"], "1 upstream", "{entries}");
+    assert_eq!(entries[0]["_lost"], json!(Lost { events: 2, bytes: 30 }));
+}

@@ -257,6 +257,20 @@ fn of_two_recorded_sides_the_clients_is_read() {
 }
 
 #[test]
+fn of_two_recorded_sides_the_upstreams_is_read_if_the_clients_has_no_events() {
+    let opened = Opened {
+        upstream: Some("tcp://192.0.2.9:1".to_owned()),
+        upstream_from: Some("192.0.2.2:9".to_owned()),
+        ..described(&tcp())
+    };
+    let upstream = TapPoint { side: Side::Upstream, ..DOWN };
+    let events = [(1, WireEvent::Opened(opened.into())), (1, data(upstream, "greeting"))];
+    let connections = connections(&file(FileFormat::Pcapng, &events));
+    assert_eq!(connections.len(), 1, "{connections:?}");
+    assert_eq!(actions(&connections[0])[0].1, Action::Bytes("greeting".into()));
+}
+
+#[test]
 fn connections_that_are_missing_altogether_are_a_warning_in_all_formats() {
     let lost = |events| (0, WireEvent::Lost(Lost { events, bytes: 100 }));
     let frame = control_frame(OpCode::Text, b"hello");

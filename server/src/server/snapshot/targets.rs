@@ -15,7 +15,7 @@ use crate::{
     connections::target::{ConnectionTarget, TargetLabel, TargetMetrics},
     context::{ListenerService, ServerContext},
     gateway::{
-        Forward, Route, Target,
+        Forward, Route, UpstreamTarget,
         bridge::BridgeConfig,
         upstream::{Upstream, UpstreamEndpoint},
     },
@@ -68,7 +68,7 @@ impl Targets<'_> {
 
     /// The target that `spec` describes. Targets with the same label, before and after a reload,
     /// share one count of connections.
-    fn target(&self, spec: &TargetSpec, label: &TargetLabel) -> io::Result<Target> {
+    fn target(&self, spec: &TargetSpec, label: &TargetLabel) -> io::Result<UpstreamTarget> {
         let upstream = self.upstream(&spec.upstream)?;
         let metrics = self.metrics[label].clone();
         let name = match label {
@@ -83,7 +83,7 @@ impl Targets<'_> {
             ping_timeout: self.settings.ping_timeout,
             idle_timeout: self.settings.idle_timeout,
         };
-        Ok(Target {
+        Ok(UpstreamTarget {
             upstream,
             protocol: spec.protocol.clone(),
             proxy: spec.proxy,

@@ -129,24 +129,26 @@ impl CapturedConnections {
         }
     }
 
-    /// The connections that have events, without the upstream's side of those whose client's is there,
+    /// The connections that have events, without the upstream's side of those whose client's has some,
     /// and the number of connections of which the capture has only losses.
     pub(super) fn finish(mut self) -> (Vec<CapturedConnection>, usize) {
         for connection in &mut self.connections {
             connection.finish(connection.events.last().map_or(0, |(time, _)| *time));
         }
-        let clients = self
-            .connections
-            .iter()
-            .filter_map(|connection| connection.own_client().map(str::to_owned));
-        let clients: HashSet<String> = clients.collect();
+        let with_events =
+            self.connections.iter().filter(|connection| !connection.events.is_empty());
+        let clients: HashSet<String> = with_events
+            .filter_map(|connection| connection.own_client().map(str::to_owned))
+            .collect();
         let losses = &mut self.losses;
         self.connections.retain(|connection| {
             let other_side = connection.own_upstream().filter(|name| clients.contains(*name));
-            if let Some(name) = other_side {
+            let is_kept = !connection.events.is_empty() && other_side.is_none();
+            let name = connection.own_client().or(connection.own_upstream());
+            if let Some(name) = name.filter(|_| !is_kept) {
                 *losses.entry(name.to_owned()).or_default() += connection.lost;
             }
-            !connection.events.is_empty() && other_side.is_none()
+            is_kept
         });
         for connection in &mut self.connections {
             let name = connection.own_client().or(connection.own_upstream());
