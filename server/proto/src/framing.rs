@@ -233,6 +233,12 @@ impl Framer {
         }
     }
 
+    /// Whether the bytes so far end with a message, a record, a line or a character.
+    pub fn is_at_boundary(&self) -> bool {
+        let is_within = self.in_message || self.in_line || self.held_cr;
+        !is_within && self.prefix_read == 0 && self.text.held().is_empty()
+    }
+
     /// The last piece, when the stream has ended: the end of an unfinished line, or of text
     /// that ended within a character.
     ///

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpStream, UnixSocket},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 pub(crate) use self::error::DialError;
@@ -20,7 +20,7 @@ use super::{
     upstream::{Connected, UpstreamEndpoint, WebSocketStream},
 };
 use crate::{
-    config::WebSocketSpec,
+    config::{Settings, WebSocketSpec},
     connections::{
         counters::Counters, dial_outcome::DialOutcome, limits::descriptors::outside_reserve,
         registry::Peer,
@@ -38,8 +38,13 @@ use crate::{
         tls::client::ClientTls,
         websocket::{Established, Opening},
     },
+    runtime::drain::ServerClose,
     trace::Trace,
 };
+
+/// The part of the time between `--drain-delay` and `--drain` for which a shutdown waits for
+/// upstreams that are not connected yet.
+const LAST_DIAL: f64 = 0.4;
 
 /// The client for whom an upstream is dialled, and what is sent to the upstream first.
 #[derive(Debug)]
@@ -65,11 +70,23 @@ impl UpstreamTarget {
             request.trace.pass(&span, &mut request.headers);
         }
         let within = context.settings.dial_timeout;
-        let dialled = self.upstream.to.dial(request, within, &context.counters).await;
+        let dialled = tokio::select! {
+            dialled = self.upstream.to.dial(request, within, &context.counters) => dialled,
+            close = shutdown_limit(context) => Err(DialError::shut_down(close)),
+        };
         dial.ended(dialled.as_ref().map_or_else(|e| e.outcome, |_| DialOutcome::Connected));
         span.end(dialled.as_ref().map(drop).map_err(|e| &*e.reason));
         dialled
     }
+}
+
+/// Returns the Close of the shutdown when that gives up upstreams that are not connected yet.
+async fn shutdown_limit(context: &ServerContext) -> ServerClose {
+    let mut watch = context.bridges.drain.watch();
+    watch.draining().await;
+    let Settings { drain, drain_delay, .. } = context.settings;
+    sleep(drain.saturating_sub(drain_delay).mul_f64(LAST_DIAL)).await;
+    watch.close()
 }
 
 impl UpstreamEndpoint {

@@ -17,7 +17,6 @@ use axum::{
 };
 use echogate_proto::{close::CloseCode, reason, recording::Opened, ws::Role};
 use serde::Deserialize;
-use tokio::time::sleep;
 
 pub(crate) use self::refusal::refused_by_policy;
 use self::{
@@ -48,9 +47,6 @@ use crate::{
     recording::model::Traffic,
     trace::{Trace, context::TraceContext},
 };
-
-/// The part of `--drain` for which clients wait for an upstream that is not connected yet.
-const LAST_DIAL: f64 = 0.4;
 
 /// Answers a request on a route.
 pub(crate) async fn upgrade(
@@ -151,24 +147,9 @@ async fn admit(
     };
     let (client, prelude) = (client.peer.clone(), prelude.unwrap_or_default());
     let request = DialRequest { client, trace, prelude, headers };
-    let dialled = tokio::select! {
-        dialled = target.dial(request, context) => dialled.map_err(Refused::from),
-        () = last_dial(context) => Err(shut_down(context)),
-    };
-    let upstream = dialled.map_err(|refused| refused.of(&target.upstream))?;
+    let dialled = target.dial(request, context).await;
+    let upstream = dialled.map_err(|error| Refused::from(error).of(&target.upstream))?;
     Ok((connection_permit, exemption, upstream))
-}
-
-/// Ends at the time at which a shutdown gives up upstreams that are not connected yet.
-async fn last_dial(context: &ServerContext) {
-    context.bridges.drain.watch().draining().await;
-    sleep(context.settings.drain.mul_f64(LAST_DIAL)).await;
-}
-
-/// The refusal of a client whose upstream was not connected before the shutdown gave it up.
-fn shut_down(context: &ServerContext) -> Refused {
-    let (code, reason) = (context.settings.drain_code, reason::SHUTDOWN.to_owned());
-    Refused::for_now(code, reason, Refusal::UpstreamTimeout)
 }
 
 /// The header fields of a client's request that are sent to a WebSocket server: the offered

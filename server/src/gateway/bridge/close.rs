@@ -114,16 +114,15 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// Whether the server ends the connection, by a shutdown, a request or the idle timeout, and the
     /// client, of which everything that has arrived is read, has done everything but answer the Close:
-    /// its system has acknowledged everything up to the Close, and its last message is complete. That is
-    /// no abort, so the upstream's connection ends in order. A client that spoke last before it was to
-    /// end, without having been idle, may have had more to send.
+    /// its system has acknowledged everything up to the Close, and the upstream spoke last. That is no
+    /// abort, so the upstream's connection ends in order.
     pub(super) fn only_lacks_close_reply(&self) -> bool {
         let is_ending = self.pending_close().is_some_and(|close| {
             close.stage == CloseStage::Sent && close.cause == CloseCause::Server
         });
         is_ending
             && !self.is_ws_client()
-            && !(self.ws_spoke_last && self.watch.stage() > Stage::Serving)
+            && !self.ws_spoke_last
             && self.ws_in.is_open()
             && self.ws_out != WsOut::Failed
             && !self.ws.has_ended()
@@ -173,10 +172,15 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     ///
     /// The server's Close comes first at a shutdown, and the stream's input ends only with the
     /// client's own Close, because nothing else tells that the client has sent everything.
+    #[inline]
     pub(super) fn advance_close(&mut self, stage: Stage, idle: bool, now: Instant) -> bool {
-        if self.close_is_decided() {
-            return false;
-        }
+        let goes_on =
+            stage == Stage::Serving && self.ws_in.is_open() && self.stream_in != StreamIn::Ended;
+        !goes_on && !self.close_is_decided() && self.decide_close(stage, idle, now)
+    }
+
+    #[inline(never)]
+    fn decide_close(&mut self, stage: Stage, idle: bool, now: Instant) -> bool {
         let both_ended = self.half_close && self.stream_in == StreamIn::Ended;
         if both_ended && self.ws_in.is_open() && self.stream_out == StreamOut::Broken {
             self.stream_was_reset();
@@ -194,18 +198,19 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Whether a graceful shutdown may end the connection without loss, as far as that can be known.
-    /// Where the framing does not tell which replies are owed, none is if the upstream spoke last and
-    /// both peers have been silent for some time ([`Silence`]).
+    /// Where the framing does not tell which replies are owed, none is if the upstream spoke last, to
+    /// the end of a message, and both peers have been silent for some time ([`Silence`]). Datagrams may
+    /// get lost, and their replies are awaited for that time only.
     fn owes_nothing(&mut self, now: Instant) -> bool {
-        if !self.is_ws_client()
-            && matches!(self.framer.framing(), Framing::Message | Framing::Datagrams)
-        {
+        if self.counts_replies() && !self.is_ws_client() {
             return self.all_is_answered();
         }
-        let client_spoke_last = self.ws_spoke_last != self.is_ws_client();
+        let client_spoke_last = self.ws_spoke_last != self.is_ws_client()
+            && self.framer.framing() != Framing::Datagrams;
         let is_moving =
             self.partial_reply.is_some() || !self.to_ws.is_empty() || !self.to_stream.is_empty();
-        if client_spoke_last || is_moving || !matches!(self.ws_in, WsIn::Open) {
+        let is_within = !self.framer.is_at_boundary();
+        if client_spoke_last || is_moving || is_within || !matches!(self.ws_in, WsIn::Open) {
             return false;
         }
         let passed = self.entry.carried_bytes();

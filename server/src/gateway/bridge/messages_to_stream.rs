@@ -152,6 +152,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 }
             }
             let any = bytes > 0 || !payload.is_empty();
+            self.ws_spoke_last |= any;
             self.latency.written(self.ws_to_stream(), any, &self.entry);
             taken
         })
@@ -226,9 +227,6 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             }
         }
         self.entry.counter(self.ws_to_stream()).add(bytes, messages);
-        if bytes > 0 || !payload.is_empty() {
-            self.ws_spoke_last = true;
-        }
         if bytes > 0 && self.is_ws_client() && self.close_is_sent() {
             self.payload_behind_close();
         }

@@ -126,6 +126,9 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             // The peer does not read, so a Close would not reach it.
             return self.ws_lost(Disconnect::NoCloseReply);
         }
+        // A client that spoke last has paused for so long that its output counts as complete, unless
+        // it goes on.
+        self.ws_spoke_last = false;
         self.close_for(CloseCause::Server, ServerClose::IDLE);
     }
 

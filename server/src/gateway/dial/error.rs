@@ -20,6 +20,7 @@ use crate::{
         tls::client::TlsError,
         websocket::{OpeningError, Rejection},
     },
+    runtime::drain::ServerClose,
     text::io_error::describe,
 };
 
@@ -124,10 +125,20 @@ impl DialError {
     }
 
     fn no_descriptors() -> DialError {
-        let (limit, outcome) = (LimitReached::Descriptors, DialOutcome::NoDescriptors);
-        let error = DialError::new(StatusCode::SERVICE_UNAVAILABLE, outcome, limit.to_string());
+        let reason = LimitReached::Descriptors.to_string();
+        DialError::for_now(CloseCode::TRY_AGAIN_LATER, DialOutcome::NoDescriptors, reason)
+    }
+
+    /// The error for an upstream that was not connected before the server's shutdown gave it up.
+    pub(super) fn shut_down(close: ServerClose) -> DialError {
+        DialError::for_now(close.code, DialOutcome::TimedOut, close.reason.into_owned())
+    }
+
+    /// The error for a client that is to try again later.
+    fn for_now(code: CloseCode, outcome: DialOutcome, reason: String) -> DialError {
         let headers = HeaderMap::from_iter([(header::RETRY_AFTER, RETRY_AFTER.into())]);
-        DialError { code: CloseCode::TRY_AGAIN_LATER, headers, ..error }
+        let error = DialError::new(StatusCode::SERVICE_UNAVAILABLE, outcome, reason);
+        DialError { code, headers, ..error }
     }
 
     /// The error for a response other than 101: its status and what belongs to the status are

@@ -92,7 +92,13 @@ where
         upstream: Side::new(upstream, Role::Client, read_ahead.upstream, &config, now),
         idle: IdleTimeout::new(config.idle_timeout),
         watch,
-        shared: RelayState { entry, config, latency: Latency::default(), end: None },
+        shared: RelayState {
+            entry,
+            config,
+            latency: Latency::default(),
+            client_spoke_last: false,
+            end: None,
+        },
     }
 }
 
@@ -109,6 +115,8 @@ struct RelayState {
     entry: RegistryGuard,
     config: Arc<BridgeConfig>,
     latency: Latency,
+    /// Whether the last payload came from the client.
+    client_spoke_last: bool,
     /// The cause of the end, once there is one.
     end: Option<Box<End>>,
 }

@@ -84,7 +84,7 @@ struct Relay<C, U> {
     entry: RegistryGuard,
     idle: Option<Box<IdleTimeout>>,
     watch: ShutdownWatch,
-    /// Whether the last bytes came from the client.
+    /// Whether the client was the last to send something, or sent while the upstream did.
     client_spoke_last: bool,
 }
 
@@ -129,7 +129,7 @@ impl<C: Transport, U: Transport> Relay<C, U> {
             }
             let now = Instant::now();
             if stage > Stage::Serving {
-                let all_is_read = up == Step::Waits && has_turn();
+                let all_is_read = [up, down] == [Step::Waits; 2] && has_turn();
                 match self.poll_shutdown(cx, scratch, now, all_is_read) {
                     Poll::Ready(Some(end)) => return Poll::Ready(end),
                     Poll::Ready(None) => continue,

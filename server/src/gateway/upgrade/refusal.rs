@@ -57,13 +57,6 @@ impl Refused {
         Refused { status, code, reason, counted_as, headers: HeaderMap::new(), upstream: None }
     }
 
-    /// The refusal of a client that is to try again later.
-    pub(super) fn for_now(code: CloseCode, reason: String, counted_as: Refusal) -> Refused {
-        let headers = HeaderMap::from_iter([(header::RETRY_AFTER, RETRY_AFTER.into())]);
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Refused { headers, ..Refused::new(status, code, reason, counted_as) }
-    }
-
     /// The same, with the upstream in the log: without its query, which may have a secret.
     pub(super) fn of(self, upstream: &Upstream) -> Refused {
         let upstream = match &upstream.to {
@@ -83,7 +76,14 @@ impl From<DialError> for Refused {
 
 impl From<LimitReached> for Refused {
     fn from(limit: LimitReached) -> Refused {
-        Refused::for_now(CloseCode::TRY_AGAIN_LATER, limit.to_string(), limit.refusal())
+        let mut refused = Refused::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            CloseCode::TRY_AGAIN_LATER,
+            limit.to_string(),
+            limit.refusal(),
+        );
+        refused.headers.insert(header::RETRY_AFTER, RETRY_AFTER.into());
+        refused
     }
 }
 

@@ -173,9 +173,11 @@ async fn a_close_is_answered_at_once_and_a_refusal_of_the_upstream_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_ends_a_quiet_client_of_datagrams_at_once() {
+async fn a_drain_ends_a_client_of_datagrams_once_both_are_silent() {
     let mut rig = datagram_rig();
     sleep(Duration::from_millis(1)).await;
+    let start = Instant::now();
     rig.drain.advance(Stage::Graceful);
     assert_eq!(exactly(&mut rig.client, goodbye().len()).await, goodbye());
+    assert_eq!(start.elapsed().as_millis(), 500);
 }

@@ -123,6 +123,28 @@ async fn a_drain_waits_for_the_reply_to_a_client_that_spoke_last() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_closes_no_client_within_a_record_a_line_or_a_character() {
+    for (framing, begun, rest) in [
+        (Framing::Length, &b"\0\0\0\x02a"[..], &b"b"[..]),
+        (Framing::Length, b"\0\0", b"\0\x01a"),
+        (Framing::Line, b"hello", b" world\n"),
+        (Framing::Text, b"abc\xc3", b"\xa9"),
+    ] {
+        let mut rig = rig(framing);
+        rig.upstream.write_all(begun).await.unwrap();
+        rig.drain.advance(Stage::Graceful);
+        sleep(Duration::from_secs(3)).await;
+        assert!(!rig.bridge.is_finished());
+        rig.upstream.write_all(rest).await.unwrap();
+        let mut got = Vec::new();
+        while !got.ends_with(&goodbye()) {
+            got.extend(rig.at_client(1).await);
+        }
+        assert_eq!(rig.elapsed().as_millis(), 3500, "{framing}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_goes_on_after_the_close_and_does_not_answer_it_resets_the_upstream() {
     let mut rig = rig(Framing::Bytes);
     rig.drain.advance(Stage::Immediate);

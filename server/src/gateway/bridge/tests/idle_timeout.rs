@@ -21,3 +21,17 @@ async fn a_connection_without_payload_ends_after_the_idle_timeout() {
     assert_eq!(rig.end().await, (1001, "idle timeout (--idle-timeout)".to_owned(), 65));
     assert!(!at_upstream.is_reset(), "the upstream has got everything");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_on_after_the_close_of_the_idle_timeout_and_does_not_answer_is_an_abort()
+{
+    let idle_timeout = Some(Duration::from_secs(10));
+    let config = BridgeConfig { idle_timeout, ..config(Framing::Bytes) };
+    let mut rig = rig_on(Negotiated { config: config.into(), half_close: false }, 4096, b"");
+    rig.gets_close(CloseCode::GOING_AWAY, "idle timeout (--idle-timeout)").await;
+    rig.client.write_all(&frame(0x82, b"more")).await.unwrap();
+    assert_eq!(rig.at_upstream(4).await, b"more");
+    let at_upstream = rig.at_upstream.clone();
+    rig.end().await;
+    assert!(at_upstream.is_reset());
+}

@@ -198,13 +198,17 @@ pub(super) fn is_overdue<F: Transport, T: Transport>(
     }
     match (to.input, to.role) {
         (Input::Closed, _) => answer(to, poll),
-        (_, Role::Server) if to.passes() => {
+        (_, role) if to.passes() => {
+            // A client that spoke last, or has vanished, may have had more to send.
+            let is_at_rest = from.is_at_boundary() && from.took_all() && !shared.client_spoke_last;
+            if role == Role::Client && !is_at_rest {
+                return to.end_after_delivery(true);
+            }
             let end = shared.end.as_deref();
             let (code, reason) =
                 end.map_or((CloseCode::GOING_AWAY, ""), |end| (end.code, &end.why));
             to.send_close(poll.cx, poll.now, code, reason);
         }
-        (_, Role::Client) if to.passes() => to.end_after_delivery(true),
         _ => {}
     }
 }

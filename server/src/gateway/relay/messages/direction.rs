@@ -9,6 +9,7 @@ use std::{
 
 use echogate_proto::{
     close::CloseCode,
+    recording::Direction,
     ws::{Event, OpCode, Violation},
 };
 use tokio::io::ReadBuf;
@@ -102,6 +103,7 @@ fn pass<F: Transport, T: Transport>(
         shared.entry.counter(direction).add(batch.bytes, batch.messages);
         let any = !batch.run.is_empty();
         if any {
+            shared.client_spoke_last = direction == Direction::ToServer;
             shared.latency.writes(direction);
             if batch.write(buffer, poll.cx, to).is_err() {
                 to.fail();

@@ -82,39 +82,32 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
         self.shared.ends(close.code, close.reason);
     }
 
-    /// Closes both sides for the server's shutdown or at a request, as far as the stage and their
-    /// states allow it. `is_idle` says that nothing more could be read from either.
+    /// Closes the client's side for the server's shutdown or at a request, as far as the stage and the
+    /// states allow it: gracefully where the upstream spoke last and both are silent, otherwise behind
+    /// the upstream's current message. The upstream gets its Close with the client's own. `is_idle` says
+    /// that nothing more could be read from either.
     pub(super) fn shut_down(
         &mut self,
         poll: &mut PollContext<'_, '_>,
         stage: Stage,
         is_idle: bool,
     ) {
-        let MessageRelay { client, upstream, .. } = self;
-        let at_boundary = [client.is_at_boundary(), upstream.is_at_boundary()];
-        let is_quiet = at_boundary == [true; 2]
+        let MessageRelay { client, upstream, shared, .. } = self;
+        let is_quiet = client.is_at_boundary()
             && is_idle
             && has_turn()
+            && !shared.client_spoke_last
             && client.unwritten.is_empty()
             && upstream.unwritten.is_empty()
             && self.is_open()
             && self.quiet_from() <= poll.now;
-        let [to_upstream, to_client] =
-            if stage >= Stage::Immediate { at_boundary } else { [is_quiet; 2] };
-        let MessageRelay { client, upstream, shared, watch, .. } = self;
-        let to_client = to_client && client.states() == (Input::Open, Output::Open);
-        let to_upstream = to_upstream && upstream.states() == (Input::Open, Output::Open);
-        if !to_client && !to_upstream {
-            return;
-        }
-        let ServerClose { code, reason } = watch.close();
-        if to_client {
+        let is_due = (stage >= Stage::Immediate || is_quiet) && self.upstream.is_at_boundary();
+        let MessageRelay { client, shared, watch, .. } = self;
+        if is_due && client.states() == (Input::Open, Output::Open) {
+            let ServerClose { code, reason } = watch.close();
             client.send_close(poll.cx, poll.now, code, &reason);
+            shared.ends(code, reason);
         }
-        if to_upstream {
-            upstream.send_close(poll.cx, poll.now, code, &reason);
-        }
-        shared.ends(code, reason);
     }
 }
 

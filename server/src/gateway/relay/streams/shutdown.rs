@@ -1,8 +1,8 @@
 //! The end of a relay at the server's shutdown or at a request.
 //!
 //! A byte stream has no Close that could ask a peer to end first. So the upstream is asked, by the end of
-//! its input, whether it has more to send: once it spoke last and the client has been silent for some
-//! time. A client that spoke last may be in the middle of an upload, or wait for a reply; its connection
+//! its input, whether it has more to send: once it spoke last and both have been silent for some time,
+//! because an upstream may take the end of its input for the end of the connection. A client that spoke last may be in the middle of an upload, or wait for a reply; its connection
 //! goes on, and is reset on both sides if it has not ended by the cut. Bytes that a client sends after
 //! the end of the upstream's input are lost: both sides are reset at once, so that neither takes what
 //! it got for complete.
@@ -34,7 +34,7 @@ const REQUEST_TIME: Duration = END_TIMEOUT.saturating_mul(2);
 pub(super) struct Shutdown {
     /// Whether the upstream's input has been ended.
     is_asked: bool,
-    /// The silence of the client.
+    /// The silence of both peers.
     silence: Silence,
     /// The end of [`REQUEST_TIME`], if the end was requested.
     reset_at: Option<Instant>,
@@ -55,8 +55,8 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         self.client.closing.as_ref().is_some_and(|closing| closing.shutdown.is_asked)
     }
 
-    /// Advances the end of the relay. `all_is_read` says that all bytes of the client that have arrived
-    /// are passed on. Returns whether a state of a side has changed, and the end, if it has come.
+    /// Advances the end of the relay. `all_is_read` says that all bytes that have arrived are passed on.
+    /// Ready if the state of a side has changed, with the end, if it has come.
     pub(super) fn poll_shutdown(
         &mut self,
         cx: &mut Context<'_>,
@@ -64,27 +64,24 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         now: Instant,
         all_is_read: bool,
     ) -> Poll<Option<End>> {
-        if self.is_asked() {
-            return self.poll_late_input(cx, scratch);
-        }
         let is_requested = self.watch.is_asked_to_end();
-        let may_go_on = is_requested && self.client.input == Input::Open;
-        let shutdown = &mut self.client.closing().shutdown;
-        if may_go_on && *shutdown.reset_at.get_or_insert(now + REQUEST_TIME) <= now {
+        let is_datagrams = self.client.stream.reads_messages();
+        let is_open = [self.client.input, self.upstream.input] == [Input::Open; 2]
+            && self.upstream.output == Output::Open;
+        let Shutdown { is_asked, reset_at, silence } = &mut self.client.closing().shutdown;
+        if is_requested && *reset_at.get_or_insert(now + REQUEST_TIME) <= now {
             self.client.stream.reset_on_drop();
             return Poll::Ready(Some(self.end_by_resets(self.watch.close().reason)));
         }
-        let is_open = [self.client.input, self.upstream.input] == [Input::Open; 2]
-            && self.upstream.output == Output::Open;
-        let is_datagrams = self.client.stream.reads_messages();
-        if is_open && all_is_read && (is_datagrams || !self.client_spoke_last) {
-            let received = self.entry.received().bytes();
-            let shutdown = &mut self.client.closing().shutdown;
-            if is_datagrams || shutdown.silence.is_long_enough(now, received) {
-                shutdown.is_asked = true;
-                self.upstream.output = Output::Ending;
-                return Poll::Ready(None);
-            }
+        if *is_asked {
+            return self.poll_late_input(cx, scratch);
+        }
+        let is_at_rest = is_datagrams
+            || !self.client_spoke_last && silence.is_long_enough(now, self.entry.carried_bytes());
+        if all_is_read && is_at_rest && is_open {
+            *is_asked = true;
+            self.upstream.output = Output::Ending;
+            return Poll::Ready(None);
         }
         Poll::Pending
     }
@@ -101,10 +98,10 @@ impl<C: Transport, U: Transport> Relay<C, U> {
             (Ok(()), 0) if client.stream.has_read_end() => client.input_ended(),
             (Ok(()), len) => {
                 upstream.add_lost(len);
-                client.stream.reset_on_drop();
                 if client.stream.reads_messages() {
                     return Poll::Ready(None);
                 }
+                client.stream.reset_on_drop();
                 upstream.stream.reset_on_drop();
                 return Poll::Ready(Some(self.describe(self.watch.close().reason)));
             }

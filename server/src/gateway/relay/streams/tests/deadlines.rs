@@ -267,6 +267,37 @@ async fn a_busy_connection_that_was_asked_to_end_is_reset() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upstream_that_goes_on_after_it_was_asked_to_end_is_reset_with_its_client() {
+    let mut rig = rig(64, None);
+    settle().await;
+    request_end(&rig.relay);
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
+    let sends = async {
+        while rig.upstream.write_all(b"more").await.is_ok() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let reads = async { while rig.client.read(&mut [0; 64]).await.is_ok_and(|len| len > 0) {} };
+    let (end, ..) = tokio::join!(rig.relay.end(), sends, reads);
+    assert_eq!((&*end.0, end.1, end.2.0), ("enough", 10, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_ask_an_upstream_in_the_middle_of_a_download() {
+    let mut rig = rig(64, None);
+    settle().await;
+    rig.relay.drain.advance(Stage::Graceful);
+    for _ in 0..10 {
+        sleep(Duration::from_millis(400)).await;
+        rig.upstream.write_all(b"a part").await.unwrap();
+        rig.client.read_exact(&mut [0; 6]).await.unwrap();
+    }
+    let start = Instant::now();
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(start.elapsed().as_millis(), 500);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_lost_at_the_end_of_a_shutdown_is_counted() {
     let mut rig = rig(64, None);
     rig.upstream.write_all(&[0; 100]).await.unwrap();
