@@ -136,10 +136,15 @@ fn pictures_of_followed_clients() {
         ("stream-light", (1440, 900), Scheme::Light),
         ("stream-dark", (1440, 900), Scheme::Dark),
         ("stream-phone", (390, 844), Scheme::Light),
-        ("stream-narrow", (1000, 700), Scheme::Light),
     ] {
         shoot(&mut page, folder, name, size, scheme);
     }
+    let narrow = (1000, 700);
+    page.set_viewport(narrow.0, narrow.1, Scheme::Light);
+    page.eval(
+        "document.querySelector('.transcript').scrollIntoView({ block: 'end' }); scrollBy(0, 16)",
+    );
+    shoot(&mut page, folder, "stream-narrow", narrow, Scheme::Light);
     nc.kill().unwrap();
     nc.wait().unwrap();
     let beside = format!(

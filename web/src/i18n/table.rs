@@ -307,7 +307,8 @@ table! {
     export_har: "Export HAR", "导出 HAR";
     load: "Import…", "导入…";
     not_a_transcript: "{0} is not an echogate transcript (line {1}).", "{0} 不是 echogate 记录（第 {1} 行）。";
-    search: "Search text or hex", "搜索文本或十六进制";
+    search: "Text or 7b 22", "文本或 7b 22";
+    search_label: "Search text, or bytes in hexadecimal with spaces", "搜索文本，或以空格分隔的十六进制字节";
     show: "Show", "显示";
     show_all: "everything", "全部";
     show_sent: "sent", "发送的";

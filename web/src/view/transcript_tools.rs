@@ -28,7 +28,9 @@ pub(super) struct TranscriptTools {
 impl TranscriptTools {
     pub(super) fn new(texts: &Texts) -> TranscriptTools {
         let search = el("input").id("search").attr("type", "search").action(Action::Search);
-        let search = search.attr("placeholder", texts.search).attr("aria-label", texts.search);
+        let label = texts.search_label;
+        let search = search.attr("placeholder", texts.search).attr("aria-label", label);
+        let search = search.attr("title", label);
         let search = search.attr("aria-describedby", "search-problem");
         let pattern = button(".*", Action::TogglePattern).id("pattern").class("quiet");
         let pattern = pattern.attr("title", texts.pattern).attr("aria-label", texts.pattern);
