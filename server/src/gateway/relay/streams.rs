@@ -19,7 +19,7 @@
 //! An end of input ends its own direction only: half-close passes. After a failure of one side all
 //! that it sent before is delivered, and then the other side is reset, so that nothing truncated
 //! looks complete. A reset discards bytes in flight, so that the peer must have acknowledged them
-//! before (ending.rs).
+//! before (ending.rs). The server's shutdown is in shutdown.rs.
 //!
 //! There is no time limit for a peer that accepts no bytes while the other side may still expect a
 //! reply, as there is none on a direct connection; `--idle-timeout` sets one. Once the side that
