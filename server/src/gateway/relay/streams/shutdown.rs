@@ -20,35 +20,12 @@ use tokio::{io::ReadBuf, time::Instant};
 
 use super::{
     End, Relay,
-    side::{Input, Output},
+    side::{Input, Output, Shutdown},
 };
-use crate::{
-    net::stream::Transport,
-    runtime::drain::{END_TIMEOUT, Silence},
-};
+use crate::{net::stream::Transport, runtime::drain::END_TIMEOUT};
 
 /// The time after which a connection that was asked to end, and goes on, is reset.
 const REQUEST_TIME: Duration = END_TIMEOUT.saturating_mul(2);
-
-/// The state of a relay that is to end.
-#[derive(Debug, Default)]
-pub(super) struct Shutdown {
-    /// Whether the upstream's input has been ended.
-    is_asked: bool,
-    /// The silence of both peers.
-    silence: Silence,
-    /// The end of [`REQUEST_TIME`], if the end was requested.
-    reset_at: Option<Instant>,
-}
-
-impl Shutdown {
-    /// The time at which the relay is to be polled although neither side is ready.
-    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let silence = self.silence.deadline(now).filter(|_| !self.is_asked);
-        let reset_at = self.reset_at.filter(|&at| now < at);
-        [silence, reset_at].into_iter().flatten().min()
-    }
-}
 
 impl<C: Transport, U: Transport> Relay<C, U> {
     /// Whether the upstream's input was ended by the shutdown.

@@ -8,13 +8,12 @@ use std::{
 };
 
 use echogate_proto::reason;
-use tokio::io::ReadBuf;
+use tokio::{io::ReadBuf, time};
 
-use super::shutdown::Shutdown;
 use crate::{
     connections::registry::Counter,
     net::stream::Transport,
-    runtime::{delivery::Delivery, write_buffer::WriteBuffer},
+    runtime::{delivery::Delivery, drain::Silence, write_buffer::WriteBuffer},
     text::io_error::describe,
 };
 
@@ -69,6 +68,26 @@ pub(super) struct Closing {
     pub(super) failure: Option<Failure>,
     /// The state of the server's shutdown, where the side is the client.
     pub(super) shutdown: Shutdown,
+}
+
+/// The state of a relay that is to end.
+#[derive(Debug, Default)]
+pub(super) struct Shutdown {
+    /// Whether the upstream's input has been ended.
+    pub(super) is_asked: bool,
+    /// The silence of both peers.
+    pub(super) silence: Silence,
+    /// The time at which a connection whose end was requested is reset if it goes on.
+    pub(super) reset_at: Option<time::Instant>,
+}
+
+impl Shutdown {
+    /// The time at which the relay is to be polled although neither side is ready.
+    pub(super) fn deadline(&self, now: time::Instant) -> Option<time::Instant> {
+        let silence = self.silence.deadline(now).filter(|_| !self.is_asked);
+        let reset_at = self.reset_at.filter(|&at| now < at);
+        [silence, reset_at].into_iter().flatten().min()
+    }
 }
 
 /// A failure of a connection: the time at which the relay learned of it, and the description.
