@@ -1,9 +1,5 @@
 //! WebSocket close codes (RFC 6455 section 7.4) and their descriptions.
 
-/// The longest reason of a Close frame, in bytes: the 125 of a control frame without the code (RFC
-/// 6455 section 5.5).
-pub const MAX_REASON: usize = 125 - 2;
-
 /// A close code, as a Close frame carries it or an endpoint reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseCode(pub u16);

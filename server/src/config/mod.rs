@@ -6,8 +6,8 @@
 //! - `sources`: all layers, and the name under which each setting was given
 //! - `endpoints`: HTTP addresses, listeners, routes and forwards; `addresses`: the sockets to be bound;
 //!   none twice, none with TLS without a certificate; `loops`: no route or forward leads to itself
-//! - `listener`, `route`, `forward`: their specifications; `bind`: a socket to bind; `upstream`: the URL of the last two, with
-//!   `framing` and `headers` as its options
+//! - `listener`, `route`, `forward`: their specifications; `upstream`: the URL of the last two, with
+//!   `framing` and `headers` as its options; `bind`: a socket to bind
 //! - `http_address`, `base_path`, `origin`, `values`: the other values; `secrets`, `tls`: token,
 //!   certificate, key; `secret_file`: the permissions of their files
 //! - `handover`: the socket of the handover; `record`: recordings; `proxies`: the proxies through

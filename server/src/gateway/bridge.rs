@@ -148,7 +148,7 @@ where
         closing: None,
         last_byte: None,
         only_empty_fragments: false,
-        ws_spoke_last: role == Role::Client,
+        client_spoke_last: false,
         undecoded: Undecoded::new(read_ahead, 0),
         fragments: None,
         partial_reply: None,
@@ -184,9 +184,8 @@ struct Bridge<W, S> {
     /// Whether the WebSocket peer's current binary message consists of empty fragments so far: with
     /// half-close it is the end of input if it remains empty.
     only_empty_fragments: bool,
-    /// Whether the last payload came from the WebSocket peer. Before any, the upstream counts as the
-    /// one that spoke last, so that it owes nothing.
-    ws_spoke_last: bool,
+    /// Whether the last payload came from the client.
+    client_spoke_last: bool,
     /// Bytes of the WebSocket peer that are not decoded yet.
     undecoded: Option<Box<Undecoded>>,
     /// The fragments so far of a message that is written whole (framing `length` and datagrams).

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpStream, UnixSocket},
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 pub(crate) use self::error::DialError;
@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// The part of the time between `--drain-delay` and `--drain` for which a shutdown waits for
-/// upstreams that are not connected yet.
+/// upstreams that are not connected yet: that of the graceful phase of connected ones.
 const LAST_DIAL: f64 = 0.4;
 
 /// The client for whom an upstream is dialled, and what is sent to the upstream first.
@@ -71,6 +71,7 @@ impl UpstreamTarget {
         }
         let within = context.settings.dial_timeout;
         let dialled = tokio::select! {
+            biased;
             dialled = self.upstream.to.dial(request, within, &context.counters) => dialled,
             close = shutdown_limit(context) => Err(DialError::shut_down(close)),
         };
@@ -83,9 +84,8 @@ impl UpstreamTarget {
 /// Returns the Close of the shutdown when that gives up upstreams that are not connected yet.
 async fn shutdown_limit(context: &ServerContext) -> ServerClose {
     let mut watch = context.bridges.drain.watch();
-    watch.draining().await;
     let Settings { drain, drain_delay, .. } = context.settings;
-    sleep(drain.saturating_sub(drain_delay).mul_f64(LAST_DIAL)).await;
+    watch.draining_for(drain.saturating_sub(drain_delay).mul_f64(LAST_DIAL)).await;
     watch.close()
 }
 

@@ -9,11 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use echogate_proto::{
-    api::Kind,
-    close::{CloseCode, MAX_REASON},
-    reason,
-};
+use echogate_proto::{api::Kind, close::CloseCode, reason, ws::frame::MAX_REASON};
 use percent_encoding::percent_decode_str;
 
 use super::{

@@ -1,10 +1,14 @@
 //! Opcodes, frame headers and whole control frames (RFC 6455 section 5.2).
 
 use super::mask;
-use crate::close::{CloseCode, MAX_REASON};
+use crate::close::CloseCode;
 
 /// The largest payload of a control frame, in bytes (RFC 6455 section 5.5).
 pub const MAX_CONTROL: usize = 125;
+
+/// The longest reason of a Close frame, in bytes: a control frame without the code (RFC 6455 section
+/// 5.5.1).
+pub const MAX_REASON: usize = MAX_CONTROL - 2;
 
 /// The longest frame header, in bytes: 2, a length of 8 bytes, and a masking key of 4.
 pub(super) const MAX_HEADER: usize = 14;

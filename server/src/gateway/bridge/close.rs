@@ -122,7 +122,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         });
         is_ending
             && !self.is_ws_client()
-            && !self.ws_spoke_last
+            && !self.client_spoke_last
             && self.ws_in.is_open()
             && self.ws_out != WsOut::Failed
             && !self.ws.has_ended()
@@ -198,19 +198,18 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Whether a graceful shutdown may end the connection without loss, as far as that can be known.
-    /// Where the framing does not tell which replies are owed, none is if the upstream spoke last, to
-    /// the end of a message, and both peers have been silent for some time ([`Silence`]). Datagrams may
-    /// get lost, and their replies are awaited for that time only.
+    /// A framing that counts no replies does not tell what is owed. There the connection is at rest if
+    /// the upstream spoke last, to the end of a message, and both peers have been silent for some time
+    /// ([`Silence`]). Datagrams may get lost, and their replies are awaited for that time only.
     fn owes_nothing(&mut self, now: Instant) -> bool {
         if self.counts_replies() && !self.is_ws_client() {
             return self.all_is_answered();
         }
-        let client_spoke_last = self.ws_spoke_last != self.is_ws_client()
-            && self.framer.framing() != Framing::Datagrams;
+        let may_be_owed = self.client_spoke_last && self.framer.framing() != Framing::Datagrams;
         let is_moving =
             self.partial_reply.is_some() || !self.to_ws.is_empty() || !self.to_stream.is_empty();
         let is_within = !self.framer.is_at_boundary();
-        if client_spoke_last || is_moving || is_within || !matches!(self.ws_in, WsIn::Open) {
+        if may_be_owed || is_moving || is_within || !matches!(self.ws_in, WsIn::Open) {
             return false;
         }
         let passed = self.entry.carried_bytes();
@@ -223,7 +222,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         };
         let by_server = || (CloseCause::Server, self.watch.close());
         let stream_has_ended = self.half_close && self.stream_in == StreamIn::Ended;
-        // An upstream's Close would end the upload of a client that spoke last as if it were complete.
+        // A Close to a WebSocket upstream would end the upload of a client that spoke last as if it were
+        // complete.
         let is_due = is_at_rest
             || stage >= Stage::Immediate && (!self.is_ws_client() || self.watch.is_asked_to_end());
         match self.ws_in {

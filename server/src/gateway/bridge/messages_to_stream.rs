@@ -152,7 +152,9 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 }
             }
             let any = bytes > 0 || !payload.is_empty();
-            self.ws_spoke_last |= any;
+            if any {
+                self.client_spoke_last = !self.is_ws_client();
+            }
             self.latency.written(self.ws_to_stream(), any, &self.entry);
             taken
         })

@@ -136,7 +136,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
                 self.frame(cx, &mut scratch[..end], Rest::Send, now);
             }
             Poll::Ready(Ok(())) if len > 0 => {
-                self.ws_spoke_last = false;
+                self.client_spoke_last = self.is_ws_client();
                 self.latency.read(self.stream_to_ws(), &self.entry);
                 // After a first fragment the rest of a reply is sent in fragments, too.
                 let is_begun = self.framer.is_within_reply();

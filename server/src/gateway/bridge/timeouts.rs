@@ -128,7 +128,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
         // A client that spoke last has paused for so long that its output counts as complete, unless
         // it goes on.
-        self.ws_spoke_last = false;
+        self.client_spoke_last = false;
         self.close_for(CloseCause::Server, ServerClose::IDLE);
     }
 

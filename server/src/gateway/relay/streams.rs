@@ -123,17 +123,18 @@ impl<C: Transport, U: Transport> Relay<C, U> {
             if self.client.check_failure() || self.upstream.check_failure() {
                 continue;
             }
-            let is_serving = stage == Stage::Serving && self.idle.is_none();
-            if is_serving && self.client.is_settled() && self.upstream.is_settled() {
+            let has_no_limit = stage == Stage::Serving && self.idle.is_none();
+            if has_no_limit && self.client.is_settled() && self.upstream.is_settled() {
                 return Poll::Pending;
             }
             let now = Instant::now();
             if stage > Stage::Serving {
                 let all_is_read = [up, down] == [Step::Waits; 2] && has_turn();
-                match self.poll_shutdown(cx, scratch, now, all_is_read) {
-                    Poll::Ready(Some(end)) => return Poll::Ready(end),
-                    Poll::Ready(None) => continue,
-                    Poll::Pending => {}
+                if let Some(end) = self.poll_shutdown_limits(now) {
+                    return Poll::Ready(end);
+                }
+                if all_is_read && self.ask_upstream(now) {
+                    continue;
                 }
             }
             if let Some(end) = self.poll_end(now).or_else(|| self.poll_idle(now)) {

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::{
@@ -77,11 +77,12 @@ impl ServerTls {
         limit: Duration,
         drain: &Drain,
     ) -> Option<Tls> {
+        let mut watch = drain.watch();
         let result = tokio::select! {
             result = timeout(limit, self.handshake(protocol, stream)) => {
                 result.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).to_string()))
             }
-            () = shutdown_limit(drain) => Err("the server is shutting down".to_owned()),
+            () = watch.draining_for(LAST_HANDSHAKE) => Err("the server is shutting down".to_owned()),
         };
         result.inspect_err(|why| tracing::debug!(%peer, "TLS handshake failed: {why}")).ok()
     }
@@ -116,10 +117,4 @@ impl ServerTls {
             AppProtocol::Bytes => self.bytes.clone(),
         }
     }
-}
-
-/// Ends [`LAST_HANDSHAKE`] after the shutdown has begun.
-async fn shutdown_limit(drain: &Drain) {
-    drain.watch().draining().await;
-    sleep(LAST_HANDSHAKE).await;
 }

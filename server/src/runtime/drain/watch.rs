@@ -10,7 +10,7 @@ use std::{
 
 use echogate_event_loop::InFlight;
 use echogate_proto::reason;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{Drain, EndRequest, HAS_REQUESTS, ServerClose, Stage, Watcher, timer::Timer};
 use crate::runtime::idle_timeout::IdleTimeout;
@@ -140,6 +140,12 @@ impl ShutdownWatch {
             Stage::Graceful | Stage::Immediate | Stage::Cut => Poll::Ready(()),
         })
         .await;
+    }
+
+    /// Waits until the shutdown has lasted for `time`.
+    pub(crate) async fn draining_for(&mut self, time: Duration) {
+        self.draining().await;
+        sleep(time).await;
     }
 
     /// Sets the timer to `at`. A timer that expires between `now` and then stays as it is:

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use echogate_proto::{
-    close::{CloseCode, MAX_REASON},
-    ws::frame::MAX_CONTROL,
+    close::CloseCode,
+    ws::frame::{MAX_CONTROL, MAX_REASON},
 };
 
 use super::source::Message;

@@ -92,13 +92,12 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
         stage: Stage,
         is_idle: bool,
     ) {
-        let MessageRelay { client, upstream, shared, .. } = self;
-        let is_quiet = client.is_at_boundary()
+        let is_quiet = self.client.is_at_boundary()
             && is_idle
             && has_turn()
-            && !shared.client_spoke_last
-            && client.unwritten.is_empty()
-            && upstream.unwritten.is_empty()
+            && !self.shared.client_spoke_last
+            && self.client.unwritten.is_empty()
+            && self.upstream.unwritten.is_empty()
             && self.is_open()
             && self.quiet_from() <= poll.now;
         let is_due = (stage >= Stage::Immediate || is_quiet) && self.upstream.is_at_boundary();

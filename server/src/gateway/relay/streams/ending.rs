@@ -131,7 +131,7 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         self.describe(why)
     }
 
-    pub(super) fn describe(&self, why: impl Into<Cow<'static, str>>) -> End {
+    fn describe(&self, why: impl Into<Cow<'static, str>>) -> End {
         End { why: why.into(), lost: (self.upstream.lost(), self.client.lost()) }
     }
 }
@@ -145,7 +145,7 @@ impl<T: Transport> Side<T> {
         self.closing.as_ref()?.failure.as_ref()
     }
 
-    fn lost(&self) -> u64 {
+    pub(super) fn lost(&self) -> u64 {
         self.closing.as_ref().map_or(0, |closing| closing.lost)
     }
 

@@ -10,13 +10,9 @@
 //!
 //! Datagrams may get lost, so their upstream is asked as soon as nothing more is to be read.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::time::Duration;
 
-use tokio::{io::ReadBuf, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     End, Relay,
@@ -33,58 +29,40 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         self.client.closing.as_ref().is_some_and(|closing| closing.shutdown.is_asked)
     }
 
-    /// Advances the end of the relay. `all_is_read` says that all bytes that have arrived are passed on.
-    /// Ready if the state of a side has changed, with the end, if it has come.
-    pub(super) fn poll_shutdown(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &mut [u8],
-        now: Instant,
-        all_is_read: bool,
-    ) -> Poll<Option<End>> {
+    /// The end of a connection that goes on although it is to end: its client has sent bytes after the
+    /// end of the upstream's input, or its end was requested [`REQUEST_TIME`] ago.
+    pub(super) fn poll_shutdown_limits(&mut self, now: Instant) -> Option<End> {
+        let is_late = self.is_asked() && self.upstream.lost() > 0 && !self.is_of_datagrams();
         let is_requested = self.watch.is_asked_to_end();
-        let is_datagrams = self.client.stream.reads_messages();
-        let is_open = [self.client.input, self.upstream.input] == [Input::Open; 2]
-            && self.upstream.output == Output::Open;
-        let Shutdown { is_asked, reset_at, silence } = &mut self.client.closing().shutdown;
-        if is_requested && *reset_at.get_or_insert(now + REQUEST_TIME) <= now {
-            self.client.stream.reset_on_drop();
-            return Poll::Ready(Some(self.end_by_resets(self.watch.close().reason)));
+        let reset_at = &mut self.client.closing().shutdown.reset_at;
+        let is_overdue = is_requested && *reset_at.get_or_insert(now + REQUEST_TIME) <= now;
+        if !is_late && !is_overdue {
+            return None;
         }
-        if *is_asked {
-            return self.poll_late_input(cx, scratch);
-        }
-        let is_at_rest = is_datagrams
-            || !self.client_spoke_last && silence.is_long_enough(now, self.entry.carried_bytes());
-        if all_is_read && is_at_rest && is_open {
-            *is_asked = true;
-            self.upstream.output = Output::Ending;
-            return Poll::Ready(None);
-        }
-        Poll::Pending
+        self.client.stream.reset_on_drop();
+        self.upstream.stream.reset_on_drop();
+        Some(self.end_by_resets(self.watch.close().reason))
     }
 
-    /// Reads a client whose upstream's input was ended.
-    fn poll_late_input(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Option<End>> {
-        let (client, upstream) = (&mut self.client, &mut self.upstream);
-        if client.input != Input::Open {
-            return Poll::Pending;
+    /// Ends the upstream's input if that is due, now that all bytes that have arrived are passed on.
+    /// Returns whether it does.
+    pub(super) fn ask_upstream(&mut self, now: Instant) -> bool {
+        let is_open = [self.client.input, self.upstream.input] == [Input::Open; 2]
+            && self.upstream.output == Output::Open;
+        if !is_open {
+            return false;
         }
-        let mut buf = ReadBuf::new(scratch);
-        let read = ready!(Pin::new(&mut client.stream).poll_read(cx, &mut buf));
-        match (read, buf.filled().len()) {
-            (Ok(()), 0) if client.stream.has_read_end() => client.input_ended(),
-            (Ok(()), len) => {
-                upstream.add_lost(len);
-                if client.stream.reads_messages() {
-                    return Poll::Ready(None);
-                }
-                client.stream.reset_on_drop();
-                upstream.stream.reset_on_drop();
-                return Poll::Ready(Some(self.describe(self.watch.close().reason)));
-            }
-            (Err(e), _) => client.read_failed(&e),
+        let (passed, is_of_datagrams) = (self.entry.carried_bytes(), self.is_of_datagrams());
+        let Shutdown { is_asked, silence, .. } = &mut self.client.closing().shutdown;
+        *is_asked =
+            is_of_datagrams || !self.client_spoke_last && silence.is_long_enough(now, passed);
+        if *is_asked {
+            self.upstream.output = Output::Ending;
         }
-        Poll::Ready(None)
+        *is_asked
+    }
+
+    fn is_of_datagrams(&self) -> bool {
+        self.client.stream.reads_messages()
     }
 }

@@ -4,11 +4,10 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use echogate_proto::reason;
-use tokio::{io::ReadBuf, time};
+use tokio::{io::ReadBuf, time::Instant};
 
 use crate::{
     connections::registry::Counter,
@@ -78,12 +77,12 @@ pub(super) struct Shutdown {
     /// The silence of both peers.
     pub(super) silence: Silence,
     /// The time at which a connection whose end was requested is reset if it goes on.
-    pub(super) reset_at: Option<time::Instant>,
+    pub(super) reset_at: Option<Instant>,
 }
 
 impl Shutdown {
     /// The time at which the relay is to be polled although neither side is ready.
-    pub(super) fn deadline(&self, now: time::Instant) -> Option<time::Instant> {
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let silence = self.silence.deadline(now).filter(|_| !self.is_asked);
         let reset_at = self.reset_at.filter(|&at| now < at);
         [silence, reset_at].into_iter().flatten().min()
@@ -118,7 +117,7 @@ pub(super) fn relay_once<A: Transport, B: Transport>(
         Poll::Ready(true) => return Step::Moved,
         Poll::Ready(false) => {}
     }
-    if from.input != Input::Open || matches!(to.output, Output::Shut | Output::Truncated) {
+    if from.input != Input::Open {
         return Step::Waits;
     }
     let mut buf = ReadBuf::new(scratch);
@@ -127,7 +126,8 @@ pub(super) fn relay_once<A: Transport, B: Transport>(
     match read {
         Poll::Pending => return Step::Waits,
         Poll::Ready(Ok(())) if bytes.is_empty() && from.stream.has_read_end() => from.input_ended(),
-        Poll::Ready(Ok(())) if to.output == Output::Failed => to.add_lost(bytes.len()),
+        // The connection has failed, or its input was ended by the shutdown.
+        Poll::Ready(Ok(())) if to.output != Output::Open => to.add_lost(bytes.len()),
         Poll::Ready(Ok(())) => {
             let is_message = from.stream.reads_messages() || to.stream.reads_messages();
             counter.add(bytes.len(), u64::from(is_message));
@@ -204,12 +204,12 @@ impl<T: Transport> Side<T> {
     /// Handles the end of the peer's output. After a failed write that reported more than that the
     /// peer accepts no bytes, the system reports a reset as an end.
     #[cold]
-    pub(super) fn input_ended(&mut self) {
+    fn input_ended(&mut self) {
         self.input = if self.is_aborted { Input::Failed } else { Input::Ended };
     }
 
     #[cold]
-    pub(super) fn read_failed(&mut self, error: &io::Error) {
+    fn read_failed(&mut self, error: &io::Error) {
         self.input = Input::Failed;
         self.write_failed(error);
     }
