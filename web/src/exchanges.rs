@@ -12,8 +12,8 @@ use crate::time::Millis;
 pub struct Exchange {
     /// The row of the message.
     pub row: u64,
-    /// The time at which the user sent the message; `None` if the page did not measure its own work,
-    /// for another rule paired the messages then.
+    /// The time at which the user sent the message; `None` if the rule of that time did not pair the
+    /// messages, so that the page's own work was not measured.
     pub asked: Option<Millis>,
     /// The time at which the socket sent it.
     pub sent: Millis,

@@ -16,8 +16,8 @@ pub enum Query {
     #[default]
     Any,
     /// A text, in upper or lower case, and the bytes that it stands for if it consists of hexadecimal
-    /// digits: in binary messages, and in text messages if it is written as `7b 22`, with spaces, for
-    /// other digits are rather a number in a text.
+    /// digits. In text messages these need a space between the bytes (`7b 22`): other digits are more
+    /// likely a number.
     Text {
         /// The text in lower case.
         text: String,

@@ -6,8 +6,9 @@
 //!   [`transcript_tools`], [`first_run`], [`row`], [`detail`], [`payload_figure`], [`json_tree`],
 //!   [`transcript_input`] and [`transcript_file`]; [`ladder_panel`] and [`lesson_panel`];
 //!   [`composer`] with [`draft_settings`], [`keys`], [`repetition`], [`share_menu`] and [`file_panel`];
-//!   [`latency_panel`] and [`charts`]; [`operator_panel`]. A panel makes its elements once, draws what has changed and returns the time at which it has to
-//!   be drawn again; its `act` handles the user's events and returns a command
+//!   [`latency_panel`] and [`charts`]; [`operator_panel`]. A panel makes its elements once, draws what
+//!   has changed and returns the time at which it has to be drawn again; its `act` handles the user's
+//!   events and returns a command. Two have a [`keyed_list`]
 //! - [`connection`]: a session with its socket and its [`forms`], or a client that it is
 //!   [`following`]; [`lesson`]: a connection that the lesson opens and follows, by [`lesson_run`];
 //!   [`operator_session`]: the same for the operator; callbacks [`dispatch`] their events to the
@@ -35,6 +36,7 @@ mod following;
 mod forms;
 mod header;
 mod json_tree;
+mod keyed_list;
 mod keys;
 mod ladder_panel;
 mod latency_panel;

@@ -160,7 +160,7 @@ table! {
 
     // A client that is followed
     follow: "Follow: show what passes on this connection", "跟踪：显示此连接上经过的数据";
-    follow_too_late: "This client has disconnected, and nobody followed it here.", "此客户端已断开，此处未曾跟踪它。";
+    follow_too_late: "This client has disconnected, and this page did not follow it.", "此客户端已断开，此处未曾跟踪它。";
     following: "Following", "跟踪中";
     follow_ended: "Connection ended", "连接已结束";
     follow_refused: "Cannot follow", "无法跟踪";

@@ -1,5 +1,5 @@
 //! A histogram of durations with logarithmic buckets: bounded memory, and quantiles that are exact up to
-//! [`Histogram::EXACT`] durations and then off by at most 3 %.
+//! [`Histogram::EXACT`] durations and then off by at most a thirty-second.
 
 use crate::time::Millis;
 

@@ -3,6 +3,7 @@
 use super::{
     action::Action,
     dom::{El, button, el, panel},
+    keyed_list::{self, KeyedRow},
     model::Model,
 };
 use crate::{
@@ -90,7 +91,8 @@ impl ConnectionList {
             (!is_in(&mine, row), !is_in(&upstreams, row), is_remote)
         });
         listed.truncate(MAX_LISTED);
-        self.arrange(&listed);
+        let ids: Vec<u64> = listed.iter().map(|shown| shown.connection.id).collect();
+        keyed_list::arrange(&self.list, &mut self.rows, &ids, |rank| Row::new(listed[rank]));
         for (row, shown) in self.rows.iter_mut().zip(&listed) {
             let role = match (is_in(&mine, shown), is_in(&upstreams, shown)) {
                 (true, _) => texts.clients_you,
@@ -108,27 +110,15 @@ impl ConnectionList {
         let ages = (!listed.is_empty() || !live.is_connected()).then(|| next_second(now));
         earliest(highlights.filter(|at| *at > now).map(Some).chain([ages]))
     }
+}
 
-    /// Makes, moves and removes rows so that there is one for each connection, in order.
-    fn arrange(&mut self, listed: &[&ConnectionRow]) {
-        let stays = |row: &Row| listed.iter().any(|shown| shown.connection.id == row.id);
-        self.rows.retain(|row| {
-            let stays = stays(row);
-            if !stays {
-                row.root.node.remove();
-            }
-            stays
-        });
-        for (at, shown) in listed.iter().enumerate() {
-            let before = self.rows.iter().position(|row| row.id == shown.connection.id);
-            if before == Some(at) {
-                continue;
-            }
-            let row = before.map_or_else(|| Row::new(shown), |from| self.rows.remove(from));
-            let next = self.rows.get(at).map(|row| row.root.node.clone());
-            self.list.node.insert_before(&row.root.node, next.as_deref()).ok();
-            self.rows.insert(at, row);
-        }
+impl KeyedRow for Row {
+    fn key(&self) -> u64 {
+        self.id
+    }
+
+    fn root(&self) -> &El {
+        &self.root
     }
 }
 

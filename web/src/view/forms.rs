@@ -76,7 +76,7 @@ pub(super) struct TranscriptView {
     pub(super) first: u64,
     /// Whether the list scrolls with new rows.
     pub(super) follow: bool,
-    /// The number behind the last row that the list showed when it followed.
+    /// The number after that of the last row that was shown while the list scrolled with new rows.
     pub(super) end: u64,
     pub(super) selected: Option<u64>,
     pub(super) is_open: bool,

@@ -2,13 +2,12 @@
 
 use echogate_proto::chat::{Author, Conversation, Ending, Message};
 
-use web_sys::Node;
-
 use super::{
     action::Action,
     browser,
     command::Command,
-    dom::{self, El, button, el, expect_ok, id, panel, text},
+    dom::{self, El, button, el, id, panel, text},
+    keyed_list::{self, KeyedRow},
     model::Model,
     operator_session::OperatorSession,
     user_event::UserEvent,
@@ -155,40 +154,20 @@ impl OperatorPanel {
         });
     }
 
-    /// Draws the list. The entry of a conversation remains the same element, and is moved only if its
-    /// own rank changes, so that a click on it is not lost if a message comes between press and release.
     fn draw_list(&mut self, operator: &Operator, texts: &Texts, now: Millis) {
         let focused = browser::focused();
-        let ids: Vec<u64> = operator.conversations().map(|it| it.id).collect();
-        for gone in self.entries.extract_if(.., |entry| !ids.contains(&entry.id)) {
-            gone.item.node.remove();
-        }
-        for (rank, conversation) in operator.conversations().enumerate() {
-            if self.entries.get(rank + 1).is_some_and(|next| next.id == conversation.id) {
-                // The entry in front of this one has a later rank, which its own turn determines.
-                let entry = self.entries.remove(rank);
-                self.insert(self.entries.len(), entry);
-            }
-            match self.entries[rank..].iter().position(|entry| entry.id == conversation.id) {
-                Some(0) => {}
-                Some(further) => {
-                    let entry = self.entries.remove(rank + further);
-                    self.insert(rank, entry);
-                }
-                None => self.insert(rank, Entry::new(conversation, texts)),
-            }
-            self.entries[rank].draw(conversation, operator);
+        let conversations: Vec<&Conversation> = operator.conversations().collect();
+        let ids: Vec<u64> = conversations.iter().map(|conversation| conversation.id).collect();
+        keyed_list::arrange(&self.list, &mut self.entries, &ids, |rank| {
+            Entry::new(conversations[rank], texts)
+        });
+        for (conversation, entry) in conversations.iter().zip(&mut self.entries) {
+            entry.draw(conversation, operator);
         }
         self.draw_waiting_times(operator, texts, now);
         if focused.starts_with("chat-") {
             browser::focus(&focused);
         }
-    }
-
-    fn insert(&mut self, rank: usize, entry: Entry) {
-        let next = self.entries.get(rank).map(|next| -> &Node { &next.item.node });
-        expect_ok(self.list.node.insert_before(&entry.item.node, next), "a list takes entries");
-        self.entries.insert(rank, entry);
     }
 
     fn draw_waiting_times(&mut self, operator: &Operator, texts: &Texts, now: Millis) {
@@ -247,6 +226,16 @@ struct Entry {
     state: El,
     unread: El,
     preview: El,
+}
+
+impl KeyedRow for Entry {
+    fn key(&self) -> u64 {
+        self.id
+    }
+
+    fn root(&self) -> &El {
+        &self.item
+    }
 }
 
 impl Entry {
