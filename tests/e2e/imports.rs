@@ -47,7 +47,7 @@ const WEB: &[&[&str]] = &[
     &["view::connection", "view::operator_session"],
     &["view::following", "view::server_events"],
     &["view::command", "view::dispatch", "view::forms"],
-    &["view::socket", "view::browser", "view::pattern", "view::user_event"],
+    &["view::socket", "view::browser", "view::keyed_list", "view::pattern", "view::user_event"],
     &["view::dom"],
     &["view::action"],
     &["cards", "export", "filter"],

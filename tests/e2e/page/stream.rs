@@ -122,7 +122,7 @@ fn the_row_of_an_ended_client_leads_to_its_tab_or_nowhere() {
     click_as_it_ends(&mut page, &peer);
     assert_eq!(
         page.eval("window.title"),
-        "This client has disconnected, and nobody followed it here."
+        "This client has disconnected, and this page did not follow it."
     );
     let peer = client.local_addr().unwrap().to_string();
     drop(client);
