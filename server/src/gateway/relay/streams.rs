@@ -84,7 +84,7 @@ struct Relay<C, U> {
     entry: RegistryGuard,
     idle: Option<Box<IdleTimeout>>,
     watch: ShutdownWatch,
-    /// Whether the client was the last to send something, or sent while the upstream did.
+    /// Whether the client was the last to send something.
     client_spoke_last: bool,
 }
 
@@ -105,7 +105,8 @@ impl<C: Transport, U: Transport> Future for Relay<C, U> {
 
 impl<C: Transport, U: Transport> Relay<C, U> {
     /// Relays until neither side is ready or the connection has ended. The directions take turns, so
-    /// that a busy one does not hold up the other one.
+    /// that a busy one does not hold up the other one. The upstream is read first: what is read in the
+    /// same round of the client cannot have been answered yet.
     fn poll_all(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
         loop {
             let stage = self.watch.poll(cx);
@@ -114,8 +115,8 @@ impl<C: Transport, U: Transport> Relay<C, U> {
             }
             self.watch.limit_idle(stage, &mut self.idle);
             let (client, upstream) = (&mut self.client, &mut self.upstream);
-            let up = relay_once(client, upstream, self.entry.received(), cx, scratch);
             let down = relay_once(upstream, client, self.entry.sent(), cx, scratch);
+            let up = relay_once(client, upstream, self.entry.received(), cx, scratch);
             if up == Step::Moved || down == Step::Moved {
                 self.client_spoke_last = up == Step::Moved;
                 continue;

@@ -5,7 +5,7 @@ use std::io;
 use echogate_event_loop::InFlight;
 use echogate_proto::close::CloseCode;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -238,6 +238,71 @@ async fn a_shutdown_never_ends_the_input_of_a_client_that_spoke_last() {
     rig.relay.drain.advance(Stage::Cut);
     let why = "cut off at the end of the shutdown (--drain)".to_owned();
     assert_eq!(rig.relay.end().await, (why, 3600, (true, true)));
+}
+
+/// An upstream that answers each write before the write returns, as one on another core may, and
+/// ends after its input.
+#[derive(Debug, Default)]
+struct PromptEcho {
+    reply: Vec<u8>,
+    input_has_ended: bool,
+}
+
+impl AsyncRead for PromptEcho {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.reply.is_empty() && !self.input_has_ended {
+            return Poll::Pending;
+        }
+        buf.put_slice(&std::mem::take(&mut self.reply));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for PromptEcho {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.reply.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.input_has_ended = true;
+        cx.waker().wake_by_ref();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Transport for PromptEcho {
+    fn in_flight(&self) -> Option<InFlight> {
+        Some(InFlight::NOTHING)
+    }
+
+    fn reset_on_drop(&mut self) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_answers_at_once_spoke_last() {
+    let (mut client, client_end) = duplex(64);
+    let (client_end, _) = Pipe::new(client_end);
+    let drain = Drain::new();
+    let relay = tokio::spawn(run(client_end, PromptEcho::default(), None, enter(), &drain));
+    client.write_all(b"hello").await.unwrap();
+    client.read_exact(&mut [0; 5]).await.unwrap();
+    drain.advance(Stage::Graceful);
+    assert_eq!(timeout(HOUR, client.read(&mut [0])).await.unwrap().unwrap(), 0);
+    client.shutdown().await.unwrap();
+    assert_eq!(relay.await.unwrap().to_string(), "the server is shutting down");
 }
 
 #[tokio::test(start_paused = true)]
