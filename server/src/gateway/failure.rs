@@ -1,6 +1,6 @@
-//! The description of a failed connection.
+//! The description of a failed connection, and of what was lost.
 
-use std::{fmt::Display, io};
+use std::{borrow::Cow, fmt::Display, io};
 
 use echogate_proto::reason::{self, fill};
 
@@ -15,6 +15,18 @@ pub(in crate::gateway) fn describe(peer: &str, error: &io::Error) -> String {
         UnexpectedEof => fill(reason::PEER_WAS, &[&peer as &dyn Display, error]),
         _ => fill(reason::PEER_FAILED, &[&peer as &dyn Display, error]),
     }
+}
+
+/// The reason `why` of an end, followed by the numbers of bytes that were not delivered to these
+/// peers.
+pub(in crate::gateway) fn with_losses(
+    why: Cow<'static, str>,
+    losses: [(u64, &str); 2],
+) -> Cow<'static, str> {
+    let losses = losses.into_iter().filter(|(lost, _)| *lost > 0);
+    losses.fold(why, |why, (lost, peer)| {
+        fill(reason::LOST_FOR, &[&why as &dyn Display, &lost, &peer]).into()
+    })
 }
 
 /// The description of a reset by `peer`.

@@ -13,7 +13,9 @@ use tokio::{
 use super::{
     Bridge,
     delivery::{Delivery, Polling},
-    state::{CloseCause, CloseStage, PendingClose, Replies, StreamIn, StreamOut, WsIn, WsOut},
+    state::{
+        CloseCause, CloseStage, PendingClose, Replies, StreamEnd, StreamIn, StreamOut, WsIn, WsOut,
+    },
     timeouts::{CLOSE_TIMEOUT, GRACE},
 };
 use crate::{
@@ -38,6 +40,9 @@ pub(super) struct Closing {
     pub(super) silence: Silence,
     /// The number of the WebSocket peer's bytes that are known to be lost.
     pub(super) undelivered: usize,
+    /// The number of the stream's bytes that the WebSocket peer was not sent although it had not ended
+    /// the connection.
+    pub(super) unsent_to_ws: usize,
     /// The delivery of the last bytes: to the stream, once the WebSocket peer has ended; to the
     /// WebSocket before its reset.
     pub(super) delivery: Option<Delivery>,
@@ -76,6 +81,22 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Whether the WebSocket is to be reset instead of closed.
     pub(super) fn ws_is_aborted(&self) -> bool {
         self.pending_close().is_some_and(|close| close.stage == CloseStage::Reset)
+    }
+
+    /// Whether the server has ended the WebSocket by a shutdown, a request or the idle timeout.
+    fn server_has_closed(&self) -> bool {
+        self.pending_close().is_some_and(|close| {
+            close.stage == CloseStage::Sent && close.cause == CloseCause::Server
+        })
+    }
+
+    /// Handles `bytes` of the stream that nobody is sent. If the WebSocket peer had not ended the
+    /// connection, they are counted as lost, and the stream ends by a reset.
+    pub(super) fn discard_from_stream(&mut self, bytes: usize) {
+        if bytes > 0 && (self.is_ws_client() || self.server_has_closed()) {
+            self.closing().unsent_to_ws += bytes;
+            self.stream_end = StreamEnd::Reset;
+        }
     }
 
     /// Decides on the Close, unless one is decided on already or the peer is gone, with the cause
@@ -117,10 +138,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// its system has acknowledged everything up to the Close, and the upstream spoke last. That is no
     /// abort, so the upstream's connection ends in order.
     pub(super) fn only_lacks_close_reply(&self) -> bool {
-        let is_ending = self.pending_close().is_some_and(|close| {
-            close.stage == CloseStage::Sent && close.cause == CloseCause::Server
-        });
-        is_ending
+        self.server_has_closed()
             && !self.is_ws_client()
             && !self.client_spoke_last
             && self.ws_in.is_open()

@@ -1,6 +1,6 @@
 //! The description of the end of a connection, by its states, for the log and the registry.
 
-use std::{borrow::Cow, fmt::Display};
+use std::borrow::Cow;
 
 use echogate_proto::{
     close::CloseCode,
@@ -11,7 +11,7 @@ use super::{
     Bridge,
     state::{CloseCause, CloseStage, Disconnect, End, WsIn},
 };
-use crate::{net::stream::Transport, text::escape::escape};
+use crate::{gateway::failure::with_losses, net::stream::Transport, text::escape::escape};
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Counts bytes of the WebSocket peer as lost.
@@ -27,13 +27,10 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     pub(super) fn end(&self) -> End {
         let (code, why) = if self.is_ws_client() { self.upstream_end() } else { self.client_end() };
-        let why = match self.undelivered() {
-            0 => why,
-            lost => {
-                fill(reason::LOST_FOR, &[&why as &dyn Display, &lost, &self.stream_peer()]).into()
-            }
-        };
-        End { code, why }
+        let unsent = self.closing.as_ref().map_or(0, |closing| closing.unsent_to_ws);
+        let losses =
+            [(self.undelivered() as u64, self.stream_peer()), (unsent as u64, self.ws_peer())];
+        End { code, why: with_losses(why, losses) }
     }
 
     /// The end of a WebSocket client.

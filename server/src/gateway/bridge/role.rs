@@ -28,6 +28,11 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         if self.is_ws_client() { reason::CLIENT } else { reason::UPSTREAM }
     }
 
+    /// The peer of the WebSocket, as reasons and the log name it.
+    pub(super) fn ws_peer(&self) -> &'static str {
+        if self.is_ws_client() { reason::UPSTREAM } else { reason::CLIENT }
+    }
+
     /// The direction of the payload from the WebSocket.
     #[inline]
     pub(super) fn ws_to_stream(&self) -> Direction {

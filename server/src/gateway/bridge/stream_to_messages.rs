@@ -17,7 +17,7 @@ use super::{
     Bridge,
     frame_stream::{FRAGMENT, PARTIAL_REPLY_TIME},
     messages_to_stream::MAX_EXPECTED,
-    state::{StreamEnd, StreamIn, WsIn, WsOut},
+    state::{StreamIn, WsIn, WsOut},
 };
 use crate::{net::stream::Transport, runtime::buffer_pool::HEADROOM};
 
@@ -194,17 +194,15 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
 
     /// Reads and discards the stream's bytes when nothing more is sent to the WebSocket. Closing a
     /// socket with unread bytes sends a reset, which could destroy the last bytes sent to the stream.
-    /// A client whose bytes are discarded gets a reset behind those last bytes.
     fn poll_discard(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
-        let is_partial = self.partial_reply.take().is_some();
+        let held = self.partial_reply.take().map_or(0, |reply| reply.len());
+        self.discard_from_stream(held);
         if self.stream_in == StreamIn::Ended {
             return Poll::Pending;
         }
         let mut buf = ReadBuf::new(&mut scratch[HEADROOM..]);
         let read = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
-        if self.is_ws_client() && (is_partial || !buf.filled().is_empty()) {
-            self.stream_end = StreamEnd::Reset;
-        }
+        self.discard_from_stream(buf.filled().len());
         let read = ready!(read);
         if read.is_err() || buf.filled().is_empty() && self.stream.has_read_end() {
             self.stream_in = StreamIn::Ended;

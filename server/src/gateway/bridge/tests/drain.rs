@@ -168,6 +168,33 @@ async fn an_immediate_drain_does_not_wait_for_the_upstream() {
     assert_eq!(rig.elapsed().as_secs(), 5);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_download_that_a_close_breaks_off_is_counted_and_resets_the_upstream() {
+    // In framing `length` a part of a record waits for its end; the length itself is not counted.
+    for (framing, early, lost) in
+        [(Framing::Bytes, &b""[..], 5), (Framing::Length, b"\0\0\0\x09part", 9)]
+    {
+        for client_answers in [true, false] {
+            let mut rig = rig(framing);
+            rig.upstream.write_all(early).await.unwrap();
+            sleep(Duration::from_millis(1)).await;
+            rig.drain.advance(Stage::Immediate);
+            assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+            rig.upstream.write_all(b" late").await.unwrap();
+            sleep(Duration::from_millis(1)).await;
+            if client_answers {
+                rig.client.write_all(&client_close(1001)).await.unwrap();
+            }
+            let at_upstream = rig.at_upstream.clone();
+            let (code, why, _) = rig.end().await;
+            let because = "the server is shutting down";
+            let expected = format!("{because}; {lost} bytes were not delivered to the client");
+            assert_eq!((code, why), (1001, expected), "{framing}");
+            assert!(at_upstream.is_reset(), "{framing}");
+        }
+    }
+}
+
 /// Whether the upstream of a client is reset that has its reply and does not answer the Close, of which
 /// this is in flight. With a cut, these bytes of the client arrive at the same time.
 async fn is_reset(framing: Framing, in_flight: Option<InFlight>, cut: Option<&[u8]>) -> bool {

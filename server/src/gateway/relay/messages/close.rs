@@ -218,13 +218,10 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
     pub(super) fn end(&mut self) -> End {
         let cut = || End { code: CloseCode::ABNORMAL, why: reason::CUT_OFF.into() };
         let End { code, why } = self.shared.end.take().map_or_else(cut, |end| *end);
-        let undelivered = self.upstream.closing.as_ref().map_or(0, |closing| closing.undelivered);
-        let why = match undelivered {
-            0 => why,
-            lost => {
-                fill(reason::LOST_FOR, &[&why as &dyn Display, &lost, &reason::UPSTREAM]).into()
-            }
-        };
-        End { code, why }
+        let losses = [
+            (self.upstream.undelivered(), reason::UPSTREAM),
+            (self.client.undelivered(), reason::CLIENT),
+        ];
+        End { code, why: failure::with_losses(why, losses) }
     }
 }

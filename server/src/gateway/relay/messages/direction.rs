@@ -10,7 +10,7 @@ use std::{
 use echogate_proto::{
     close::CloseCode,
     recording::Direction,
-    ws::{Event, OpCode, Violation},
+    ws::{Event, OpCode, Role, Violation},
 };
 use tokio::io::ReadBuf;
 
@@ -160,7 +160,10 @@ impl Batch<'_> {
                 Err(violation) => return Some(Err(violation)),
             };
             if !passes {
-                to.closing().undelivered += payload.len();
+                // A client that has ended the connection awaits no more messages.
+                if to.role == Role::Client || to.input == Input::Open {
+                    to.closing().undelivered += payload.len();
+                }
                 continue;
             }
             self.bytes += payload.len();

@@ -259,6 +259,11 @@ impl<S: Transport> Side<S> {
         }
     }
 
+    /// The number of bytes for the peer that are known to be lost.
+    pub(super) fn undelivered(&self) -> u64 {
+        self.closing.as_ref().map_or(0, |closing| closing.undelivered as u64)
+    }
+
     /// Whether everything written has reached the peer's kernel, as far as that is known.
     pub(super) fn took_all(&self) -> bool {
         took_all(&self.unwritten, self.stream.in_flight())

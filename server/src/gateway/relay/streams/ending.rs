@@ -11,6 +11,7 @@ use super::{
     side::{Failure, Input, Output, Side},
 };
 use crate::{
+    gateway::failure::with_losses,
     net::stream::Transport,
     runtime::delivery::{Delivery, Progress, STALL},
 };
@@ -19,20 +20,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     why: Cow<'static, str>,
-    /// The least number of bytes that were not delivered to the upstream and to the client.
-    lost: (u64, u64),
 }
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.why.clone();
-        for (lost, side) in [(self.lost.0, reason::UPSTREAM), (self.lost.1, reason::CLIENT)] {
-            if lost > 0 {
-                let parts = [&text as &dyn fmt::Display, &lost, &side];
-                text = fill(reason::LOST_FOR, &parts).into();
-            }
-        }
-        f.write_str(&text)
+        f.write_str(&self.why)
     }
 }
 
@@ -132,7 +124,9 @@ impl<C: Transport, U: Transport> Relay<C, U> {
     }
 
     fn describe(&self, why: impl Into<Cow<'static, str>>) -> End {
-        End { why: why.into(), lost: (self.upstream.lost(), self.client.lost()) }
+        let (upstream, client) = (self.upstream.lost(), self.client.lost());
+        let losses = [(upstream, reason::UPSTREAM), (client, reason::CLIENT)];
+        End { why: with_losses(why.into(), losses) }
     }
 }
 

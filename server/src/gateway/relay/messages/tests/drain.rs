@@ -50,6 +50,23 @@ async fn the_upstream_of_a_client_that_does_not_answer_is_closed_if_that_is_at_r
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_upstream_sends_after_the_close_is_counted() {
+    let mut rig = rig();
+    sleep(Duration::from_secs(1)).await;
+    rig.drain.advance(Stage::Graceful);
+    rig.client.gets_close(1001, SHUTDOWN).await;
+    rig.upstream.send(TEXT, b"late").await;
+    sleep(Duration::from_millis(1)).await;
+    rig.client.send_close(1001, "").await;
+    rig.upstream.gets_close(1001, "").await;
+    rig.upstream.send(TEXT, b"after the client's Close").await;
+    rig.upstream.send_close(1001, "").await;
+    rig.upstream.vanish();
+    let why = format!("{SHUTDOWN}; 4 bytes were not delivered to the client");
+    assert_eq!(rig.end().await, (1001, why));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_spoke_last_is_closed_behind_the_reply_that_it_waits_for() {
     let mut rig = rig();
     rig.client.send(TEXT, b"request").await;
