@@ -71,13 +71,15 @@ pub fn write_until_blocked(stream: &mut TcpStream, bytes: &[u8]) -> usize {
     write_over_until_blocked(stream, &socket, bytes)
 }
 
-/// As [`write_until_blocked`], to a stream over a socket.
+/// As [`write_until_blocked`], to a stream over a socket. A TLS stream whose write blocks reads, so
+/// that reads have the same timeout.
 pub fn write_over_until_blocked(
     stream: &mut impl Write,
     socket: &TcpStream,
     bytes: &[u8],
 ) -> usize {
     socket.set_write_timeout(Some(BLOCKED)).expect("a live socket");
+    socket.set_read_timeout(Some(BLOCKED)).expect("a live socket");
     let mut sent = 0;
     while sent < bytes.len() {
         match stream.write(&bytes[sent..]) {
@@ -87,7 +89,7 @@ pub fn write_over_until_blocked(
             Err(e) => panic!("after {sent} bytes: {e}"),
         }
     }
-    socket.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a live socket");
+    set_timeouts(socket);
     sent
 }
 
