@@ -5,25 +5,23 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::Shutdown,
     process::{Command, Output, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::{Arc, mpsc},
     thread,
-    time::Duration,
 };
 
 use echogate_tests::{
     http::{self, Response},
     program::programs,
     server::Server,
-    tcp::{noise, read_exactly, read_to_end, round_trip},
+    tcp::{BLOCKED, noise, read_exactly, read_to_end, round_trip, write_over_until_blocked},
     tls::{Authority, finish},
     upstream::Upstream,
     ws::{self, BROWSER, RawWs, first},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 use crate::{ECHOGATE, connect::run as call};
@@ -160,28 +158,30 @@ fn ten_megabytes_go_both_ways_however_slowly_they_are_taken() {
     arguments.extend(["--route", &route]);
     let server = Server::start(ECHOGATE, &arguments);
     let sent = noise(10 << 20);
+    let frame = ws::frame(first::BINARY, &sent);
     let (go, wait) = mpsc::channel::<()>();
-    let (there, expected) = (sent.clone(), sent.clone());
+    let (block, blocked) = mpsc::channel();
+    let there = sent.clone();
     let serving = upstream.serve(move |stream| {
         let (mut served, _) = issued.accept(stream);
         wait.recv().unwrap();
         let got = read_exactly(&mut served, there.len());
-        served.write_all(&there).unwrap();
+        let socket = served.sock.try_clone().unwrap();
+        let written = write_over_until_blocked(&mut served, &socket, &there);
+        block.send(written).unwrap();
+        served.write_all(&there[written..]).unwrap();
         finish(&mut served);
         got == there
     });
     let stream = authority.connect(server.address("http"));
+    let socket = stream.sock.try_clone().unwrap();
     let mut client = RawWs::over(stream, &server, "/x", &[]);
-    let sender = thread::spawn(move || {
-        client.send_frame(first::BINARY, &sent);
-        client
-    });
-    thread::sleep(Duration::from_millis(300));
-    assert!(!sender.is_finished(), "the upstream does not read, and so nobody does");
+    let written = write_over_until_blocked(&mut client.stream, &socket, &frame);
+    assert!(written < frame.len(), "the upstream does not read, and so nobody does");
     go.send(()).unwrap();
-    let mut client = sender.join().unwrap();
-    // Now this client is the one that does not read.
-    thread::sleep(Duration::from_millis(300));
+    client.send(&frame[written..]);
+    let written = blocked.recv().unwrap();
+    assert!(written < sent.len(), "the client does not read, and so nobody does");
     let mut got = Vec::new();
     let close = loop {
         let frame = client.read();
@@ -190,7 +190,7 @@ fn ten_megabytes_go_both_ways_however_slowly_they_are_taken() {
         }
         got.extend(frame.payload);
     };
-    assert!(got == expected, "{} bytes", got.len());
+    assert!(got == sent, "{} bytes", got.len());
     assert_eq!(close.close(), (Some(1000), "the upstream ended the stream"));
     assert!(serving.join().unwrap());
 }
@@ -203,25 +203,19 @@ async fn a_tls_client_that_does_not_read_is_not_read_and_gets_it_all_later() {
     let stream = TlsConnector::from(authority.trusted()).connect(name, stream).await.unwrap();
     let (mut reader, mut writer) = tokio::io::split(stream);
     let flood = noise(64 << 20);
-    let sent = Arc::new(AtomicUsize::new(0));
-    let (count, bytes) = (sent.clone(), flood.clone());
-    let sending = tokio::spawn(async move {
-        for piece in bytes.chunks(100_003) {
-            writer.write_all(piece).await.unwrap();
-            count.fetch_add(piece.len(), Ordering::SeqCst);
-        }
-        writer.shutdown().await.unwrap();
-    });
-    let mut before = usize::MAX;
-    while before != sent.load(Ordering::SeqCst) {
-        before = sent.load(Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(400)).await;
+    let mut sent = 0;
+    while let Ok(written) = timeout(BLOCKED, writer.write(&flood[sent..])).await {
+        sent += written.unwrap();
+        assert!(sent < flood.len(), "the server reads all from a client that does not read");
     }
-    assert!(before < flood.len(), "it is held back");
+    let sending = async {
+        writer.write_all(&flood[sent..]).await.unwrap();
+        writer.shutdown().await.unwrap();
+    };
     let mut got = Vec::new();
-    reader.read_to_end(&mut got).await.unwrap();
+    let (received, ()) = tokio::join!(reader.read_to_end(&mut got), sending);
+    received.unwrap();
     assert!(got == flood, "{} bytes", got.len());
-    sending.await.unwrap();
 }
 
 #[test]

@@ -61,10 +61,25 @@ pub fn enlarge_receive_buffer(stream: &TcpStream) {
     SockRef::from(stream).set_recv_buffer_size(1 << 20).expect("a live socket");
 }
 
-/// Writes `bytes` until all are written or a write blocks for 300 ms; returns the number of
+/// The time after which a write that has not ended counts as blocked.
+pub const BLOCKED: Duration = Duration::from_millis(300);
+
+/// Writes `bytes` until all are written or a write is [`BLOCKED`]; returns the number of
 /// written bytes. A pause of the machine may end it early, which tests must tolerate.
 pub fn write_until_blocked(stream: &mut TcpStream, bytes: &[u8]) -> usize {
-    stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a live socket");
+    let socket = stream.try_clone().expect("a free descriptor");
+    write_over_until_blocked(stream, &socket, bytes)
+}
+
+/// As [`write_until_blocked`], to a stream over a socket. A TLS stream whose write blocks reads, so
+/// that reads have the same timeout.
+pub fn write_over_until_blocked(
+    stream: &mut impl Write,
+    socket: &TcpStream,
+    bytes: &[u8],
+) -> usize {
+    socket.set_write_timeout(Some(BLOCKED)).expect("a live socket");
+    socket.set_read_timeout(Some(BLOCKED)).expect("a live socket");
     let mut sent = 0;
     while sent < bytes.len() {
         match stream.write(&bytes[sent..]) {
@@ -74,7 +89,7 @@ pub fn write_until_blocked(stream: &mut TcpStream, bytes: &[u8]) -> usize {
             Err(e) => panic!("after {sent} bytes: {e}"),
         }
     }
-    stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a live socket");
+    set_timeouts(socket);
     sent
 }
 

@@ -16,15 +16,15 @@
 
 pub mod backoff;
 mod event;
-mod exchange;
+mod messages;
 mod state;
 
 use std::collections::VecDeque;
 
 use echogate_proto::close::CloseCode;
 
-use self::exchange::Outgoing;
-pub use self::exchange::is_end_of_input;
+use self::messages::Outgoing;
+pub use self::messages::is_end_of_input;
 pub use self::{
     event::{Effect, Event, Refusal},
     state::{HALF_CLOSE, Halves, State},

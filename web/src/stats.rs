@@ -19,9 +19,9 @@ use crate::time::Millis;
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
     /// Messages sent to the browser's socket.
-    pub sent: Traffic,
+    pub sent: DirectionStats,
     /// Messages received.
-    pub received: Traffic,
+    pub received: DirectionStats,
     /// The distribution of round trips.
     pub round_trips: Histogram,
     /// Recent round trips over time.
@@ -32,7 +32,7 @@ pub struct Stats {
 
 /// Messages in one direction.
 #[derive(Clone, Debug, Default)]
-pub struct Traffic {
+pub struct DirectionStats {
     /// The number of messages.
     pub messages: u64,
     /// The payload bytes of the messages.
@@ -72,7 +72,7 @@ impl Stats {
     }
 }
 
-impl Traffic {
+impl DirectionStats {
     fn add(&mut self, volume: Volume, now: Millis) {
         self.messages += u64::from(volume.messages);
         self.bytes += volume.bytes;

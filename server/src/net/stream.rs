@@ -20,7 +20,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
-    forward::{forward_io, forward_transport},
+    forward::{for_variant, forward_io, forward_methods, forward_transport},
     reset_guard::ResetGuard,
 };
 use super::tls::Tls;

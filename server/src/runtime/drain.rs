@@ -5,8 +5,8 @@
 //! ```
 //!
 //! All connections of a group share one [`Drain`] with two tables, of watchers and of timers. An
-//! idle connection has one entry in each, a third of the memory that a tokio timer and a
-//! notification of its own would take.
+//! idle connection has one entry in each, which take less memory than a tokio timer and a
+//! notification for each connection.
 //!
 //! A group moves from stage to stage as a whole, or evenly over a time ([`Drain::advance_evenly`]).
 //! One connection can be asked to end before ([`Drain::request_end`]).
@@ -15,7 +15,6 @@ mod end_request;
 mod silence;
 #[cfg(test)]
 mod tests;
-mod timer;
 mod watch;
 
 use std::{
@@ -35,7 +34,6 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use self::timer::Timer;
 pub(crate) use self::{
     end_request::{EndRequest, ServerClose},
     silence::Silence,
@@ -90,8 +88,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Tables {
     watchers: Slab<Watcher>,
-    /// At most one timer for each watcher.
-    timers: BTreeSet<Timer>,
+    /// The times of timers with the keys of their watchers, at most one timer for each watcher.
+    timers: BTreeSet<(Instant, usize)>,
     /// Connections that were asked to end, by the keys of their watchers.
     requests: BTreeMap<usize, EndRequest>,
     /// The Close of the shutdown; `None` is [`ServerClose::SHUTDOWN`].
@@ -249,22 +247,16 @@ impl Inner {
         self.start + Duration::from_millis(self.running_since.load(Ordering::Acquire))
     }
 
-    /// The timer that expires `at` this time.
-    fn timer(&self, at: Instant, key: usize) -> Timer {
-        Timer::new(at.saturating_duration_since(self.start), key)
-    }
-
     /// Wakes the tasks whose timers have expired, and returns the time of the next timer.
     fn run_expired(&self) -> Option<Instant> {
         let now = Instant::now();
         self.running_since(now);
         let Tables { watchers, timers, .. } = &mut *self.tables.lock();
-        while let Some(timer) = timers.first() {
-            let at = self.start + timer.after();
+        while let Some(&(at, key)) = timers.first() {
             if at > now {
                 return Some(at);
             }
-            watchers[timer.key()].waker.wake_by_ref();
+            watchers[key].waker.wake_by_ref();
             timers.pop_first();
         }
         None

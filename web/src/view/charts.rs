@@ -10,7 +10,7 @@ use crate::{
     i18n::{Texts, fill},
     plot::{self, Axis, PlotSize},
     redraw::{Throttle, next_second},
-    stats::{Histogram, Series, Stats, Traffic, rate::SECONDS},
+    stats::{DirectionStats, Histogram, Series, Stats, rate::SECONDS},
     time::Millis,
 };
 
@@ -282,7 +282,7 @@ fn table(texts: &Texts, names: &[&str], cells: &[El]) -> El {
     el("details").child(&text("summary", texts.as_table)).child(&table)
 }
 
-fn traffic(traffic: &Traffic, texts: &Texts) -> String {
+fn traffic(traffic: &DirectionStats, texts: &Texts) -> String {
     format!("{} · {}", texts.messages(traffic.messages), format::size(traffic.bytes))
 }
 

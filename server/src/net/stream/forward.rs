@@ -1,17 +1,26 @@
 //! Implementations of stream traits for enums of streams.
 
+/// Evaluates an expression for the stream in an enum, of whichever of `$variants` it is.
+macro_rules! for_variant {
+    ($enum:expr, { $($variant:ident),+ $(,)? }, $stream:ident => $value:expr) => {
+        match $enum {
+            $(Self::$variant($stream) => $value,)+
+        }
+    };
+}
+
 /// Forwards `AsyncRead` and `AsyncWrite` of an enum to the stream in each of its variants.
 macro_rules! forward_io {
-    ($enum:ident { $($variant:ident),+ $(,)? }) => {
+    ($enum:ident $variants:tt) => {
         impl tokio::io::AsyncRead for $enum {
             fn poll_read(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
                 buf: &mut tokio::io::ReadBuf<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                match self.get_mut() {
-                    $($enum::$variant(stream) => std::pin::Pin::new(stream).poll_read(cx, buf),)+
-                }
+                $crate::net::stream::for_variant!(self.get_mut(), $variants, stream => {
+                    std::pin::Pin::new(stream).poll_read(cx, buf)
+                })
             }
         }
 
@@ -21,9 +30,9 @@ macro_rules! forward_io {
                 cx: &mut std::task::Context<'_>,
                 buf: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                match self.get_mut() {
-                    $($enum::$variant(stream) => std::pin::Pin::new(stream).poll_write(cx, buf),)+
-                }
+                $crate::net::stream::for_variant!(self.get_mut(), $variants, stream => {
+                    std::pin::Pin::new(stream).poll_write(cx, buf)
+                })
             }
 
             fn poll_write_vectored(
@@ -31,35 +40,31 @@ macro_rules! forward_io {
                 cx: &mut std::task::Context<'_>,
                 bufs: &[std::io::IoSlice<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                match self.get_mut() {
-                    $($enum::$variant(stream) => {
-                        std::pin::Pin::new(stream).poll_write_vectored(cx, bufs)
-                    })+
-                }
+                $crate::net::stream::for_variant!(self.get_mut(), $variants, stream => {
+                    std::pin::Pin::new(stream).poll_write_vectored(cx, bufs)
+                })
             }
 
             fn is_write_vectored(&self) -> bool {
-                match self {
-                    $($enum::$variant(stream) => stream.is_write_vectored(),)+
-                }
+                $crate::net::stream::for_variant!(self, $variants, stream => stream.is_write_vectored())
             }
 
             fn poll_flush(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                match self.get_mut() {
-                    $($enum::$variant(stream) => std::pin::Pin::new(stream).poll_flush(cx),)+
-                }
+                $crate::net::stream::for_variant!(self.get_mut(), $variants, stream => {
+                    std::pin::Pin::new(stream).poll_flush(cx)
+                })
             }
 
             fn poll_shutdown(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                match self.get_mut() {
-                    $($enum::$variant(stream) => std::pin::Pin::new(stream).poll_shutdown(cx),)+
-                }
+                $crate::net::stream::for_variant!(self.get_mut(), $variants, stream => {
+                    std::pin::Pin::new(stream).poll_shutdown(cx)
+                })
             }
         }
     };
@@ -68,59 +73,33 @@ macro_rules! forward_io {
 /// Forwards `Transport`, `AsyncRead` and `AsyncWrite` of an enum to the transport in each of its
 /// variants.
 macro_rules! forward_transport {
-    ($enum:ident { $($variant:ident),+ $(,)? }) => {
-        $crate::net::stream::forward_io!($enum { $($variant),+ });
+    ($enum:ident $variants:tt) => {
+        $crate::net::stream::forward_io!($enum $variants);
 
         impl $crate::net::stream::Transport for $enum {
-            fn has_ended(&self) -> bool {
-                match self {
-                    $($enum::$variant(stream) => stream.has_ended(),)+
-                }
-            }
-
-            fn has_failed(&self) -> bool {
-                match self {
-                    $($enum::$variant(stream) => stream.has_failed(),)+
-                }
-            }
-
-            fn wakes_on_failure(&self) -> bool {
-                match self {
-                    $($enum::$variant(stream) => stream.wakes_on_failure(),)+
-                }
-            }
-
-            fn in_flight(&self) -> Option<echogate_event_loop::InFlight> {
-                match self {
-                    $($enum::$variant(stream) => stream.in_flight(),)+
-                }
-            }
-
-            fn reset_on_drop(&mut self) {
-                match self {
-                    $($enum::$variant(stream) => stream.reset_on_drop(),)+
-                }
-            }
-
-            fn reset(&mut self) {
-                match self {
-                    $($enum::$variant(stream) => stream.reset(),)+
-                }
-            }
-
-            fn reads_messages(&self) -> bool {
-                match self {
-                    $($enum::$variant(stream) => stream.reads_messages(),)+
-                }
-            }
-
-            fn has_read_end(&self) -> bool {
-                match self {
-                    $($enum::$variant(stream) => stream.has_read_end(),)+
-                }
+            $crate::net::stream::forward_methods! { $variants
+                &self: has_ended -> bool, has_failed -> bool, wakes_on_failure -> bool,
+                    in_flight -> Option<echogate_event_loop::InFlight>, reads_messages -> bool,
+                    has_read_end -> bool;
+                &mut self: reset_on_drop, reset;
             }
         }
     };
 }
 
-pub(crate) use {forward_io, forward_transport};
+/// Methods without arguments, each forwarded to the transport in a variant.
+macro_rules! forward_methods {
+    ($variants:tt
+        &$self:ident: $($query:ident -> $result:ty),+;
+        &mut $mut_self:ident: $($action:ident),+;
+    ) => {
+        $(fn $query(&$self) -> $result {
+            $crate::net::stream::for_variant!($self, $variants, stream => stream.$query())
+        })+
+        $(fn $action(&mut $mut_self) {
+            $crate::net::stream::for_variant!($mut_self, $variants, stream => stream.$action());
+        })+
+    };
+}
+
+pub(crate) use {for_variant, forward_io, forward_methods, forward_transport};

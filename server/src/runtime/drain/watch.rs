@@ -12,7 +12,7 @@ use echogate_event_loop::InFlight;
 use echogate_proto::reason;
 use tokio::time::{Instant, sleep};
 
-use super::{Drain, EndRequest, HAS_REQUESTS, ServerClose, Stage, Watcher, timer::Timer};
+use super::{Drain, EndRequest, HAS_REQUESTS, ServerClose, Stage, Watcher};
 use crate::runtime::idle_timeout::IdleTimeout;
 
 /// The bit in the key of a watch that is not in the tables; the other bits are the identifier of its
@@ -155,21 +155,16 @@ impl ShutdownWatch {
             return;
         }
         self.ensure_registered(cx);
-        let (before, timer) = (self.table_entry(), self.drain.0.timer(at, self.key));
-        self.timer = Some(at);
+        let timer = (at, self.key);
+        let before = self.timer.replace(at);
         let mut tables = self.drain.0.tables.lock();
         if let Some(before) = before {
-            tables.timers.remove(&before);
+            tables.timers.remove(&(before, self.key));
         }
         tables.timers.insert(timer);
         if tables.timers.first() == Some(&timer) {
             self.drain.0.changed.notify_one();
         }
-    }
-
-    /// The timer in the table, if it has not expired.
-    fn table_entry(&self) -> Option<Timer> {
-        self.timer.map(|at| self.drain.0.timer(at, self.key))
     }
 
     /// Puts the task's waker into the table, unless it is there.
@@ -194,10 +189,9 @@ impl Drop for ShutdownWatch {
         if key & UNREGISTERED != 0 {
             return;
         }
-        let timer = self.table_entry();
         let mut tables = self.drain.0.tables.lock();
-        if let Some(timer) = timer {
-            tables.timers.remove(&timer);
+        if let Some(timer) = self.timer {
+            tables.timers.remove(&(timer, key));
         }
         let waker = tables.watchers.remove(key);
         if tables.requests.remove(&key).is_some() && tables.requests.is_empty() {
