@@ -46,7 +46,7 @@ impl CloseReason {
     /// The path for which the server said that it has no route.
     pub fn missing_route(&self) -> Option<&str> {
         let refused = self.outcome == Outcome::ClosedByPeer && self.code == CloseCode::POLICY;
-        self.reason.strip_prefix(NO_ROUTE.trim_end_matches("{0}")).filter(|_| refused)
+        self.reason.strip_prefix(NO_ROUTE.strip_suffix("{0}")?).filter(|_| refused)
     }
 
     /// Whether it is the Close frame of a server that refuses a client: pages are refused after the

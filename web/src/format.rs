@@ -101,6 +101,19 @@ pub fn clock(at: Millis, minutes_ahead: i32) -> String {
     format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")
 }
 
+/// The parts, none of which is empty, with a separator between them. The standard library's `join` would add more to the
+/// page's size.
+pub fn joined(parts: &[String], separator: &str) -> String {
+    let mut all = String::new();
+    for part in parts {
+        if !all.is_empty() {
+            all.push_str(separator);
+        }
+        all.push_str(part);
+    }
+    all
+}
+
 /// A payload on one line: text with visible control characters, also where a binary message is text;
 /// other bytes as hexadecimal digits. It begins at the character or byte `from`, and is cut after
 /// `most`.

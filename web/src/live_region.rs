@@ -2,6 +2,7 @@
 //! more than a listener can follow.
 
 use crate::{
+    format,
     i18n::{Texts, fill},
     time::Millis,
 };
@@ -46,7 +47,7 @@ impl Announcer {
             self.announced_at = Some(now);
         }
         let sentences: Vec<String> = messages.into_iter().chain(self.state.take()).collect();
-        Some(sentences.join(". "))
+        Some(format::joined(&sentences, ". "))
     }
 
     /// The time at which the next announcement is due; `None` if there is none.

@@ -116,7 +116,7 @@ impl Operator {
     /// has ended or the text is empty.
     pub fn say(&mut self, text: &str) -> Option<FromOperator> {
         let conversation = self.chosen()?;
-        let text: String = text.trim().split(['\r', '\n']).collect::<Vec<_>>().join(" ");
+        let text = text.trim().replace(['\r', '\n'], " ");
         let possible = conversation.ending.is_none() && !text.is_empty() && self.is_signed_in();
         let conversation = conversation.id;
         self.error = None;

@@ -1,6 +1,6 @@
 //! Programs that send a message to an endpoint and print the reply, to be copied.
 
-use crate::{json::quote, literal::Form, payload::Payload};
+use crate::{format, json::quote, literal::Form, payload::Payload};
 
 /// A program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Snippet {
                 let mode = if is_text { "--text --no-line" } else { "--binary" };
                 let offer = match protocols {
                     [] => String::new(),
-                    _ => format!(" --protocol {}", shell(&protocols.join(","))),
+                    _ => format!(" --protocol {}", shell(&format::joined(protocols, ","))),
                 };
                 format!("{printed} | websocat {mode} -n1{offer} {}", shell(url))
             }
@@ -103,7 +103,7 @@ fn javascript(url: &str, protocols: &[String], payload: &Payload) -> String {
         Payload::Text(text) => quoted(text),
         Payload::Binary(bytes) => {
             let bytes: Vec<_> = bytes.iter().map(u8::to_string).collect();
-            format!("new Uint8Array([{}])", bytes.join(", "))
+            format!("new Uint8Array([{}])", format::joined(&bytes, ", "))
         }
     };
     let offer = if protocols.is_empty() { String::new() } else { format!(", {}", list(protocols)) };
@@ -123,7 +123,7 @@ fn quoted(text: &str) -> String {
 
 fn list(names: &[String]) -> String {
     let names: Vec<_> = names.iter().map(|name| quoted(name)).collect();
-    format!("[{}]", names.join(", "))
+    format!("[{}]", format::joined(&names, ", "))
 }
 
 /// A word of a POSIX shell, in quotes where it needs them.

@@ -1,7 +1,7 @@
 //! `POST /api/connections/ID/close` and `POST /api/drain`: the end of one connection, and of the
 //! server.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -11,6 +11,7 @@ use axum::{
 };
 use echogate_proto::{api::Kind, close::CloseCode, reason, ws::frame::MAX_REASON};
 use percent_encoding::percent_decode_str;
+use tokio::time::timeout;
 
 use super::{
     access::{self, Action},
@@ -21,9 +22,12 @@ use crate::{
     connections::registry::Entry,
     context::ServerContext,
     gateway::Client,
-    runtime::drain::{EndRequest, ServerClose, Stage},
+    runtime::drain::{EndRequest, ServerClose, Stage, request_end_of},
     text::escape::escape,
 };
+
+/// The time within which the task of a connection that has just begun runs for the first time.
+const BEGINS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Begins the shutdown, as SIGTERM does.
 pub(super) async fn drain(
@@ -56,7 +60,7 @@ pub(super) async fn close(
         return (StatusCode::NOT_FOUND, format!("{reason}\n")).into_response();
     };
     match request(query.as_deref(), &entry) {
-        Ok(request) => end(&context, &client, &entry, &request),
+        Ok(request) => end(&context, &client, &entry, &request).await,
         Err(reason) => query::bad_request(&reason),
     }
 }
@@ -73,7 +77,12 @@ fn refused(
     Some((StatusCode::FORBIDDEN, format!("{reason}\n")).into_response())
 }
 
-fn end(context: &ServerContext, client: &Client, entry: &Entry, request: &EndRequest) -> Response {
+async fn end(
+    context: &ServerContext,
+    client: &Client,
+    entry: &Entry,
+    request: &EndRequest,
+) -> Response {
     let id = entry.id();
     let ServerClose { code, reason } = &request.close;
     let how = match request.stage {
@@ -81,11 +90,12 @@ fn end(context: &ServerContext, client: &Client, entry: &Entry, request: &EndReq
         _ if is_websocket(entry) => format!("Close {} \"{}\"", code.0, escape(reason)),
         _ => "an end of output".to_owned(),
     };
-    let groups = [&context.bridges, &context.services];
-    if !groups.into_iter().any(|group| group.drain.request_end(id, request.clone())) {
+    let groups = [&context.bridges.drain, &context.services.drain];
+    let is_open = || context.registry.entry(id).is_some();
+    let asked = timeout(BEGINS_WITHIN, request_end_of(groups, id, request, is_open)).await;
+    if !asked.unwrap_or(false) {
         let reason = format!(
-            "connection {id} cannot be closed: datagrams have no connection, or it has just begun \
-             or ended\n"
+            "connection {id} cannot be closed: datagrams have no connection, or it has just ended\n"
         );
         return (StatusCode::CONFLICT, reason).into_response();
     }

@@ -35,7 +35,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
-    end_request::{EndRequest, ServerClose},
+    end_request::{EndRequest, ServerClose, request_end_of},
     silence::Silence,
     watch::{END_TIMEOUT, ShutdownWatch},
 };
@@ -83,6 +83,8 @@ struct Inner {
     tables: Mutex<Tables>,
     /// There is a new earliest timer, or the last handle was dropped.
     changed: Arc<Notify>,
+    /// A watch has been polled for the first time.
+    registered: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -119,6 +121,7 @@ impl Drain {
             running_since: AtomicU64::new(0),
             tables: Mutex::default(),
             changed: changed.clone(),
+            registered: Notify::new(),
         });
         tokio::spawn(run_timers(Arc::downgrade(&inner), changed));
         Drain(inner)
@@ -160,7 +163,7 @@ impl Drain {
     }
 
     /// Asks a connection to end, unless it was asked before. False if no connection of the group has
-    /// the identifier.
+    /// the identifier, or if its task has not polled its watch yet ([`request_end_of`]).
     pub(crate) fn request_end(&self, id: u64, request: EndRequest) -> bool {
         let mut tables = self.0.tables.lock();
         let Some((key, watcher)) = tables.watchers.iter().find(|(_, watcher)| watcher.id == id)

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use echogate_tests::{browser::Scheme, server::Server, tcp, upstream::Upstream};
 
-use super::{LATEST, connected, count, fill, open, page, page_at, say};
+use super::{LATEST, choose, connected, count, fill, open, page, page_at, say};
 use crate::ECHOGATE;
 
 #[test]
@@ -111,6 +111,23 @@ fn a_code_and_a_reason_go_with_the_close() {
     page.click("#toggle");
     page.wait_for_text("#state-headline", "Disconnected");
     server.wait_for_log(&["/ws", "4001"]);
+}
+
+#[test]
+fn a_code_of_an_application_is_explained_by_its_number_and_reason_alone() {
+    let Some((server, mut page)) = connected() else { return };
+    let all = server.wait_for_connections(|all| all.iter().any(|one| one["target"] == "/ws"));
+    let id = &all.iter().find(|one| one["target"] == "/ws").unwrap()["id"];
+    page.eval(&format!(
+        "fetch('api/connections/{id}/close?code=4321&reason=try%20the%20other%20one', {{ method: 'POST' }})"
+    ));
+    page.wait_for_text("#state-headline", "Closed by the server");
+    let sentence =
+        "The server closed the connection with code 4321. Reason: \"try the other one\".";
+    page.wait_for_text("#state-details", sentence);
+    assert_eq!(page.text("#state-advice"), "");
+    choose(&mut page, "#language", "zh-Hans");
+    page.wait_for_text("#state-details", "服务器以代码 4321 关闭了连接。");
 }
 
 #[test]

@@ -119,6 +119,49 @@ fn a_link_that_is_opened_in_the_tab_of_the_page_is_applied_without_a_loss() {
 }
 
 #[test]
+fn going_back_restores_what_was_shown_before_a_link_and_opens_nothing() {
+    let Some((server, mut page)) = page() else { return };
+    let shows = |page: &mut Page, endpoint: &str, message: &str, connections: u64| {
+        page.wait_for(&format!(
+            "['endpoint', 'message'].map((id) => document.getElementById(id).value).join()
+                === '{endpoint},{message}'"
+        ));
+        assert_eq!(count(page, ".connections li"), connections, "{endpoint} {message}");
+    };
+    let open = |page: &mut Page, endpoint: &str, message: &str| {
+        page.eval(&format!("location.hash = '#endpoint={endpoint}&message={message}'"));
+    };
+    let go = |page: &mut Page, steps: i32| drop(page.eval(&format!("history.go({steps})")));
+    shows(&mut page, "/ws", "", 1);
+    open(&mut page, "/ws/echo", "first");
+    shows(&mut page, "/ws/echo", "first", 1);
+    go(&mut page, -1);
+    shows(&mut page, "/ws", "", 1);
+    go(&mut page, 1);
+    shows(&mut page, "/ws/echo", "first", 1);
+    // A changed draft stays with the connection of its link.
+    page.click("#message");
+    page.press("End");
+    page.type_text("!");
+    open(&mut page, "/ws/time", "5");
+    shows(&mut page, "/ws/time", "5", 2);
+    go(&mut page, -1);
+    shows(&mut page, "/ws/echo", "first!", 2);
+    open(&mut page, "/ws/time", "5");
+    shows(&mut page, "/ws/time", "5", 2);
+    page.click("#message");
+    page.press("Enter");
+    page.wait_for_text(LATEST, "1970");
+    open(&mut page, "/ws/echo", "first");
+    shows(&mut page, "/ws/echo", "first!", 2);
+    go(&mut page, -1);
+    shows(&mut page, "/ws/time", "5", 2);
+    assert_eq!(page.text("#state-headline"), "Connected");
+    server
+        .wait_for_connections(|all| all.iter().filter(|it| it["kind"] == "websocket").count() == 1);
+}
+
+#[test]
 fn saved_messages_are_chosen_and_deleted_by_what_they_are() {
     let Some((_server, mut page)) = page() else { return };
     for text in ["one", "two"] {

@@ -8,7 +8,7 @@ use std::{
 
 use echogate_tests::{browser::Page, server::Server};
 
-use super::{LATEST, connected, count, open, page, say};
+use super::{LATEST, choose, connected, count, open, page, say};
 use crate::ECHOGATE;
 
 /// A native client of `upper`, and the page that follows it.
@@ -129,6 +129,55 @@ fn the_row_of_an_ended_client_leads_to_its_tab_or_nowhere() {
     click_as_it_ends(&mut page, &peer);
     page.wait_for_text("#state-headline", "Connection ended");
     assert_eq!(count(&mut page, ".connections li"), 2);
+}
+
+#[test]
+fn a_client_that_ended_before_the_page_followed_it_is_said_to_be_gone() {
+    let Some((server, mut page)) = page() else { return };
+    page.expect_connection_errors();
+    let _client = TcpStream::connect(server.address("upper")).unwrap();
+    page.wait_for("document.querySelector('.client')");
+    // Within one task of the page, which learns of the end behind it.
+    page.eval(
+        "(() => {
+            const ask = (method, path) => {
+                const request = new XMLHttpRequest();
+                request.open(method, path, false);
+                request.send();
+                return request.responseText;
+            };
+            const client = document.querySelector('.client button');
+            ask('POST', `api/connections/${client.dataset.argument}/close?reset`);
+            while (JSON.parse(ask('GET', 'api/connections')).length) {}
+            client.click();
+        })()",
+    );
+    page.wait_for_text("#state-headline", "Connection ended");
+    let sentence = "This client has disconnected, and this page did not follow it.";
+    page.wait_for_text("#state-details", sentence);
+    assert_eq!(page.eval("document.querySelector('#state').dataset.normal"), "true");
+}
+
+#[test]
+fn a_followed_client_has_its_whole_address_and_round_trips_once_they_are_known() {
+    let Some((_server, mut page, mut client)) = followed() else { return };
+    let is_whole = "(() => { const it = document.querySelector('.connections [aria-current] .name');
+        return it.scrollWidth <= it.clientWidth
+            && it.innerText === `TCP ${document.querySelector('.client .peer').innerText} → upper`; })()";
+    page.wait_for(is_whole);
+    exchange(&mut client, b"hello");
+    page.wait_for_text(LATEST, "HELLO");
+    let trips = "#charts .of-trips";
+    page.wait_for(&format!(
+        "document.querySelector('#figure-sent').checkVisibility() &&
+            ![...document.querySelectorAll('{trips}')].some((it) => it.checkVisibility())"
+    ));
+    choose(&mut page, "#pairing", "order");
+    page.wait_for_text("#figure-round-trip", "s");
+    page.wait_for(&format!("document.querySelector('{trips}').checkVisibility()"));
+    page.click(".connections li:first-child button");
+    page.wait_for_text("#state-headline", "Not connected");
+    page.wait_for(&format!("document.querySelector('{trips}').checkVisibility()"));
 }
 
 #[test]

@@ -15,11 +15,11 @@ use super::{
     dispatch::{self, Message},
     dom::{document, id},
     draft_settings, file_panel, first_run, header, ladder_panel, lesson_panel,
-    model::Model,
+    model::{Model, OPERATOR},
     operator_panel,
     painting::Painting,
     repetition,
-    screen::{OPERATOR, Screen},
+    screen::Screen,
     server_events::ServerEvents,
     share_menu, sidebar,
     socket::{self, SocketEvent},
@@ -167,7 +167,7 @@ impl App {
                 |event| {
                     with_app(|app| {
                         if event == HASH_CHANGE {
-                            app.model.open_link();
+                            app.model.follow_fragment();
                         }
                         app.model.store();
                     });

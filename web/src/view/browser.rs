@@ -58,9 +58,14 @@ pub(super) fn fragment() -> String {
     window().location().hash().unwrap_or_default().trim_start_matches('#').to_owned()
 }
 
-/// The parameters in the fragment of the page's URL: those of a shared link.
+/// The shared link in the fragment of the page's URL.
 pub(super) fn shared() -> Option<SharedLink> {
-    let parameters = UrlSearchParams::new_with_str(&fragment()).ok()?;
+    link_in(&fragment())
+}
+
+/// The shared link whose parameters are in a fragment.
+pub(super) fn link_in(fragment: &str) -> Option<SharedLink> {
+    let parameters = UrlSearchParams::new_with_str(fragment).ok()?;
     let draft = match (parameters.get("message"), parameters.get("hex")) {
         (Some(text), _) => Draft::text(&text),
         (None, Some(digits)) => Draft::hex(&digits),

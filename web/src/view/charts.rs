@@ -52,6 +52,9 @@ struct Plot {
 
 const QUANTILES: [(&str, u64); 3] = [("p50", 500), ("p90", 900), ("p99", 990)];
 
+/// The rows of the table before those of round trips.
+const TRAFFIC_ROWS: usize = 2;
+
 /// The shortest interval between two drawings of the plots.
 const PLOT_INTERVAL: Millis = 150.0;
 
@@ -61,16 +64,17 @@ impl Charts {
         let figure = |id: &str| el("dd").id(id);
         let (sent, received, latest) =
             (figure("figure-sent"), figure("figure-received"), figure("figure-round-trip"));
+        let latest = latest.class("of-trips");
         let counters = el("dl").class("figures").children([
             &text("dt", texts.sent),
             &sent,
             &text("dt", texts.received),
             &received,
-            &text("dt", texts.round_trip),
+            &text("dt", texts.round_trip).class("of-trips"),
             &latest,
         ]);
         let quantiles = QUANTILES.map(|(name, _)| figure(name));
-        let strip = el("dl").class("strip");
+        let strip = el("dl").class("strip of-trips");
         for ((name, _), cell) in QUANTILES.iter().zip(&quantiles) {
             strip.append(&el("div").child(&text("dt", name)).child(cell));
         }
@@ -137,14 +141,17 @@ impl Charts {
         if std::mem::replace(&mut self.of, id) != id {
             self.throttle.reset();
         }
+        let has_trips = stats.round_trips.count() > 0;
+        // Of others' connections only the user can say which messages belong together.
+        self.root.set_flag("data-trips", has_trips || !is_read_only);
         let any = stats.sent.messages + stats.received.messages > 0;
         self.nothing.show(!any && !is_read_only);
         self.plots.show(any);
         for (cell, (_, per_mille)) in self.quantiles.iter_mut().zip(QUANTILES) {
             cell.set_text(&quantile(&stats.round_trips, per_mille));
         }
-        self.trips.root.show(stats.round_trips.count() > 0);
-        self.spread.root.show(stats.round_trips.count() > 0);
+        self.trips.root.show(has_trips);
+        self.spread.root.show(has_trips);
         if any {
             if let Err(at) = self.throttle.pass(now) {
                 return Some(at);
@@ -272,8 +279,9 @@ impl Plot {
 
 fn table(texts: &Texts, names: &[&str], cells: &[El]) -> El {
     let body = el("tbody");
-    for (name, cell) in names.iter().zip(cells) {
-        let row = el("tr").child(&text("th", name).attr("scope", "row")).child(cell);
+    for (at, (name, cell)) in names.iter().zip(cells).enumerate() {
+        let row = el("tr").class(if at < TRAFFIC_ROWS { "" } else { "of-trips" });
+        let row = row.child(&text("th", name).attr("scope", "row")).child(cell);
         body.append(&row);
     }
     let head = |title: &str| text("th", title).attr("scope", "col");

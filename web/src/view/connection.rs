@@ -96,10 +96,21 @@ impl Connection {
         (&self.form.endpoint, &self.form.protocols)
     }
 
-    /// Takes the endpoint, the subprotocols and the draft of a shared link.
+    /// The endpoint, the subprotocols and the draft, as a link to them.
+    pub(super) fn link(&self) -> SharedLink {
+        let (endpoint, protocols) = (self.form.endpoint.clone(), self.form.protocols.clone());
+        SharedLink { endpoint, protocols, draft: self.compose.draft.clone() }
+    }
+
+    /// Takes the endpoint, the subprotocols and the draft of a link. While the connection is not at
+    /// rest, its address stays, and a draft for another address is not taken.
     pub(super) fn take_link(&mut self, link: SharedLink) {
         let SharedLink { endpoint, protocols, draft } = link;
-        self.take_address(endpoint, protocols);
+        if self.session.state().is_at_rest() {
+            self.take_address(endpoint, protocols);
+        } else if self.address() != (&endpoint, &protocols) {
+            return;
+        }
         let compose = &mut self.compose;
         (compose.draft, compose.template, compose.is_file) = (draft, None, false);
     }

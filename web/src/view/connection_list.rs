@@ -65,7 +65,8 @@ impl ConnectionList {
         let note = match live.trouble(texts, now) {
             Some(trouble) => trouble,
             None if !live.missing().is_empty() => {
-                fill(texts.clients_missing, &[&live.missing().join(", ")])
+                let names: Vec<String> = live.missing().iter().map(ToString::to_string).collect();
+                fill(texts.clients_missing, &[&format::joined(&names, ", ")])
             }
             None if live.total() == 0 && live.rows().next().is_none() => {
                 match model.command_for("upper") {

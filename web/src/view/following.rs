@@ -35,6 +35,8 @@ pub(super) enum FollowState {
     Live,
     /// No event comes any more.
     Ended,
+    /// The client's connection ended before the server could report it.
+    TooLate,
     /// The server refused, in its words.
     Refused(String),
 }
@@ -123,9 +125,8 @@ impl Following {
             TapEvent::Refused { .. } if matches!(self.state, FollowState::Live) => {
                 self.state = FollowState::Ended;
             }
-            // The client's connection ended before the request came.
             TapEvent::Refused { status: 404, .. } if !self.is_remote => {
-                self.state = FollowState::Ended;
+                self.state = FollowState::TooLate;
             }
             TapEvent::Refused { text, .. } => self.state = FollowState::Refused(text),
             TapEvent::Ended => self.state = FollowState::Ended,
@@ -136,7 +137,7 @@ impl Following {
     pub(super) fn headline(&self, texts: &Texts) -> &'static str {
         match self.state {
             FollowState::Asked | FollowState::Live => texts.following,
-            FollowState::Ended => texts.follow_ended,
+            FollowState::Ended | FollowState::TooLate => texts.follow_ended,
             FollowState::Refused(_) => texts.follow_refused,
         }
     }

@@ -73,6 +73,7 @@ impl Model {
         // The user has removed the tab.
         let Some(Connection { source: Source::Client(following), .. }) = tab else { return None };
         self.texts.lesson.clone_into(&mut following.name);
+        let client = following.client;
         let was_done = session.lesson.is_done();
         let events = &following.events;
         let new = events.dropped + events.iter().len() as u64 - session.lesson.seen();
@@ -94,7 +95,7 @@ impl Model {
             self.announcer.set_state(self.texts.lesson_done.to_owned());
         }
         if let Some(act) = session.lesson.take_due() {
-            self.act(&mut session, act);
+            self.act(&mut session, act, client);
         }
         let overdue = match session.is_awaited {
             true => self.follow_awaited(&mut session, now),
@@ -104,7 +105,8 @@ impl Model {
         overdue
     }
 
-    fn act(&mut self, session: &mut LessonSession, act: StepAction) {
+    /// Does an action of a step, of which the followed client has the number `client`.
+    fn act(&mut self, session: &mut LessonSession, act: StepAction, client: u64) {
         let now = browser::now();
         let event = match act {
             StepAction::Open => {
@@ -125,15 +127,8 @@ impl Model {
                 Event::Disconnect { code: CloseCode(CLOSE_CODE), reason }
             }
             StepAction::Reset => {
-                let row = self.live.with_label(&session.socket.label);
-                match row.map(|row| row.connection.id) {
-                    Some(id) => {
-                        let path = format!("api/connections/{id}/close?reset");
-                        browser::post(&path, || dispatch(Message::LessonRefused));
-                    }
-                    None => session.failure = Some(self.texts.lesson_refused.to_owned()),
-                }
-                return;
+                let path = format!("api/connections/{client}/close?reset");
+                return browser::post(&path, || dispatch(Message::LessonRefused));
             }
         };
         session.socket.on_event(event, now);

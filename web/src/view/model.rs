@@ -1,11 +1,14 @@
 //! The page's model.
 
+mod links;
 mod settings;
 
 use std::{cell::RefCell, rc::Rc};
 
 use echogate_proto::api::Endpoints;
 
+pub(super) use self::links::OPERATOR;
+use self::links::Visits;
 use super::{
     action::Action,
     browser,
@@ -52,6 +55,7 @@ pub(super) struct Model {
     /// The messages that the user saved.
     pub(super) saved: Vec<Draft>,
     history: Rc<RefCell<History>>,
+    visits: Visits,
     /// The settings as they were stored last.
     stored: String,
     pub(super) announcer: Announcer,
@@ -69,6 +73,7 @@ impl Model {
             default_endpoint: "/ws".to_owned(),
             saved: Vec::new(),
             history: Rc::default(),
+            visits: Visits::default(),
             stored: String::new(),
             options,
             chosen: 0,
@@ -81,6 +86,7 @@ impl Model {
             asks_before_removal: false,
         };
         model.restore();
+        model.load_fragment();
         model.set_language(language);
         model
     }

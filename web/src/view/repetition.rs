@@ -28,17 +28,18 @@ pub(super) struct Repetition {
 
 impl Repetition {
     pub(super) fn new(texts: &Texts) -> Repetition {
-        let number = |action: Action, name: &[&str], most: u32| {
+        let number = |action: Action, name: String, most: u32| {
             let input = el("input").id(action.name()).attr("type", "number").action(action);
-            let input = input.attr("aria-label", &name.join(" "));
+            let input = input.attr("aria-label", &name);
             input.attr("min", "1").attr("max", &most.to_string()).attr("step", "1")
         };
         let interval = number(
             Action::EditInterval,
-            &[texts.repeat, texts.repeat_every, texts.repeat_millis],
+            format!("{} {} {}", texts.repeat, texts.repeat_every, texts.repeat_millis),
             *pace::EVERY.end(),
         );
-        let burst = number(Action::EditBurst, &[texts.burst, texts.burst_of], *pace::BURST.end());
+        let name = format!("{} {}", texts.burst, texts.burst_of);
+        let burst = number(Action::EditBurst, name, *pace::BURST.end());
         let repeat = button(texts.repeat, Action::ToggleRepeat).id("repeat").class("quiet");
         let label = |of: &str, content: &str| text("label", content).attr("for", of);
         let repeats = el("div").class("repetition").children([

@@ -9,16 +9,13 @@ use super::{
     header::Header,
     ladder_panel::LadderPanel,
     latency_panel::LatencyPanel,
-    model::Model,
+    model::{Model, OPERATOR},
     operator_panel::OperatorPanel,
     sidebar::Sidebar,
     transcript_panel::TranscriptPanel,
     url_bar::UrlBar,
 };
 use crate::{i18n::Texts, redraw::earliest, time::Millis};
-
-/// The fragment of the page's URL that shows the operators' view.
-pub(super) const OPERATOR: &str = "operator";
 
 pub(super) struct Screen {
     header: Header,

@@ -4,7 +4,7 @@ use super::{
     action::Action,
     browser,
     command::Command,
-    connection::Connection,
+    connection::{Connection, Source},
     dom::{El, button, el, id, panel, text},
     model::Model,
     user_event::UserEvent,
@@ -89,6 +89,8 @@ impl Item {
         };
         let name = connection.source_name().unwrap_or(url);
         self.name.set_text(name);
+        // The address tells one followed client from another.
+        self.name.set_flag("data-whole", matches!(connection.source, Source::Client(_)));
         self.button.set("title", name);
         self.headline.set_text(connection.headline(texts));
         let stats = connection.session.stats();

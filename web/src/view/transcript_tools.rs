@@ -84,7 +84,7 @@ impl TranscriptTools {
         self.pattern.set_flag("aria-pressed", view.is_pattern);
         let error = view.pattern_error.as_deref().unwrap_or_default();
         // Some browsers begin their message with these words, and with the pattern.
-        let cause = error.rsplit(": ").next().unwrap_or_default();
+        let cause = error.rsplit(':').next().unwrap_or_default().trim_start();
         self.problem.set_text(&fill(texts.pattern_wrong, &[cause]));
         self.problem.show(!error.is_empty());
         self.search.set_if("aria-invalid", "true", !error.is_empty());

@@ -203,12 +203,15 @@ fn details(model: &mut Model, now: Millis) -> String {
     let texts = model.texts;
     let route = described_route(model);
     let connection = model.connection();
-    if let Source::Client(Following { state: FollowState::Refused(text), .. }) = &connection.source
-    {
-        return texts.reason(text);
-    }
-    if let Some(name) = connection.source_name() {
-        return name.to_owned();
+    match &connection.source {
+        Source::Client(Following { state: FollowState::Refused(text), .. }) => {
+            return texts.reason(text);
+        }
+        Source::Client(Following { state: FollowState::TooLate, .. }) => {
+            return texts.follow_too_late.to_owned();
+        }
+        Source::Client(Following { name, .. }) | Source::File(name) => return name.clone(),
+        Source::Socket => {}
     }
     match connection.session.state() {
         State::Idle | State::Connecting => route,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use echogate_proto::{close::CloseCode, reason};
 
-use super::Stage;
+use super::{Drain, Stage};
 
 /// The Close that a WebSocket peer is sent at such an end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,4 +29,29 @@ pub(crate) struct EndRequest {
     /// The stage that the connection is moved to.
     pub(crate) stage: Stage,
     pub(crate) close: ServerClose,
+}
+
+/// Asks a connection of one of two groups to end as soon as its task polls its watch, which a new
+/// connection does only after it has been registered and reported. False once the connection is not
+/// open.
+pub(crate) async fn request_end_of(
+    groups: [&Drain; 2],
+    id: u64,
+    request: &EndRequest,
+    is_open: impl Fn() -> bool,
+) -> bool {
+    loop {
+        // Created before the look at the tables: a watch that is registered behind it is not missed.
+        let [one, other] = groups.map(|group| group.0.registered.notified());
+        if groups.into_iter().any(|group| group.request_end(id, request.clone())) {
+            return true;
+        }
+        if !is_open() {
+            return false;
+        }
+        tokio::select! {
+            () = one => {}
+            () = other => {}
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Stages, timers, and requests to end one connection, in paused time.
 
-use std::{future::poll_fn, task::Poll};
+use std::{future::poll_fn, pin::pin, task::Poll};
 
 use echogate_proto::close::CloseCode;
+use futures_util::FutureExt as _;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use super::*;
@@ -150,4 +151,17 @@ async fn a_request_reaches_one_connection() {
     for task in tasks {
         assert_eq!(task.await.unwrap().0, Stage::Graceful);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_for_a_connection_whose_task_has_not_run_yet() {
+    let [drain, other] = [Drain::new(), Drain::new()];
+    let request = EndRequest { stage: Stage::Cut, close: ServerClose::SHUTDOWN };
+    let mut watch = drain.watch_connection(7);
+    let mut asked = pin!(request_end_of([&other, &drain], 7, &request, || true));
+    assert_eq!((&mut asked).now_or_never(), None);
+    assert_eq!(poll_fn(|cx| Poll::Ready(watch.poll(cx))).await, Stage::Serving);
+    assert!(timeout(Duration::from_secs(1), asked).await.unwrap());
+    assert_eq!(watch.stage(), Stage::Cut);
+    assert!(!request_end_of([&other, &drain], 8, &request, || false).await, "it has ended");
 }

@@ -180,6 +180,7 @@ impl ShutdownWatch {
         let id = (self.key & !UNREGISTERED) as u64;
         self.key =
             self.drain.0.tables.lock().watchers.insert(Watcher { waker: cx.waker().clone(), id });
+        self.drain.0.registered.notify_waiters();
     }
 }
 

@@ -38,26 +38,6 @@ impl Model {
         self.chosen = 0;
     }
 
-    /// Applies the link in the page's fragment, which has changed: to a connection of the same address
-    /// or a new one, unless a draft there would be lost; otherwise it gets a connection of its own.
-    pub(in crate::view) fn open_link(&mut self) {
-        let Some(link) = browser::shared() else { return };
-        let takes_link = |it: &Connection| {
-            let is_same = it.address() == (&link.endpoint, &link.protocols);
-            !it.is_read_only()
-                && (it.compose.is_nothing() || it.compose.draft == link.draft)
-                && (is_same || it.form.is_default && it.session.transcript().is_empty())
-        };
-        match self.connections.iter().position(takes_link) {
-            Some(at) => self.chosen = at,
-            None if !self.has_room() => return,
-            None => {
-                self.add_connection();
-            }
-        }
-        self.connection().take_link(link);
-    }
-
     /// Stores the settings that survive a reload, if they have changed.
     pub(in crate::view) fn store(&mut self) {
         let settings = self.settings();
