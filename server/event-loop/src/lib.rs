@@ -131,7 +131,7 @@ impl LoopHandle {
     fn ping(&self) -> oneshot::Receiver<Instant> {
         let (ping, answer) = oneshot::channel();
         self.inbox.push(|pending| {
-            // A loop that is stuck does not pile up those that were given up.
+            // Pings whose sender has stopped waiting do not accumulate at a loop that is stuck.
             pending.pings.retain(|ping| !ping.is_closed());
             pending.pings.push(ping);
         });

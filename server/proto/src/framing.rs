@@ -147,16 +147,16 @@ pub struct Framer {
     text: Utf8Stream,
     /// Framing `message`: the replies that are expected.
     expected: Expected,
-    /// Framing `message`: the bytes that are missing of the first of them, once a part of it is
-    /// sent; else 0. Framing `length`: the bytes that are missing of the record.
+    /// Framing `message`: the bytes that are missing of the first expected reply, once a part of it
+    /// is sent; otherwise 0. Framing `length`: the bytes that are missing of the record.
     left: u64,
     /// Framing `message`: whether the latest frame belongs to a text message.
     in_text: bool,
     /// Framing `message` and `length`: whether more frames of the latest message are to come.
     in_message: bool,
-    /// Framing `line`: a part of the line is sent.
+    /// Framing `line`: whether a part of the line is sent.
     in_line: bool,
-    /// Framing `line`: a carriage return is held back; it may belong to the line ending.
+    /// Framing `line`: whether a carriage return is held back, since it may belong to the line ending.
     held_cr: bool,
 }
 
@@ -221,8 +221,8 @@ impl Framer {
         Outgoing { head, payload: 0..len, taken: len, ends_message: true }
     }
 
-    /// Whether `more`, behind `held` bytes for which [`Framer::next`] has returned `None`, does
-    /// not complete a piece either. False where only `next` can tell.
+    /// Whether [`Framer::next`], which returned `None` for `held` bytes, does so with `more` behind
+    /// them as well. False where only a call of `next` shows this.
     pub fn needs_more(&self, held: usize, more: &[u8]) -> bool {
         let len = held + more.len();
         match self.framing {

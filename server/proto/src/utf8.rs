@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// U+FFFD, the replacement for bytes that are not valid UTF-8.
-pub const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+pub(crate) const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
 /// The length of an incomplete character at the end of `bytes`: 0 to 3.
 pub fn cut_character(bytes: &[u8]) -> usize {
@@ -25,7 +25,7 @@ pub struct InvalidUtf8 {
 /// A validator of UTF-8 that comes in pieces. It stores the beginning of a character that the
 /// last piece was split in.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Utf8Stream {
+pub(crate) struct Utf8Stream {
     partial: [u8; 4],
     len: u8,
 }
@@ -36,7 +36,7 @@ impl Utf8Stream {
     /// # Errors
     ///
     /// At the first byte that cannot belong to any UTF-8 text.
-    pub fn push(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
+    pub(crate) fn push(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
         let len = piece.len();
         while self.len > 0 {
             let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
@@ -61,7 +61,7 @@ impl Utf8Stream {
     }
 
     /// The bytes of an incomplete character at the end of the last piece: 0 to 3.
-    pub fn held(&self) -> &[u8] {
+    pub(crate) fn held(&self) -> &[u8] {
         &self.partial[..usize::from(self.len)]
     }
 
@@ -70,7 +70,7 @@ impl Utf8Stream {
     /// # Errors
     ///
     /// When the text ends within a character.
-    pub fn finish(&mut self) -> Result<(), InvalidUtf8> {
+    pub(crate) fn finish(&mut self) -> Result<(), InvalidUtf8> {
         match std::mem::take(&mut self.len) {
             0 => Ok(()),
             _ => Err(InvalidUtf8 { valid_up_to: 0 }),

@@ -22,7 +22,7 @@ use crate::{
     terminal::{self, Screen, history},
 };
 
-/// Time for the terminal to take the last output. A terminal that is stopped (Ctrl-S) takes none.
+/// The time limit of writing the last output: a terminal that is stopped (Ctrl-S) takes none.
 const CLOSE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct ConsoleOperator {
 }
 
 impl ConsoleOperator {
-    /// Takes the terminal over, and starts the operator's task. Lines from `log` appear on the
+    /// Starts the line editor at the terminal, and the operator's task. Lines from `log` appear on the
     /// terminal, too.
     ///
     /// # Errors
@@ -101,8 +101,8 @@ impl Drop for Session {
     }
 }
 
-/// Runs the operator until the terminal fails. At the end of the input the operator leaves, and
-/// the log is still shown.
+/// Runs the operator until the terminal fails. At the end of the input the operator's registration
+/// ends; the log is still shown.
 async fn run(
     hub: &Arc<Hub>,
     mut input: terminal::Typed,

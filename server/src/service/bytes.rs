@@ -26,14 +26,14 @@ pub(crate) struct ByteConnection {
     once: Option<Box<FirstMessage>>,
 }
 
-/// The state of the only message that is answered. It ends with a newline or when nothing
-/// arrives for a while.
+/// The state of the only message that is answered. The message ends with a newline, or when
+/// nothing has arrived for the time of [`IdleFlush`].
 #[derive(Debug, Default)]
 struct FirstMessage {
     flush: IdleFlush,
-    /// A byte of the message has arrived.
+    /// Whether a byte of the message has arrived.
     begun: bool,
-    /// The last byte that arrived was a newline.
+    /// Whether the last byte that arrived was a newline.
     ended: bool,
 }
 
@@ -102,7 +102,7 @@ impl ByteConnection {
                 let ended = *last == b'\n';
                 **once = FirstMessage { begun: true, ended, ..FirstMessage::default() };
             }
-            // Received bytes count even if writing their answer fails.
+            // Received bytes are counted even if the write of their answer fails.
             if let Some(entry) = entry {
                 entry.received().add(bytes.len(), 0);
             }

@@ -26,12 +26,12 @@ use crate::{
     },
 };
 
-/// Time for the client to end its side after the server ended the connection. Closing the socket
-/// while bytes from the client are in flight would reset the connection, and the client could lose
-/// the last answer.
+/// The time limit for the client to end its side after the server has ended the connection. The
+/// socket stays open until then: closing it while bytes from the client are in flight would reset
+/// the connection, and the client could lose the last answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Time for the client to make room for the end of the stream, if output is in the way.
+/// The time limit for sending the end of the stream. Output that the client does not read delays it.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
 /// Serves a client on `stream` until the client, the service or, by `drain`, the server ends the

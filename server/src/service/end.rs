@@ -15,12 +15,15 @@ pub(crate) enum End {
     Drained,
     /// The end of this connection was requested, for the given reason, and all answers were written.
     Requested(Cow<'static, str>),
+    /// The idle timeout has passed.
     Idle,
     /// The one message of the connection was answered.
     Once,
+    /// The service ended the connection.
     Closed,
     /// The deadline of the shutdown has passed, or a reset of this connection was requested.
     Cut,
+    /// The connection has failed.
     Failed(io::Error),
 }
 

@@ -8,9 +8,9 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 
-/// Idle time after which received bytes are a request without a newline: some clients send
-/// `str(time.time())` and wait for the answer. A client that has sent a newline sends lines,
-/// and may pause within a line for as long as it wants.
+/// The time without input after which the bytes received so far are a request without a newline:
+/// some clients send `str(time.time())` and wait for the answer. Once a client has sent a newline,
+/// only newlines end its requests, and a pause within a line has no limit.
 const IDLE: Duration = Duration::from_millis(100);
 
 /// A client's request: a line, or the bytes before a pause or the end of input.
@@ -18,9 +18,9 @@ const IDLE: Duration = Duration::from_millis(100);
 pub(crate) struct Request<'a> {
     /// The request without its line ending.
     pub(crate) bytes: &'a [u8],
-    /// The request ended with a newline (or CR LF).
+    /// Whether the request ended with a newline (or CR LF).
     pub(crate) line: bool,
-    /// The request exceeded the limit; `bytes` is its beginning, and the rest was discarded.
+    /// Whether the request exceeded the limit: `bytes` is its beginning, the rest was discarded.
     pub(crate) too_long: bool,
 }
 
@@ -31,9 +31,9 @@ pub(super) struct LineReader {
     max: usize,
     /// The beginning of a request whose end has not arrived.
     partial: Vec<u8>,
-    /// Bytes of the partial request were discarded, beyond the limit.
+    /// Whether bytes of the partial request beyond the limit were discarded.
     too_long: bool,
-    /// A newline has arrived on this connection.
+    /// Whether a newline has arrived on this connection.
     has_newlines: bool,
 }
 

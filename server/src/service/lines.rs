@@ -29,8 +29,8 @@ pub(crate) trait LineService: fmt::Debug + Send {
     /// The limit of a request, in bytes.
     fn max_request(&self) -> usize;
 
-    /// Ready when requests may be read from the client. While pending, the client's bytes stay in
-    /// the kernel; the task is woken when that changes.
+    /// Ready when requests may be read from the client. While this is pending, the client's bytes
+    /// stay in the kernel. The implementation wakes the task when requests may be read again.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())
@@ -56,7 +56,7 @@ pub(crate) trait LineService: fmt::Debug + Send {
 pub(crate) enum LineOutcome {
     /// The connection stays open.
     Continue,
-    /// A message of the client was answered: the connection closes if it is for one message.
+    /// A message of the client was answered. A connection for one message closes then.
     Replied,
     /// The connection closes when all output is written.
     Close,
@@ -73,11 +73,11 @@ pub(crate) struct LineConnection {
     write_error: Option<io::Error>,
 }
 
-/// The service, and the state of its connection as far as the service decides it.
+/// The service, and the end of the connection where the service has decided on one.
 #[derive(Debug)]
 struct LineHandler {
     service: Box<dyn LineService>,
-    /// The connection closes after one answered message.
+    /// Whether the connection closes after one answered message.
     once: bool,
     /// The reason to close the connection when all output is written.
     end: Option<End>,
@@ -235,8 +235,8 @@ impl LineConnection {
         }
     }
 
-    /// Discards all output. Requests that the client sent before may still be in the kernel, and
-    /// are read to their end.
+    /// Discards all output, and keeps the error. Requests that the client sent before the failure
+    /// may still be in the kernel: reading goes on up to the end of the input.
     fn write_failed(&mut self, error: io::Error) {
         self.unwritten.clear();
         self.write_error.get_or_insert(error);

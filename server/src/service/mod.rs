@@ -56,7 +56,7 @@ impl Service {
         }
     }
 
-    /// The rule by which its output becomes WebSocket messages.
+    /// The rule by which the service's output becomes WebSocket messages.
     pub(crate) fn framing(self) -> Framing {
         match self {
             Service::Upper | Service::Echo => Framing::Message,

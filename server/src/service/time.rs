@@ -57,8 +57,8 @@ impl LineService for Time {
     }
 }
 
-/// Whether a datagram is an error from such a service, perhaps upper-cased by `upper` on its
-/// way. Errors are not answered: two such services would send each other errors forever.
+/// Whether a datagram is an error text of a `time` service, perhaps passed through `upper`. Error
+/// texts are not answered: two `time` services would send each other errors for ever.
 pub(super) fn is_error(datagram: &[u8]) -> bool {
     datagram.get(..ERROR.len()).is_some_and(|start| start.eq_ignore_ascii_case(ERROR))
 }

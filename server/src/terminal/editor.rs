@@ -67,9 +67,10 @@ pub(crate) fn start(history: Option<PathBuf>, fatal: &[i32]) -> io::Result<(Type
         .map_err(io_error)?
         // A pasted newline ends a line like a typed one.
         .bracketed_paste(false)
-        // The editor calls `highlight_prompt` with colours only.
+        // Without colours the editor does not call `highlight_prompt`.
         .color_mode(ColorMode::Forced);
-    // An update that `Screen::take_prompt` interrupts is never completed.
+    // `Screen::take_prompt` may park the editor's thread within a synchronized update, which would
+    // then never be completed.
     config.enable_synchronized_output(false);
     let config = config.build();
     let file_history = FileHistory::with_config(&config);
@@ -77,7 +78,7 @@ pub(crate) fn start(history: Option<PathBuf>, fatal: &[i32]) -> io::Result<(Type
     if let Some(file) = &history {
         editor.load_history(file).ok();
     }
-    // Terminals that cannot move the cursor have no external printer.
+    // For a terminal that cannot move the cursor, the editor has no external printer.
     let printer = editor.create_external_printer().ok();
     let screen = Arc::new(Screen::new(printer)?);
     editor.set_helper(Some(Drawing(screen.clone())));

@@ -1,12 +1,13 @@
 //! Output to the terminal, ordered with what the line editor draws.
 //!
-//! The editor draws on its own thread. Output must appear above the line being edited, in order, at
-//! any time: during editing, between two lines, and at the end. It goes through one queue, and the
-//! [`Mode`] decides who writes the queue to the terminal. During editing the editor does: it asks
-//! for its prompt whenever it draws ([`Screen::take_prompt`]), with the cursor where the prompt
-//! begins, and gets the queued output in front of the prompt. A redraw request makes it draw. The
-//! external printer of the editor is not given the output itself, since it may delay or reorder
-//! text that comes when a line ends.
+//! The editor draws on its own thread. Output may come at any time: while a line is edited, between
+//! two lines, and at the end. It must appear above the edited line, in the order in which it was
+//! written. All output therefore goes through one queue, and [`Mode`] says which thread writes the
+//! queue to the terminal. While a line is edited, that is the editor's: whenever the editor draws,
+//! the cursor is where the prompt begins, and the editor calls [`Screen::take_prompt`] for its
+//! prompt, which returns the queued output in front of the prompt. A redraw request makes the editor
+//! draw. The output is not passed to the editor's external printer, which may delay or reorder text
+//! that comes when a line ends.
 
 use std::{
     io,
@@ -38,9 +39,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Screen {
     state: Mutex<State>,
-    /// The mode has become [`Mode::Closed`].
+    /// Notified when the mode has become [`Mode::Closed`].
     closed: Condvar,
-    /// The queue has been emptied.
+    /// Notified when the queue has been emptied.
     drawn: Notify,
     /// The original terminal settings. They have a lock of their own that is never held during a
     /// write, so that the signal thread does not wait for a blocked terminal.
@@ -60,16 +61,16 @@ struct State {
     editing: Option<Termios>,
 }
 
-/// The writer of the terminal.
+/// The thread that writes to the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// Any task, directly.
+    /// That of any task with output.
     Open,
-    /// The editor.
+    /// That of the editor.
     Editing,
-    /// The editor, which has been asked to stop.
+    /// That of the editor, which has been asked to stop.
     Closing,
-    /// None: the screen is closed.
+    /// None, since the screen is closed.
     Closed,
 }
 
@@ -119,13 +120,13 @@ impl Screen {
         }
     }
 
-    /// Writes complete lines without waiting. Returns false if the screen is closed. Lines that come
-    /// much faster than the terminal takes them are replaced by one that says so.
+    /// Writes complete lines without waiting. Returns false if the screen is closed. Lines that
+    /// exceed twice [`MAX_QUEUED`] are replaced by one notice.
     pub(crate) fn show_now(&self, lines: &str) -> bool {
         let mut state = self.state.lock();
         match state.mode {
             Mode::Closed => return false,
-            // An error is reported by the next write that can report it.
+            // A failure of the terminal is reported by the next write that returns a result.
             Mode::Open => print(lines).unwrap_or_default(),
             Mode::Editing | Mode::Closing => {
                 if state.queue.len() < 2 * MAX_QUEUED {

@@ -69,46 +69,47 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
         Action::PinRow => {
             view.opened().map(|id| toggle_pin(session, view, id));
         }
-        Action::CopyRow => {
-            let (_, payload) = opened(connection)?;
-            let form = Form::ALL.into_iter().find(|form| form.name() == event.argument)?;
-            let copied = form.write(payload).unwrap_or_else(|| Draft::of(payload).text);
-            let id = connection.id;
-            dom::close_menu(&event.node);
-            return Some(Command::Copy(id, copied));
-        }
-        Action::SaveRow => {
-            let (id, payload) = opened(connection)?;
-            let (extension, kind) = match payload {
-                Payload::Text(_) => ("txt", "text/plain"),
-                Payload::Binary(_) => ("bin", "application/octet-stream"),
-            };
-            let name = format!("echogate-message-{}.{extension}", id + 1);
-            return Some(Command::Download { name, kind, bytes: payload.bytes().to_vec() });
-        }
-        Action::EditRow => {
-            let (_, payload) = opened(connection)?;
-            let draft = Draft::of(payload);
-            let compose = &mut connection.compose;
-            (compose.draft, compose.template, compose.is_file) = (draft, None, false);
-            return Some(Command::Focus(id::MESSAGE));
-        }
+        Action::CopyRow | Action::SaveRow | Action::EditRow => return use_row(connection, event),
         Action::ChoosePayloadView => {
             view.payload_view = PayloadView::ALL.into_iter().find(|it| it.name() == event.argument);
         }
         Action::ShowInFull => view.in_full = view.opened(),
         Action::DetailKey if event.key().as_deref() != Some("Escape") => return None,
-        Action::DetailKey => {
-            view.is_open = false;
-            return Some(Command::Focus(id::TRANSCRIPT));
-        }
-        Action::CloseRow => {
+        Action::DetailKey | Action::CloseRow => {
             view.is_open = false;
             return Some(Command::Focus(id::TRANSCRIPT));
         }
         _ => return None,
     }
     Some(Command::Draw)
+}
+
+/// Copies, saves or edits the message of the opened row.
+fn use_row(connection: &mut Connection, event: &UserEvent) -> Option<Command> {
+    let (row, payload) = opened(connection)?;
+    match event.action {
+        Action::CopyRow => {
+            let form = Form::ALL.into_iter().find(|form| form.name() == event.argument)?;
+            let copied = form.write(payload).unwrap_or_else(|| Draft::of(payload).text);
+            let id = connection.id;
+            dom::close_menu(&event.node);
+            Some(Command::Copy(id, copied))
+        }
+        Action::SaveRow => {
+            let (extension, kind) = match payload {
+                Payload::Text(_) => ("txt", "text/plain"),
+                Payload::Binary(_) => ("bin", "application/octet-stream"),
+            };
+            let name = format!("echogate-message-{}.{extension}", row + 1);
+            Some(Command::Download { name, kind, bytes: payload.bytes().to_vec() })
+        }
+        _ => {
+            let draft = Draft::of(payload);
+            let compose = &mut connection.compose;
+            (compose.draft, compose.template, compose.is_file) = (draft, None, false);
+            Some(Command::Focus(id::MESSAGE))
+        }
+    }
 }
 
 /// The message of the opened row, and the row's number.

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::{Framer, Framing, FramingError, Outgoing, Rest};
 use crate::ws::{FrameHeader, OpCode};
 
-/// The frames for which replies are expected, in order. Frames in a row that are alike take one
-/// entry: mostly there is one entry, and no memory for more is held.
+/// The frames for which replies are expected, in order. Equal frames in a row share one [`Run`].
+/// Mostly there is a single run, which takes no memory of the heap.
 #[derive(Debug, Default)]
 pub(super) struct Expected {
     frames: usize,
@@ -15,7 +15,7 @@ pub(super) struct Expected {
     rest: Option<Box<VecDeque<Run>>>,
 }
 
-/// `count` frames in a row that are alike.
+/// `count` equal frames in a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     len: u64,
@@ -87,8 +87,9 @@ impl Framer {
         self.expected.frames
     }
 
-    /// The number of bytes to read into `room`. Where more replies are expected than fit, a read
-    /// ends with a reply: it takes as many of the first ones that are alike as fit whole.
+    /// The number of bytes to read into a buffer of `room` bytes. Where the equal replies that are
+    /// expected first exceed the buffer, the read is limited to those that fit whole, so that it ends
+    /// at the end of a reply.
     #[inline]
     pub fn whole_replies(&self, room: usize) -> usize {
         let Some(Run { len, count, .. }) = self.expected.first else { return room };
@@ -98,14 +99,16 @@ impl Framer {
         if exceeds_room && fit > 0 && self.left == 0 { fit * len } else { room }
     }
 
-    /// Whether a part of a reply or record is sent as a fragment, and the rest is not.
+    /// Whether a part of a reply or record has been sent as a fragment, and the rest of it is still
+    /// to be sent.
     #[inline]
     pub fn is_within_reply(&self) -> bool {
         self.left > 0 && (self.in_message || self.framing == Framing::Message)
     }
 
-    /// Shortens the reply that is expected to the last frame by `missing` bytes, which will not come: the
-    /// reply is a fragment without FIN, or none.
+    /// Shortens the reply that is expected to the last frame by `missing` bytes, which the client
+    /// declared and did not send. The reply becomes a fragment without FIN; a reply without bytes is
+    /// no longer expected.
     pub fn shorten_last(&mut self, missing: u64) {
         let has_begun = self.expected.frames == 1 && self.left > 0;
         let Some(Run { len, opcode, .. }) = self.expected.pop_last() else { return };
@@ -118,7 +121,7 @@ impl Framer {
         }
     }
 
-    /// Expects no replies any more: nobody takes them.
+    /// Removes all expected replies, when the client does not take them any more.
     pub fn forget_expected(&mut self) {
         self.expected = Expected::default();
         self.left = 0;

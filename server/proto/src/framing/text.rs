@@ -46,7 +46,8 @@ impl Framer {
                 self.text.push(&input[cut_at..taken]).map_err(|_| FramingError::InvalidUtf8)?;
             }
             Err(InvalidUtf8 { valid_up_to: 0 }) => return Err(FramingError::InvalidUtf8),
-            // The valid part goes out, however the reads fall. The next call finds the error.
+            // The valid part is sent, however the bytes are divided into reads; the next call
+            // returns the error.
             Err(InvalidUtf8 { valid_up_to }) => {
                 self.text = Utf8Stream::default();
                 taken = valid_up_to;

@@ -1,11 +1,15 @@
 //! A decoder from bytes, in pieces of any size, to frames and messages, strict by RFC 6455.
 
+mod control;
+mod header;
+
 use std::ops::Range;
 
+pub use self::control::Control;
+use self::header::{Frame, parse_header};
 use super::{
     MessageType, OpCode, Role, Violation,
-    frame::{MAX_CONTROL, MAX_HEADER},
-    mask,
+    frame::MAX_HEADER,
     scanner::{FrameScanner, RawHeader},
 };
 use crate::{close::CloseCode, utf8::Utf8Stream};
@@ -32,17 +36,6 @@ pub struct Decoder {
     text: Utf8Stream,
     /// The payload of the latest control frame. Boxed, since most connections never have one.
     control: Option<Box<Control>>,
-}
-
-/// A frame whose payload is being read.
-#[derive(Clone, Copy, Debug)]
-struct Frame {
-    opcode: OpCode,
-    fin: bool,
-    /// Payload bytes still to come.
-    left: u64,
-    /// The masking key, rotated to the next byte; zeros in a frame without a mask.
-    key: [u8; 4],
 }
 
 /// A frame, or part of one, that the decoder has read.
@@ -155,8 +148,8 @@ impl Decoder {
         self.message.is_none() && self.frame.is_none()
     }
 
-    /// The payload bytes of the current data frame that no event has had; none if there is no such frame.
-    /// After a violation these are those of the frame before it, if that is not complete.
+    /// The number of payload bytes of the current data frame that no event has reported; `None`
+    /// outside of a data frame. After a violation, that of the data frame before it.
     pub fn missing_payload(&self) -> Option<u64> {
         self.frame.filter(|frame| !frame.opcode.is_control()).map(|frame| frame.left)
     }
@@ -301,101 +294,10 @@ impl Decoder {
             return Err(Violation::InvalidReason);
         }
         if let Some(control) = &mut self.control {
-            control.start = 2;
+            control.skip_code();
         }
         Ok(code)
     }
-}
-
-/// The payload of a control frame.
-#[derive(Debug)]
-pub struct Control {
-    bytes: [u8; MAX_CONTROL],
-    /// 2, behind the code, for a Close; otherwise 0.
-    start: u8,
-    end: u8,
-}
-
-impl Default for Control {
-    fn default() -> Control {
-        Control { bytes: [0; MAX_CONTROL], start: 0, end: 0 }
-    }
-}
-
-impl Control {
-    /// The payload, at most [`MAX_CONTROL`] bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[usize::from(self.start)..usize::from(self.end)]
-    }
-
-    /// Appends a part. All parts fit, since the header of the frame has been checked.
-    fn push(&mut self, part: &[u8]) {
-        let end = usize::from(self.end);
-        self.bytes[end..end + part.len()].copy_from_slice(part);
-        self.end += part.len() as u8;
-    }
-}
-
-impl Frame {
-    /// Unmasks the part of this frame's payload that `buf` holds from `*at` on, and returns its
-    /// range.
-    #[inline]
-    fn take(&mut self, buf: &mut [u8], at: &mut usize) -> Range<usize> {
-        let here = buf.len() - *at;
-        let len = usize::try_from(self.left).map_or(here, |left| left.min(here));
-        let range = *at..*at + len;
-        if self.key != [0; 4] {
-            mask::apply(&mut buf[range.clone()], &mut self.key);
-        }
-        self.left -= len as u64;
-        *at += len;
-        range
-    }
-}
-
-/// Parses the frame header at the beginning of `bytes`: the frame and the length of the header,
-/// or `None` if it is incomplete. A violation is reported at the first byte that shows it.
-#[inline]
-fn parse_header(bytes: &[u8], role: Role) -> Result<Option<(Frame, usize)>, Violation> {
-    let Some(&first) = bytes.first() else { return Ok(None) };
-    if first & 0x70 != 0 {
-        return Err(Violation::ReservedBits);
-    }
-    let bits = first & 0x0f;
-    let opcode = OpCode::from_bits(bits).ok_or(Violation::ReservedOpcode(bits))?;
-    let fin = first & 0x80 != 0;
-    if opcode.is_control() && !fin {
-        return Err(Violation::FragmentedControl);
-    }
-    let Some(&second) = bytes.get(1) else { return Ok(None) };
-    match (second & 0x80 != 0, role) {
-        (false, Role::Server) => return Err(Violation::Unmasked),
-        (true, Role::Client) => return Err(Violation::Masked),
-        (true, Role::Server) | (false, Role::Client) => {}
-    }
-    let short = second & 0x7f;
-    if opcode.is_control() && usize::from(short) > MAX_CONTROL {
-        return Err(Violation::LongControl);
-    }
-    let (left, end) = match (short, &bytes[2..]) {
-        (..126, _) => (u64::from(short), 2),
-        (126, [a, b, ..]) => match u16::from_be_bytes([*a, *b]) {
-            ..126 => return Err(Violation::BadLength),
-            left => (u64::from(left), 4),
-        },
-        (127.., [a, b, c, d, e, f, g, h, ..]) => {
-            match u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) {
-                left @ 0x1_0000..0x8000_0000_0000_0000 => (left, 10),
-                _ => return Err(Violation::BadLength),
-            }
-        }
-        (126.., _) => return Ok(None),
-    };
-    if role == Role::Client {
-        return Ok(Some((Frame { opcode, fin, left, key: [0; 4] }, end)));
-    }
-    let Some(&[a, b, c, d]) = bytes.get(end..end + 4) else { return Ok(None) };
-    Ok(Some((Frame { opcode, fin, left, key: [a, b, c, d] }, end + 4)))
 }
 
 #[cfg(test)]

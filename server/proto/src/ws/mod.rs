@@ -2,15 +2,15 @@
 //!
 //! - [`frame`]: opcodes and frame headers
 //! - [`mask`]: the masking of a client's payload
-//! - [`decoder`]: a strict decoder from bytes to frames and messages, in either [`Role`]
+//! - `decoder`: a strict decoder from bytes to frames and messages, in either [`Role`]
 //! - [`scanner`]: a lenient scanner of frames, for observers
-//! - [`violation`]: violations of the protocol, and the close code that answers each
+//! - `violation`: violations of the protocol, and the close code that answers each
 
-pub mod decoder;
+mod decoder;
 pub mod frame;
 pub mod mask;
 pub mod scanner;
-pub mod violation;
+mod violation;
 
 pub use self::{
     decoder::{Control, Decoder, Event},

@@ -43,12 +43,12 @@ pub(crate) struct Client {
     hub: Arc<Hub>,
     id: u64,
     messages: Receiver<ToClient>,
-    /// Lines of one read that wait for permits. The client is not read meanwhile.
+    /// Lines of one read that wait for permits. Nothing is read from the client until all are sent.
     held_back: VecDeque<String>,
     permits: Permits,
     /// The time of the next check that operators still read.
     stall_check: Option<Pin<Box<Sleep>>>,
-    /// The client knows that its messages are queued.
+    /// Whether the client was notified that its messages are queued.
     knows_of_queue: bool,
     ended: bool,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Client {
 struct Permits {
     of_client: PollSemaphore,
     of_all: PollSemaphore,
-    /// The acquired half of a permit that waits for the other half.
+    /// The permit `of_client` while the one `of_all` is awaited.
     first: Option<OwnedSemaphorePermit>,
 }
 
@@ -211,8 +211,8 @@ impl LineService for Client {
 
     fn ended(&mut self, how: &io::Result<End>) {
         if matches!(how, Ok(End::InputEnded)) {
-            // Only a partial line that the end of input completed: the input is not read while
-            // other lines are held back.
+            // At most one line: the partial line that the end of the input completed. The end is
+            // not read while other lines are held back.
             for text in std::mem::take(&mut self.held_back) {
                 self.send(text, None, &mut Vec::new());
             }

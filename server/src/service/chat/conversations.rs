@@ -20,17 +20,17 @@ use super::{
 };
 use crate::connections::registry::Peer;
 
-/// The latest messages that are kept of a conversation.
+/// The most messages that are kept of a conversation: the latest.
 const HISTORY: usize = 200;
 
-/// Messages of a client that wait until an operator connects.
+/// The most messages of a client that wait until an operator connects.
 const UNSEEN: usize = 100;
 
 /// The memory for the messages of all conversations, in bytes: 4 MiB. An operator that connects
 /// receives all of them in one message, and clients such as the page accept at most 16 MiB.
 const HISTORY_BYTES: usize = 4 << 20;
 
-/// The conversations that are kept after their end, those that ended last.
+/// The number of ended conversations that are kept: those that ended last.
 const ENDED: usize = 50;
 
 /// The notice to a client whose oldest messages were discarded to make room.
@@ -230,8 +230,8 @@ impl Conversations {
     }
 
     /// Makes room for a message of `bytes` in a conversation: removes ended conversations, then
-    /// discards messages of the conversations that take most, as long as that is fair. Returns
-    /// false if there is still not enough room.
+    /// discards messages of the conversations that [`MemoryShares::victim`] names. Returns false if
+    /// there is still not enough room.
     fn make_room(&mut self, id: u64, bytes: usize) -> bool {
         while self.lacks(bytes) {
             if self.remove_first_ended() {
@@ -244,7 +244,7 @@ impl Conversations {
         true
     }
 
-    /// Discards the oldest message of a conversation. Tells the client, once, if no operator has
+    /// Discards the oldest message of a conversation. Notifies the client, once, if no operator has
     /// seen the message.
     fn discard_oldest(&mut self, id: u64) {
         let Some(state) = self.by_id.get_mut(&id) else { return };

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{connections::registry::Peer, text::escape};
 
-/// Messages that wait for a client which does not read.
+/// The most messages that wait for a client that does not read.
 const CLIENT_QUEUE: usize = 64;
 
 /// The conversations and the operators of the server.
@@ -156,7 +156,6 @@ impl Hub {
 
     /// Changes the state, then runs the deferred effects without holding the lock.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        // No code panics while it holds the lock.
         let mut state = self.state.lock();
         let changed = change(&mut state);
         if let Some(remote) = &state.remote {

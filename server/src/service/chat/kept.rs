@@ -1,4 +1,4 @@
-//! A conversation as the replica of its client keeps it, for the other replicas.
+//! A conversation with the messages that its client's replica keeps, in pieces for other replicas.
 
 use std::mem::{replace, take};
 
@@ -32,7 +32,7 @@ impl Kept {
     }
 
     /// Splits the conversation into pieces of at most `most` bytes of JSON each. The last one has the
-    /// ending. Messages that do not fit into a piece are left out, as if they were not kept any more.
+    /// ending. A message that does not fit into a piece is left out; `total` counts it.
     pub(super) fn split(mut self, most: usize) -> Vec<Kept> {
         let messages = take(&mut self.conversation.messages);
         let ending = self.conversation.ending.take();
