@@ -124,6 +124,29 @@ templates! {
     CLOSED_IN_HANDSHAKE: "{0!} closed the connection during the WebSocket handshake";
     NO_HANDSHAKE_RESPONSE: "no response to the WebSocket handshake";
 
+    // A proxy on the way to an upstream
+    PROXY_NOT_HTTP: "the proxy's response is not HTTP";
+    PROXY_LONG_HEAD: "the head of the proxy's response exceeds 16 KiB";
+    PROXY_NOT_SOCKS: "the proxy's response is not SOCKS5 (http:// is for HTTP proxies)";
+    PROXY_STATUS_WRONG_PASSWORD: "{0}: the user name or password is wrong";
+    PROXY_STATUS_NO_PASSWORD:
+        "{0}: its URL needs a user name and password, as http://USER:PASSWORD@HOST:PORT";
+    PROXY_WRONG_PASSWORD: "the user name or password is wrong";
+    PROXY_NO_PASSWORD:
+        "authentication is required: its URL needs a user name and password, as socks5h://USER:PASSWORD@HOST:PORT";
+    PROXY_TAKES_NO_PASSWORD: "authentication by user name and password is not accepted";
+    HOST_WITHOUT_ADDRESS: "the host name has no address";
+    SOCKS_REPLY: "{0!} (SOCKS reply {1#})";
+    SOCKS_FAILURE: "general failure";
+    SOCKS_RULES: "the connection is not allowed by its rules";
+    SOCKS_NETWORK: "the network is unreachable";
+    SOCKS_HOST: "the host is unreachable";
+    SOCKS_REFUSED: "the destination refused the connection";
+    SOCKS_TTL: "the time to live has expired";
+    SOCKS_NO_CONNECT: "it does not support CONNECT";
+    SOCKS_ADDRESS_TYPE: "it does not support this type of address";
+    SOCKS_UNKNOWN: "unknown reply";
+
     // TLS with an upstream
     TLS_ENDED: "{0!} ended the connection during the TLS handshake";
     TLS_ECHOED: "{0!} does not speak TLS: it echoed the ClientHello";
@@ -135,6 +158,22 @@ templates! {
     TLS_NO_PROTOCOL: "{0!} offers no application protocol (ALPN) that is supported here";
     TLS_FAILED: "the TLS handshake with {0!} failed: {1}";
     TLS_CUT_OFF: "cut off: TCP ended before TLS did (no close_notify)";
+
+    // Alerts of TLS: their meanings for their senders, with their names (RFC 8446, section 6.2)
+    TLS_ALERT: "{0!} ({1})";
+    TLS_ENDED_BY_ALERT: "the peer ended TLS: {0}";
+    ALERT_CERTIFICATE_REQUIRED: "it requires a client certificate";
+    ALERT_NO_PROTOCOL: "it supports none of the application protocols offered (ALPN)";
+    ALERT_VERSION: "it speaks neither TLS 1.2 nor TLS 1.3";
+    ALERT_NOTHING_SHARED:
+        "it shares no cipher suite with this side, or requires a client certificate";
+    ALERT_HOST_NAME: "it has no certificate for the host name";
+    ALERT_CERTIFICATE: "it does not accept the certificate";
+    ALERT_ACCESS: "access is denied";
+    ALERT_INTERNAL: "an internal error";
+    ALERT_VIOLATION: "a protocol violation";
+
+    // Certificates
     CERTIFICATE_EXPIRED: "{0!}'s certificate has expired";
     CERTIFICATE_EARLY: "{0!}'s certificate is not valid yet";
     CERTIFICATE_NAME: "{0!}'s certificate is not for {1}";

@@ -179,6 +179,12 @@ fn the_panels_stay_in_their_place_however_long_the_endpoint_is() {
                 page.press("Enter");
                 page.wait_for_text("#state-headline", headline);
                 page.wait_for_text("#state-details", text);
+                if width == 1440 {
+                    page.wait_for(
+                        "(({ scrollHeight, clientHeight }) => scrollHeight <= clientHeight)
+                        (document.querySelector('.state-line'))",
+                    );
+                }
                 let place = page.eval(tops);
                 if headline == "Connected" {
                     page.click("#toggle");

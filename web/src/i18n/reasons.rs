@@ -175,6 +175,27 @@ reasons! {
     CLOSED_IN_HANDSHAKE => "{0}在 WebSocket 握手期间关闭了连接";
     NO_HANDSHAKE_RESPONSE => "WebSocket 握手没有收到响应";
 
+    // A proxy on the way to an upstream
+    PROXY_NOT_HTTP => "代理的响应不是 HTTP";
+    PROXY_LONG_HEAD => "代理响应的头部超过 16 KiB";
+    PROXY_NOT_SOCKS => "代理的响应不是 SOCKS5（HTTP 代理请用 http://）";
+    PROXY_STATUS_WRONG_PASSWORD => "{0}：用户名或密码错误";
+    PROXY_STATUS_NO_PASSWORD => "{0}：其 URL 需要用户名和密码，形如 http://USER:PASSWORD@HOST:PORT";
+    PROXY_WRONG_PASSWORD => "用户名或密码错误";
+    PROXY_NO_PASSWORD => "需要身份验证：其 URL 需要用户名和密码，形如 socks5h://USER:PASSWORD@HOST:PORT";
+    PROXY_TAKES_NO_PASSWORD => "不接受用户名和密码验证";
+    HOST_WITHOUT_ADDRESS => "该主机名没有地址";
+    SOCKS_REPLY => "{0}（SOCKS 应答 {1}）";
+    SOCKS_FAILURE => "一般性故障";
+    SOCKS_RULES => "其规则不允许此连接";
+    SOCKS_NETWORK => "网络不可达";
+    SOCKS_HOST => "主机不可达";
+    SOCKS_REFUSED => "目标拒绝了连接";
+    SOCKS_TTL => "生存时间（TTL）已到期";
+    SOCKS_NO_CONNECT => "它不支持 CONNECT";
+    SOCKS_ADDRESS_TYPE => "它不支持此类地址";
+    SOCKS_UNKNOWN => "未知应答";
+
     // TLS with an upstream
     TLS_ENDED => "{0}在 TLS 握手期间结束了连接";
     TLS_ECHOED => "{0}不使用 TLS：它原样返回了 ClientHello";
@@ -185,6 +206,21 @@ reasons! {
     TLS_NO_PROTOCOL => "{0}没有提供本端支持的应用层协议（ALPN）";
     TLS_FAILED => "与{0}的 TLS 握手失败：{1}";
     TLS_CUT_OFF => "TCP 在 TLS 之前结束（没有 close_notify）";
+
+    // Alerts of TLS
+    TLS_ALERT => "{0}（{1}）";
+    TLS_ENDED_BY_ALERT => "对方结束了 TLS：{0}";
+    ALERT_CERTIFICATE_REQUIRED => "它要求客户端证书";
+    ALERT_NO_PROTOCOL => "它不支持所提供的任何应用层协议（ALPN）";
+    ALERT_VERSION => "它既不支持 TLS 1.2 也不支持 TLS 1.3";
+    ALERT_NOTHING_SHARED => "它与本端没有共同的密码套件，或要求客户端证书";
+    ALERT_HOST_NAME => "它没有该主机名的证书";
+    ALERT_CERTIFICATE => "它不接受该证书";
+    ALERT_ACCESS => "拒绝访问";
+    ALERT_INTERNAL => "内部错误";
+    ALERT_VIOLATION => "违反协议";
+
+    // Certificates
     CERTIFICATE_EXPIRED => "{0}的证书已过期";
     CERTIFICATE_EARLY => "{0}的证书尚未生效";
     CERTIFICATE_NAME => "{0}的证书不属于 {1}";
@@ -320,6 +356,26 @@ mod tests {
             (
                 "the upstream cannot be reached: no route to host (2 addresses tried)",
                 "无法到达上游：没有到主机的路由（已尝试 2 个地址）",
+            ),
+            (
+                "the upstream refused the TLS handshake: it does not accept the certificate \
+                 (unknown_ca)",
+                "上游拒绝了 TLS 握手：它不接受该证书（unknown_ca）",
+            ),
+            (
+                "the upstream's connection failed: the peer ended TLS: it supports none of the \
+                 application protocols offered (ALPN) (no_application_protocol)",
+                "上游的连接失败：对方结束了 TLS：它不支持所提供的任何应用层协议（ALPN）\
+                 （no_application_protocol）",
+            ),
+            (
+                "the proxy cannot connect to the upstream: the host is unreachable (SOCKS reply 4)",
+                "代理无法连接到上游：主机不可达（SOCKS 应答 4）",
+            ),
+            (
+                "the proxy cannot connect to the upstream: 407 Proxy Authentication Required: the \
+                 user name or password is wrong",
+                "代理无法连接到上游：407 Proxy Authentication Required：用户名或密码错误",
             ),
             (
                 "a tap from another machine needs the operators' token (Authorization: Bearer TOKEN)",

@@ -13,12 +13,17 @@ use super::{
     user_event::UserEvent,
 };
 use crate::{
+    close_reason::CloseReason,
     composer::{self, CloseError, Draft},
+    format,
     i18n::{Texts, fill},
     live,
     session::{Event, State},
     time::Millis,
 };
+
+/// The most characters of a URL in a sentence.
+const MAX_URL: usize = 60;
 
 pub(super) struct UrlBar {
     pub(super) root: El,
@@ -224,10 +229,16 @@ fn details(model: &mut Model, now: Millis) -> String {
         State::Waiting { cause, attempt, until } => {
             let seconds = ((until - now).max(0.0) / 1000.0).ceil() as u64;
             let next = fill(texts.attempt_in, &[&attempt.to_string(), &seconds.to_string()]);
-            format!("{next} {}", cause.sentences(texts))
+            format!("{next} {}", sentences(cause, texts))
         }
-        State::Closed(cause) => cause.sentences(texts),
+        State::Closed(cause) => sentences(cause, texts),
     }
+}
+
+/// The reason in sentences, which have to be in view behind the URL: the field above has all of that.
+fn sentences(reason: &CloseReason, texts: &Texts) -> String {
+    let url = format::text_preview(&reason.url, 0, MAX_URL);
+    CloseReason { url, ..reason.clone() }.sentences(texts)
 }
 
 /// The route of the endpoint, if the server's endpoints list it.

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use echogate_proto::endpoint::{Credentials, HostPort};
+use echogate_proto::{
+    endpoint::{Credentials, HostPort},
+    reason::{self, fill},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -42,7 +45,7 @@ pub(super) async fn connect(
             return response.accepted(credentials.is_some()).map(|()| stream);
         }
     }
-    Err(ProxyFailure::Refused("the head of the proxy's response exceeds 16 KiB".to_owned()))
+    Err(ProxyFailure::Refused(reason::PROXY_LONG_HEAD.to_owned()))
 }
 
 fn request(at: &HostPort, credentials: Option<&Credentials>) -> String {
@@ -55,22 +58,22 @@ fn request(at: &HostPort, credentials: Option<&Credentials>) -> String {
 
 struct Response {
     status: u16,
-    reason: String,
+    phrase: String,
     /// The length of the head, in bytes.
     len: usize,
 }
 
 /// Parses the response head at the start of `head`; None if it is incomplete.
 fn parse(head: &[u8]) -> Result<Option<Response>, ProxyFailure> {
-    let invalid = || ProxyFailure::Refused("the proxy's response is not HTTP".to_owned());
+    let invalid = || ProxyFailure::Refused(reason::PROXY_NOT_HTTP.to_owned());
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(head).map_err(|_| invalid())? {
         httparse::Status::Partial => Ok(None),
         httparse::Status::Complete(len) => {
             let status = response.code.ok_or_else(invalid)?;
-            let reason = bytes(response.reason.unwrap_or_default().trim().as_bytes());
-            Ok(Some(Response { status, reason, len }))
+            let phrase = bytes(response.reason.unwrap_or_default().trim().as_bytes());
+            Ok(Some(Response { status, phrase, len }))
         }
     }
 }
@@ -78,16 +81,14 @@ fn parse(head: &[u8]) -> Result<Option<Response>, ProxyFailure> {
 impl Response {
     /// Whether the proxy has connected to the host.
     fn accepted(self, with_credentials: bool) -> Result<(), ProxyFailure> {
-        let Response { status, reason, .. } = self;
-        let hint = match status {
+        let Response { status, phrase, .. } = self;
+        let template = match status {
             200..300 => return Ok(()),
-            401 | 407 if with_credentials => ": the user name or password is wrong",
-            401 | 407 => {
-                ": its URL needs a user name and password, as http://USER:PASSWORD@HOST:PORT"
-            }
-            _ => "",
+            401 | 407 if with_credentials => reason::PROXY_STATUS_WRONG_PASSWORD,
+            401 | 407 => reason::PROXY_STATUS_NO_PASSWORD,
+            _ => "{0}",
         };
-        let text = format!("{status} {reason}");
-        Err(ProxyFailure::Refused(format!("{}{hint}", text.trim_end())))
+        let text = format!("{status} {phrase}");
+        Err(ProxyFailure::Refused(fill(template, &[text.trim_end()])))
     }
 }

@@ -144,7 +144,7 @@ impl Proxy {
             }
             Protocol::Socks5 => {
                 let addresses = socks5::resolve(at).await?;
-                let mut last = ProxyFailure::Refused("the host name has no address".to_owned());
+                let mut last = ProxyFailure::Refused(reason::HOST_WITHOUT_ADDRESS.to_owned());
                 for address in addresses {
                     let stream = reach().await?;
                     let to = socks5::Address::Ip(address);

@@ -1,8 +1,14 @@
 //! A connection through a SOCKS5 proxy (RFC 1928), with the authentication of RFC 1929 or none.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+};
 
-use echogate_proto::endpoint::{Credentials, HostPort};
+use echogate_proto::{
+    endpoint::{Credentials, HostPort},
+    reason::{self, fill},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -126,15 +132,10 @@ async fn authenticate(
             ];
             stream.write_all(&request.concat()).await?;
             let [_, status] = read(stream).await?;
-            if status == 0 { Ok(()) } else { refused("the user name or password is wrong") }
+            if status == 0 { Ok(()) } else { refused(reason::PROXY_WRONG_PASSWORD) }
         }
-        (NO_ACCEPTABLE_METHOD, None) => refused(
-            "authentication is required: its URL needs a user name and password, as \
-             socks5h://USER:PASSWORD@HOST:PORT",
-        ),
-        (NO_ACCEPTABLE_METHOD, Some(_)) => {
-            refused("authentication by user name and password is not accepted")
-        }
+        (NO_ACCEPTABLE_METHOD, None) => refused(reason::PROXY_NO_PASSWORD),
+        (NO_ACCEPTABLE_METHOD, Some(_)) => refused(reason::PROXY_TAKES_NO_PASSWORD),
         _ => Err(not_socks()),
     }
 }
@@ -146,21 +147,21 @@ async fn read<const N: usize>(stream: &mut TcpStream) -> Result<[u8; N], ProxyFa
 }
 
 fn not_socks() -> ProxyFailure {
-    ProxyFailure::Refused("the proxy's response is not SOCKS5 (http:// is for HTTP proxies)".into())
+    ProxyFailure::Refused(reason::PROXY_NOT_SOCKS.to_owned())
 }
 
 /// The meaning of a reply (RFC 1928 section 6).
 fn meaning(reply: u8) -> String {
     let meaning = match reply {
-        1 => "general failure",
-        2 => "the connection is not allowed by its rules",
-        3 => "the network is unreachable",
-        4 => "the host is unreachable",
-        5 => "the destination refused the connection",
-        6 => "the time to live has expired",
-        7 => "it does not support CONNECT",
-        8 => "it does not support this type of address",
-        _ => "unknown reply",
+        1 => reason::SOCKS_FAILURE,
+        2 => reason::SOCKS_RULES,
+        3 => reason::SOCKS_NETWORK,
+        4 => reason::SOCKS_HOST,
+        5 => reason::SOCKS_REFUSED,
+        6 => reason::SOCKS_TTL,
+        7 => reason::SOCKS_NO_CONNECT,
+        8 => reason::SOCKS_ADDRESS_TYPE,
+        _ => reason::SOCKS_UNKNOWN,
     };
-    format!("{meaning} (SOCKS reply {reply})")
+    fill(reason::SOCKS_REPLY, &[&meaning as &dyn Display, &reply])
 }

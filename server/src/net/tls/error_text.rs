@@ -44,7 +44,7 @@ pub(super) fn of_connection(error: io::Error) -> io::Error {
     }
     match error.get_ref().and_then(|e| e.downcast_ref()) {
         Some(rustls::Error::AlertReceived(alert)) => {
-            let text = format!("the peer ended TLS: {}", of_alert(*alert));
+            let text = fill(reason::TLS_ENDED_BY_ALERT, &[&of_alert(*alert)]);
             io::Error::new(error.kind(), text)
         }
         _ => error,
@@ -56,24 +56,22 @@ fn of_alert(alert: AlertDescription) -> String {
     use AlertDescription::*;
 
     let meaning = match alert {
-        CertificateRequired | NoCertificate => "it requires a client certificate",
-        NoApplicationProtocol => "it supports none of the application protocols offered (ALPN)",
-        ProtocolVersion => "it speaks neither TLS 1.2 nor TLS 1.3",
-        HandshakeFailure | InsufficientSecurity => {
-            "it shares no cipher suite with this side, or requires a client certificate"
-        }
-        UnrecognisedName => "it has no certificate for the host name",
+        CertificateRequired | NoCertificate => reason::ALERT_CERTIFICATE_REQUIRED,
+        NoApplicationProtocol => reason::ALERT_NO_PROTOCOL,
+        ProtocolVersion => reason::ALERT_VERSION,
+        HandshakeFailure | InsufficientSecurity => reason::ALERT_NOTHING_SHARED,
+        UnrecognisedName => reason::ALERT_HOST_NAME,
         UnknownCA
         | BadCertificate
         | UnsupportedCertificate
         | CertificateRevoked
         | CertificateExpired
-        | CertificateUnknown => "it does not accept the certificate",
-        AccessDenied => "access is denied",
-        InternalError => "an internal error",
-        _ => "a protocol violation",
+        | CertificateUnknown => reason::ALERT_CERTIFICATE,
+        AccessDenied => reason::ALERT_ACCESS,
+        InternalError => reason::ALERT_INTERNAL,
+        _ => reason::ALERT_VIOLATION,
     };
-    format!("{meaning} ({})", name(alert))
+    fill(reason::TLS_ALERT, &[meaning, &*name(alert)])
 }
 
 /// The name of an alert as in RFC 8446: `unknown_ca`.
