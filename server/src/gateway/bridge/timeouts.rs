@@ -122,14 +122,16 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         if !self.to_stream.is_empty() {
             self.stream_end = StreamEnd::Reset;
         }
-        if !self.to_ws.is_empty() {
-            // The peer does not read, so a Close would not reach it.
-            return self.ws_lost(Disconnect::NoCloseReply);
-        }
         // A client that spoke last has paused for so long that its output counts as complete, unless
         // it goes on.
         self.client_spoke_last = false;
         self.close_for(CloseCause::Server, ServerClose::IDLE);
+        if !self.to_ws.is_empty() {
+            // The peer does not read, so the Close would not reach it.
+            let unsent = self.ws.in_flight().map_or(0, |in_flight| in_flight.unsent as usize);
+            self.closing().unsent_to_ws += self.to_ws.len() + unsent;
+            self.ws_lost(Disconnect::NoCloseReply);
+        }
     }
 
     /// Whether the stream is known to owe replies that the WebSocket peer can still be sent.

@@ -15,15 +15,21 @@ const QUIET_TIME: Duration = Duration::from_millis(500);
 pub(crate) struct Silence(Option<(u64, Instant)>);
 
 impl Silence {
+    /// Begins the silence, or begins it again.
+    pub(crate) fn begin(&mut self, now: Instant, passed: u64) {
+        self.0 = Some((passed, now + QUIET_TIME));
+    }
+
     /// Whether the number of bytes that have `passed` has not changed for [`QUIET_TIME`]. The first
     /// look begins the silence.
     pub(crate) fn is_long_enough(&mut self, now: Instant, passed: u64) -> bool {
-        let since_now = (passed, now + QUIET_TIME);
-        let silence = self.0.get_or_insert(since_now);
-        if silence.0 != passed {
-            *silence = since_now;
+        match self.0 {
+            Some((before, at)) if before == passed => at <= now,
+            _ => {
+                self.begin(now, passed);
+                false
+            }
         }
-        silence.1 <= now
     }
 
     /// The time at which the silence will be long enough, if it goes on.

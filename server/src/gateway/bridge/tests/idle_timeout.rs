@@ -35,3 +35,19 @@ async fn a_client_that_goes_on_after_the_close_of_the_idle_timeout_and_does_not_
     rig.end().await;
     assert!(at_upstream.is_reset());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_until_the_idle_timeout_is_reset_and_the_log_says_what_is_lost()
+{
+    let idle_timeout = Some(Duration::from_secs(10));
+    let config = BridgeConfig { idle_timeout, ..config(Framing::Bytes) };
+    let mut rig = rig_on(Negotiated { config: config.into(), half_close: false }, 100, b"");
+    rig.upstream.write_all(&[7; 90]).await.unwrap();
+    rig.upstream.write_all(&[7; 90]).await.unwrap();
+    let (at_client, at_upstream) = (rig.at_client.clone(), rig.at_upstream.clone());
+    let (code, why, seconds) = rig.end().await;
+    let expected =
+        "idle timeout (--idle-timeout); cut off; 2 bytes were not delivered to the client";
+    assert_eq!((code, &*why, seconds), (1006, expected, 10));
+    assert!(at_client.is_reset() && at_upstream.is_reset());
+}

@@ -77,8 +77,14 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
 
     fn idle_timed_out(&mut self, poll: &mut PollContext<'_, '_>) {
         let close = self.watch.idle_close();
+        let is_owed = !self.client.unwritten.is_empty();
         give_up_idle(&mut self.client, poll, &close);
-        give_up_idle(&mut self.upstream, poll, &close);
+        if is_owed && self.upstream.unwritten.is_empty() {
+            // A Close would have what the client has not got pass for delivered.
+            self.upstream.end_after_delivery(true);
+        } else {
+            give_up_idle(&mut self.upstream, poll, &close);
+        }
         self.shared.ends(close.code, close.reason);
     }
 

@@ -55,14 +55,20 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         is_dead || is_finished && (both_ended || is_answered || is_one_gone)
     }
 
-    /// The end of a connection on which nothing was delivered for too long.
+    /// The end of a connection on which nothing was delivered for too long: by resets if bytes are owed
+    /// to either side.
     pub(super) fn poll_idle(&mut self, now: Instant) -> Option<End> {
         let delivered = self.delivered_bytes();
         let in_flight = || [self.client.stream.in_flight(), self.upstream.stream.in_flight()];
         self.watch.is_idle(&mut self.idle, now, delivered, in_flight).then(|| {
-            self.client.end_or_reset();
-            self.upstream.end_or_reset();
-            self.describe(self.watch.idle_close().reason)
+            let why = self.watch.idle_close().reason;
+            if self.client.has_bytes_in_flight() || self.upstream.has_bytes_in_flight() {
+                // Neither side may take what it got for complete.
+                return self.end_by_resets(why);
+            }
+            self.client.end_output();
+            self.upstream.end_output();
+            self.describe(why)
         })
     }
 
@@ -205,12 +211,14 @@ impl<T: Transport> Side<T> {
         }
     }
 
-    /// Ends the output of an idle connection, or has it end by a reset if bytes are owed.
-    fn end_or_reset(&mut self) {
-        let in_flight = self.stream.in_flight();
-        if !self.unwritten.is_empty() || in_flight.is_some_and(|bytes| !bytes.is_nothing()) {
-            return self.give_up();
-        }
+    /// Whether there are bytes that the peer has not acknowledged, as far as that is known.
+    pub(super) fn has_bytes_in_flight(&self) -> bool {
+        !self.unwritten.is_empty()
+            || self.stream.in_flight().is_some_and(|in_flight| !in_flight.is_nothing())
+    }
+
+    /// Ends the output of an idle connection.
+    fn end_output(&mut self) {
         // The last record of TLS may find no room. Then the connection ends without it.
         let cx = &mut Context::from_waker(std::task::Waker::noop());
         let _ = Pin::new(&mut self.stream).poll_shutdown(cx);

@@ -137,3 +137,18 @@ async fn peers_that_do_not_answer_the_close_of_an_idle_connection_are_left() {
     assert_eq!(rig.end().await.0, 1001);
     assert_eq!(start.elapsed().as_secs(), 15);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_upstream_of_a_client_that_reads_nothing_until_the_idle_timeout_is_reset() {
+    let config = BridgeConfig { idle_timeout: Some(Duration::from_secs(10)), ..config() };
+    let mut rig = rig_with(config, 100, [vec![], vec![]]);
+    for _ in 0..2 {
+        rig.upstream.send(BINARY, &[7; 90]).await;
+    }
+    let [client, upstream] = [&rig.client, &rig.upstream].map(|side| side.state.clone());
+    let (code, why) = rig.end().await;
+    assert_eq!(code, 1001);
+    assert!(why.starts_with("idle timeout (--idle-timeout); "), "{why}");
+    assert!(why.ends_with(" bytes were not delivered to the client"), "{why}");
+    assert!(client.is_reset() && upstream.is_reset());
+}

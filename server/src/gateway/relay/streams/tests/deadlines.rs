@@ -72,11 +72,11 @@ async fn an_idle_connection_ends_in_order_after_the_idle_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_that_owes_bytes_is_reset_where_it_owes_them() {
+async fn an_idle_connection_that_owes_bytes_is_reset_on_both_sides() {
     let mut rig = rig(64, Some(Duration::from_secs(50)));
     rig.client.write_all(&[0; 100]).await.unwrap();
     let why = "idle timeout (--idle-timeout); 36 bytes were not delivered to the upstream";
-    assert_eq!(rig.relay.end().await, (why.to_owned(), 50, (false, true)));
+    assert_eq!(rig.relay.end().await, (why.to_owned(), 50, (true, true)));
 }
 
 fn request_end(relay: &Control) {
@@ -95,13 +95,13 @@ async fn an_end_that_was_requested_does_not_wait_for_an_upstream_that_stays_sile
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_was_requested_resets_a_side_that_does_not_take_its_bytes() {
+async fn an_end_that_was_requested_resets_both_sides_if_one_does_not_take_its_bytes() {
     let mut rig = rig(64, None);
     rig.client.write_all(&[0; 100]).await.unwrap();
     settle().await;
     request_end(&rig.relay);
     let why = "enough; 36 bytes were not delivered to the upstream";
-    assert_eq!(rig.relay.end().await, (why.to_owned(), 5, (false, true)));
+    assert_eq!(rig.relay.end().await, (why.to_owned(), 5, (true, true)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,6 +225,17 @@ async fn a_shutdown_asks_an_upstream_that_spoke_last_once_its_client_is_silent()
         rig.relay.end().await,
         ("the server is shutting down".to_owned(), 14, (false, false))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_asks_no_upstream_whose_last_bytes_have_not_arrived() {
+    let mut rig = rig(64, None);
+    exchange(&mut rig).await;
+    rig.relay.at_client.set_in_flight(Some(InFlight::unfinished(0)));
+    rig.relay.drain.advance(Stage::Graceful);
+    timeout(HOUR, rig.upstream.read(&mut [0])).await.expect_err("no end of input");
+    rig.relay.at_client.set_in_flight(Some(InFlight::NOTHING));
+    assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]
