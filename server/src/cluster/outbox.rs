@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     connections::replicas::ReplicaId,
-    service::chat::{OperatorMessage, Undelivered},
+    service::chat::{OperatorMessage, Undelivered, not_sent},
 };
 
 /// The times without confirmation after which a message is sent again, and then given up.
@@ -44,10 +44,11 @@ impl Outbox {
         message: OperatorMessage,
     ) -> Result<(), String> {
         if self.pending.len() == MAX_PENDING {
-            let text = format!(
-                "not sent: {MAX_PENDING} messages to other replicas await confirmation; try again \
-                 when they are confirmed"
+            let why = format!(
+                "{MAX_PENDING} messages to other replicas await confirmation; try again when they \
+                 are confirmed"
             );
+            let text = not_sent(message.local, &why, &message.text);
             session.shared.hub.notify_operator(message.operator, text);
             return Ok(());
         }
@@ -57,10 +58,12 @@ impl Outbox {
         let deadline = Instant::now() + CONFIRM[0];
         // A pending message is reported to its operator if the connection is lost while it is sent.
         self.pending.insert(id, Pending { message, attempts: 1, deadline });
-        if !session.publish(&to, request).await? {
-            self.pending.remove(&id);
-            let text = "not sent: the message is too large for the broker (max_payload)";
-            session.shared.hub.notify_operator(operator, text.to_owned());
+        if !session.publish(&to, request).await?
+            && let Some(Pending { message, .. }) = self.pending.remove(&id)
+        {
+            let why = "the message is too large for the broker (max_payload)";
+            let text = not_sent(message.local, why, &message.text);
+            session.shared.hub.notify_operator(operator, text);
         }
         Ok(())
     }
@@ -92,9 +95,10 @@ impl Outbox {
     ) {
         let Entry::Occupied(pending) = self.pending.entry(id) else { return };
         if pending.get().message.owner == from {
-            let OperatorMessage { operator, local, .. } = pending.remove().message;
+            let OperatorMessage { operator, local, text, .. } = pending.remove().message;
             if let Some(error) = error {
-                shared.hub.notify_operator(operator, error.describe(local));
+                let text = format!("{}: {text}", error.describe(local));
+                shared.hub.notify_operator(operator, text);
             }
         }
     }

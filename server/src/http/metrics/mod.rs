@@ -206,8 +206,8 @@ fn cluster(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt:
     let by_direction = by_direction.map(|(name, count)| ([("direction", name)], count.get()));
     let help = "Messages to and from the broker";
     family(encoder, ("cluster_messages", Counter, help), by_direction)?;
-    let help = "Messages of the cluster that were lost: a queue was full, or they exceeded the \
-                broker's max_payload";
+    let help = "Messages of the cluster that were lost after they were accepted: a queue was full, \
+                or they exceeded the broker's max_payload";
     single(encoder, ("cluster_dropped", Counter, help), counters.dropped.get())?;
     let help = "Messages of the cluster that were ignored: of another version, or invalid";
     single(encoder, ("cluster_invalid", Counter, help), counters.invalid.get())

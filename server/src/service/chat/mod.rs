@@ -48,7 +48,7 @@ pub(crate) use self::{
     hub::Hub,
     mirror::Seen,
     operator::Operator,
-    remote::{Feed, OperatorMessage, Published},
+    remote::{Feed, OperatorMessage, Published, not_sent},
     requests::{Recent, RemoteOperator},
     snapshot::Part,
     token::Token,

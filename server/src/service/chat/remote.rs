@@ -228,12 +228,17 @@ impl Remote {
                 "not sent: the broker that leads to client {local} cannot be reached (--cluster)"
             ));
         }
-        let text = text.to_owned();
-        let message = OperatorMessage { operator, local, owner, conversation, text };
-        self.messages
-            .try_send(message)
-            .map_err(|_| "not sent: too many messages wait for the broker (--cluster)".to_owned())
+        let message =
+            OperatorMessage { operator, local, owner, conversation, text: text.to_owned() };
+        let why = "too many messages wait for the broker (--cluster)";
+        self.messages.try_send(message).map_err(|_| not_sent(local, why, text))
     }
+}
+
+/// The report that an operator's message to client `local` of another replica was not sent. It names
+/// the message, because an operator may have sent others before the report.
+pub(crate) fn not_sent(local: u64, why: &str, text: &str) -> String {
+    format!("not sent to client {local} ({why}): {text}")
 }
 
 /// The numbers of the operators that an event names.

@@ -256,3 +256,18 @@ fn a_client_beyond_the_limit_of_conversations_is_not_seen_until_others_end() {
     assert!(replicas.confirm(true));
     assert_eq!(replicas.room(hidden), 100);
 }
+
+#[test]
+fn the_report_of_a_message_that_is_not_sent_to_another_replica_has_the_client_and_the_text() {
+    let mut replicas = Replicas::live();
+    let _client = replicas.open();
+    replicas.exchange();
+    let (operator, conversations) = replicas.operators.add_operator();
+    let client = conversations[0].id;
+    // Nothing takes the messages for the broker: the receiver is gone with the feed of that replica.
+    let refused = replicas.operators.operator_says(operator, client, "hello");
+    let expected = format!(
+        "not sent to client {client} (too many messages wait for the broker (--cluster)): hello"
+    );
+    assert_eq!(refused, Err(expected));
+}
