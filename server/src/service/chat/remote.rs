@@ -224,13 +224,11 @@ impl Remote {
             return Err(Undelivered::Ended.describe(local));
         };
         if !self.is_connected {
-            return Err(format!(
-                "not sent: the broker that leads to client {local} cannot be reached (--cluster)"
-            ));
+            return Err(not_sent(local, "the broker of --cluster cannot be reached", text));
         }
         let message =
             OperatorMessage { operator, local, owner, conversation, text: text.to_owned() };
-        let why = "too many messages wait for the broker (--cluster)";
+        let why = "too many messages wait for the broker of --cluster";
         self.messages.try_send(message).map_err(|_| not_sent(local, why, text))
     }
 }

@@ -267,7 +267,7 @@ fn the_report_of_a_message_that_is_not_sent_to_another_replica_has_the_client_an
     // Nothing takes the messages for the broker: the receiver is gone with the feed of that replica.
     let refused = replicas.operators.operator_says(operator, client, "hello");
     let expected = format!(
-        "not sent to client {client} (too many messages wait for the broker (--cluster)): hello"
+        "not sent to client {client} (too many messages wait for the broker of --cluster): hello"
     );
     assert_eq!(refused, Err(expected));
 }

@@ -286,7 +286,7 @@ fn while_the_broker_is_away_conversations_live_on_and_nothing_is_lost_or_doubled
     client.say(b"two\n");
     assert_eq!(client.read_line(), QUEUED);
     operator.say(remote, "are you there?");
-    assert!(operator.receive_error().contains("cannot be reached (--cluster)"));
+    assert!(operator.receive_error().contains("the broker of --cluster cannot be reached"));
     local.say(b"still here\n");
     assert_eq!(operator.receive_said(), (own, Author::Client, "still here".to_owned()));
     operator.say(own, "me too");

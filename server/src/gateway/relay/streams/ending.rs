@@ -13,7 +13,7 @@ use super::{
 use crate::{
     gateway::failure::with_losses,
     net::stream::Transport,
-    runtime::delivery::{Delivery, Progress, STALL},
+    runtime::delivery::{Delivery, Progress, STALL, took_all},
 };
 
 /// The end of a connection, for the log and the registry.
@@ -62,7 +62,7 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         let in_flight = || [self.client.stream.in_flight(), self.upstream.stream.in_flight()];
         self.watch.is_idle(&mut self.idle, now, delivered, in_flight).then(|| {
             let why = self.watch.idle_close().reason;
-            if self.client.has_bytes_in_flight() || self.upstream.has_bytes_in_flight() {
+            if !(self.client.took_all() && self.upstream.took_all()) {
                 // Neither side may take what it got for complete.
                 return self.end_by_resets(why);
             }
@@ -211,10 +211,9 @@ impl<T: Transport> Side<T> {
         }
     }
 
-    /// Whether there are bytes that the peer has not acknowledged, as far as that is known.
-    pub(super) fn has_bytes_in_flight(&self) -> bool {
-        !self.unwritten.is_empty()
-            || self.stream.in_flight().is_some_and(|in_flight| !in_flight.is_nothing())
+    /// Whether everything for this side has reached the peer's kernel, as far as that is known.
+    pub(super) fn took_all(&self) -> bool {
+        took_all(&self.unwritten, self.stream.in_flight())
     }
 
     /// Ends the output of an idle connection.

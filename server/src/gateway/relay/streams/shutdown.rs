@@ -2,11 +2,11 @@
 //!
 //! A byte stream has no Close that could ask a peer to end first. So the upstream is asked, by the end
 //! of its input, whether it has more to send: once it spoke last, its bytes have arrived, and both have
-//! been silent for some time, because an upstream may take the end of its input for the end of the connection. A client that
-//! spoke last may be in the middle of an upload, or wait for a reply: its connection goes on, and is
-//! reset on both sides if it has not ended by the cut. Bytes that a client sends after the end of the
-//! upstream's input are lost: both sides are reset at once, so that neither takes what it got for
-//! complete.
+//! been silent for some time, because an upstream may take the end of its input for the end of the
+//! connection. A client that spoke last may be in the middle of an upload, or wait for a reply: its
+//! connection goes on, and is reset on both sides if it has not ended by the cut. Bytes that a client
+//! sends after the end of the upstream's input are lost: both sides are reset at once, so that neither
+//! takes what it got for complete.
 //!
 //! Datagrams may get lost, so their upstream is asked as soon as nothing more is to be read.
 
@@ -53,9 +53,9 @@ impl<C: Transport, U: Transport> Relay<C, U> {
             return false;
         }
         let (passed, is_of_datagrams) = (self.entry.carried_bytes(), self.is_of_datagrams());
-        let is_owed = self.client.has_bytes_in_flight() || self.upstream.has_bytes_in_flight();
+        let has_arrived = self.client.took_all() && self.upstream.took_all();
         let Shutdown { is_asked, silence, .. } = &mut self.client.closing().shutdown;
-        if is_owed {
+        if !has_arrived {
             silence.begin(now, passed);
         }
         *is_asked =
