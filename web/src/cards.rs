@@ -116,8 +116,8 @@ fn of_route(
     }
 }
 
-/// A command for each listener of a service. Listeners on one port of the same kind of address, which
-/// differ in its family alone, have one command: that of the first.
+/// A command for each listener of a service. Listeners that differ only in the address family, on
+/// loopback or on all addresses, have one command: that of the first.
 fn commands(endpoints: &Endpoints, location: &Location, service: &str) -> Vec<String> {
     let mut seen = Vec::new();
     let of_service = endpoints.listeners.iter().filter(|it| it.service == service);

@@ -28,15 +28,15 @@ pub struct CloseReason {
 pub enum Outcome {
     /// The browser rejected the URL.
     Rejected,
-    /// The page cancelled it before it was open.
+    /// The page cancelled the attempt before the connection was open.
     Cancelled,
     /// The opening handshake failed.
     NotOpened,
-    /// The page closed it, and the peer answered the Close frame.
+    /// The page closed the connection, and the peer answered the Close frame.
     ClosedHere,
-    /// The page closed it, and no Close frame came back.
+    /// The page closed the connection, and no Close frame came back.
     ClosedHereUnanswered,
-    /// The peer closed it with a Close frame.
+    /// The peer closed the connection with a Close frame.
     ClosedByPeer,
     /// The connection ended without a Close frame.
     Lost,
@@ -49,8 +49,8 @@ impl CloseReason {
         self.reason.strip_prefix(NO_ROUTE.strip_suffix("{0}")?).filter(|_| refused)
     }
 
-    /// Whether it is the Close frame of a server that refuses a client: pages are refused after the
-    /// opening handshake, since they cannot read a status.
+    /// Whether the end may be a refusal. Servers refuse pages by a Close frame after the opening
+    /// handshake, because a page cannot read an HTTP status.
     pub fn may_be_refusal(&self) -> bool {
         let codes = [CloseCode::POLICY, CloseCode::INTERNAL_ERROR, CloseCode::TRY_AGAIN_LATER];
         self.outcome == Outcome::ClosedByPeer && codes.contains(&self.code)
@@ -79,7 +79,7 @@ impl CloseReason {
             _ => self.reason.clone(),
         };
         let parts = [i18n::close_code(texts, self.code), &code, &reason, &self.url];
-        // The reason says what a code of an application means; its description does not.
+        // Codes of applications have no description of their own: the reason says what they mean.
         let is_private = matches!(self.code.0, 4000..=4999);
         let mut text = match self.outcome {
             Outcome::Rejected => fill(texts.browser_rejected, &parts),

@@ -12,8 +12,8 @@ use crate::time::Millis;
 pub struct Exchange {
     /// The row of the message.
     pub row: u64,
-    /// The time at which the user sent the message; `None` if the rule of that time did not pair the
-    /// messages, so that the page's own work was not measured.
+    /// The time at which the user sent the message; `None` if the messages were paired by a later
+    /// rule, so that the page's own work was not measured.
     pub asked: Option<Millis>,
     /// The time at which the socket sent it.
     pub sent: Millis,
@@ -25,7 +25,7 @@ pub struct Exchange {
     pub position: Position,
     /// The time in the gateway, in microseconds, once the server has reported it.
     pub gateway: Option<GatewayLegs>,
-    /// The time in the service behind the gateway, likewise.
+    /// The time in the service behind the gateway, in microseconds, once the server has reported it.
     pub service: Option<f64>,
     /// Whether the present rule pairs the messages.
     pub is_paired: bool,
@@ -36,7 +36,7 @@ pub struct Exchange {
 pub struct Position {
     /// Payload bytes.
     pub payload: u64,
-    /// The bytes that they are with the framing `line`, which ends each message with a newline.
+    /// The same bytes with the framing `line`, which ends each message with a newline.
     pub lines: u64,
 }
 
@@ -51,7 +51,8 @@ pub struct GatewayLegs {
     pub down: f64,
 }
 
-/// The latest exchanges, in the order of their replies, and measured ones of earlier rules.
+/// The latest exchanges in the order of their replies, those that were measured under earlier rules
+/// included.
 #[derive(Clone, Debug, Default)]
 pub struct Exchanges(VecDeque<Exchange>);
 
@@ -63,7 +64,7 @@ impl Exchange {
 }
 
 impl Position {
-    /// Moves behind a message.
+    /// Adds a message that was sent.
     pub fn add(&mut self, message: &[u8]) {
         self.payload += message.len() as u64;
         self.lines += message.len() as u64 + u64::from(!message.ends_with(b"\n"));
@@ -90,7 +91,7 @@ impl Exchanges {
         }
     }
 
-    /// Begins with another rule. Exchanges that it pairs as well keep their measured times.
+    /// Prepares for another rule. Exchanges that the new rule pairs as well keep their measured times.
     pub fn unpair(&mut self) {
         for exchange in &mut self.0 {
             exchange.is_paired = false;
@@ -105,7 +106,7 @@ impl Exchanges {
         self.0.retain(|exchange| exchange.received >= opened);
     }
 
-    /// The exchange whose message has this row, if it is among the latest.
+    /// The exchange whose message is in this row, if it is among the latest.
     pub fn of_row(&self, row: u64) -> Option<&Exchange> {
         self.paired().find(|exchange| exchange.row == row)
     }

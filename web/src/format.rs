@@ -101,8 +101,8 @@ pub fn clock(at: Millis, minutes_ahead: i32) -> String {
     format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")
 }
 
-/// The parts, none of which is empty, with a separator between them. The standard library's `join` would add more to the
-/// page's size.
+/// The parts, none of which is empty, with a separator between them. The standard library's `join`
+/// would add more to the page's size.
 pub fn joined(parts: &[String], separator: &str) -> String {
     let mut all = String::new();
     for part in parts {
@@ -114,9 +114,9 @@ pub fn joined(parts: &[String], separator: &str) -> String {
     all
 }
 
-/// A payload on one line: text with visible control characters, also where a binary message is text;
-/// other bytes as hexadecimal digits. It begins at the character or byte `from`, and is cut after
-/// `most`.
+/// A payload on one line: text, that of binary messages included, with visible control characters;
+/// other bytes as hexadecimal digits. The line begins at the character or byte `from`, and has at
+/// most `most` of them.
 pub fn preview(payload: &Payload, from: usize, most: usize) -> String {
     if let Some(text) = payload.as_text() {
         return text_preview(text, from, most);
@@ -130,7 +130,7 @@ pub fn preview(payload: &Payload, from: usize, most: usize) -> String {
     line
 }
 
-/// The same for a text.
+/// A text on one line, as [`preview`] writes it.
 pub fn text_preview(text: &str, from: usize, most: usize) -> String {
     let mut line = if from > 0 { "… ".to_owned() } else { String::new() };
     let mut characters = text.chars().skip(from);

@@ -66,7 +66,7 @@ pub fn text(text: &str, other: Option<&[u8]>) -> Vec<Run> {
     all
 }
 
-/// The number of offsets at which two payloads differ, those that only one has included.
+/// The number of offsets at which two payloads differ, including those that only one of them has.
 pub fn differences(one: &[u8], other: &[u8]) -> usize {
     let unequal = one.iter().zip(other).filter(|(one, other)| one != other).count();
     unequal + one.len().abs_diff(other.len())

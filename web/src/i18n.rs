@@ -68,7 +68,7 @@ impl Language {
         }
     }
 
-    /// The texts of the language, or else English until they are loaded.
+    /// The texts of the language, or English texts until they are loaded.
     pub fn texts(self) -> &'static Texts {
         match self {
             Language::English => &table::ENGLISH,
@@ -91,7 +91,8 @@ pub fn chinese_file() -> String {
     texts.chain(reasons).collect()
 }
 
-/// A text with its placeholders filled: `{0}` by the first of `parts`, and so on.
+/// A text with its placeholders filled: `{0}` by the first of `parts`, and so on. The page has this one
+/// instance of the generic function.
 pub fn fill(sentence: &str, parts: &[&str]) -> String {
     reason::fill(sentence, parts)
 }

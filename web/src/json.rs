@@ -1,7 +1,9 @@
-//! A reader and writer of JSON (RFC 8259), as far as the page needs it. The implementations that
-//! serde derives would be a third of the page's size; this module is a fiftieth of it.
+//! A reader and writer of JSON (RFC 8259), as far as the page needs it. Code derived by serde would
+//! be a third of the page's size; this module is a fiftieth of it.
 
 use std::{iter::Peekable, str::CharIndices};
+
+use echogate_proto::hex;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +34,8 @@ impl Json {
         reader.rest.next().is_none().then_some(value)
     }
 
-    /// The position of the first character, counted from 1, at which a text is no JSON.
+    /// The position, counted in characters from 1, at which a text stops being valid JSON; `None` for
+    /// valid JSON.
     pub fn error_at(text: &str) -> Option<usize> {
         let mut reader = Reader { text, rest: text.char_indices().peekable() };
         let is_value = reader.value(MAX_DEPTH).is_some();
@@ -79,6 +82,14 @@ impl Json {
         }
     }
 
+    /// The bytes of an event of a recording or a tap: the member `text`, or else `hex`, their digits.
+    pub fn payload(&self) -> Option<Vec<u8>> {
+        match self.text("text") {
+            Some(text) => Some(text.as_bytes().to_vec()),
+            None => hex::decode(self.text("hex")?).ok(),
+        }
+    }
+
     /// The value, if it is a string.
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -97,7 +108,7 @@ pub fn quote(text: &str, into: &mut String) {
             '\n' => into.push_str("\\n"),
             '\0'..='\x1f' => {
                 into.push_str("\\u00");
-                into.extend(echogate_proto::hex::pair(c as u8));
+                into.extend(hex::pair(c as u8));
             }
             c => into.push(c),
         }
@@ -236,7 +247,7 @@ impl Reader<'_> {
         let scale = 10f64.powi(power.abs());
         let number = digits as f64;
         if digits == 0 {
-            // 0 times a power beyond all numbers would be none.
+            // 0 times an infinite power of ten would be NaN.
             return Some(sign * 0.0);
         }
         Some(sign * if power < 0 { number / scale } else { number * scale })

@@ -22,7 +22,7 @@ pub struct Step {
     pub label: String,
     /// A sentence that explains the step.
     pub about: &'static str,
-    /// All of it: the head of a handshake, or the payload; empty if the label says all.
+    /// The head of a handshake or the payload, longer than in the label; empty if the label says all.
     pub detail: String,
 }
 
@@ -31,7 +31,7 @@ pub struct Step {
 pub struct Arrow {
     /// Whether the lanes are echogate and the upstream, instead of the client and echogate.
     pub upstream: bool,
-    /// Whether it points from the client's end towards the upstream's.
+    /// Whether the arrow points from the client towards the upstream.
     pub to_server: bool,
 }
 
@@ -40,7 +40,7 @@ const MAX_LABEL: usize = 60;
 /// The most characters or bytes of payload in a detail.
 const MAX_DETAIL: usize = 2000;
 
-/// The steps of an event of a tap or recording; none if it is not one.
+/// The steps of an event of a tap or recording; empty for other JSON.
 pub fn steps(event: &Json, texts: &Texts) -> Vec<Step> {
     let (Some(name), Some(at)) = (event.text("event"), event.number("time")) else {
         return Vec::new();

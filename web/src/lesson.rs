@@ -1,8 +1,6 @@
 //! The lesson: six steps in the life of a connection, each done on a real connection, whose events
 //! come from the server's tap.
 
-use echogate_proto::hex;
-
 use crate::{i18n::Texts, json::Json};
 
 /// A step of the lesson.
@@ -164,7 +162,7 @@ impl Lesson {
             && event.text("direction") == Some("to-client")
             && name == "data";
         if is_reply {
-            self.replied += length(event);
+            self.replied += event.payload().map_or(0, |bytes| bytes.len());
         }
         let step = Step::ALL[self.begins.len() - 1];
         if name == "opened" {
@@ -182,11 +180,6 @@ impl Lesson {
             Step::HalfClose | Step::Close => name == "closed",
         };
     }
-}
-
-fn length(event: &Json) -> usize {
-    let digits = || hex::decode(event.text("hex").unwrap_or_default()).map_or(0, |it| it.len());
-    event.text("text").map_or_else(digits, str::len)
 }
 
 #[cfg(test)]

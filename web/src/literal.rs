@@ -7,7 +7,7 @@ use crate::{base64, payload::Payload};
 /// A form in which a message is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Its text, if it is text.
+    /// The text, if the message is text.
     Text,
     /// Hexadecimal digits.
     Hex,
@@ -34,7 +34,7 @@ impl Form {
         }
     }
 
-    /// A message in this form; `None` where it has none.
+    /// A message in this form; `None` if it cannot be written so.
     pub fn write(self, payload: &Payload) -> Option<String> {
         let bytes = payload.bytes();
         Some(match self {

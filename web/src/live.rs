@@ -91,14 +91,13 @@ impl Live {
         }
     }
 
-    /// Notes that the stream of events ended, or was refused.
+    /// Records that the stream of events ended, or was refused.
     pub fn disconnected(&mut self, refusal: Option<Refusal>, now: Millis) {
         self.interrupted.get_or_insert(now);
         self.refusal = refusal;
     }
 
-    /// The reason for which there are no events, unless they are about to come; `None` while they
-    /// come.
+    /// The reason why the list is missing or out of date; `None` while it is up to date.
     pub fn trouble(&self, texts: &Texts, now: Millis) -> Option<String> {
         Some(match (&self.refusal, self.interrupted) {
             (Some(Refusal { status: 404, .. }), _) => texts.clients_no_api.to_owned(),

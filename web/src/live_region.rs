@@ -1,5 +1,5 @@
-//! Announcements for screen readers (an ARIA live region): every change of state; of messages no
-//! more than a listener can follow.
+//! Announcements for screen readers (an ARIA live region): every change of state at once, and
+//! received messages at most every [`Announcer::PAUSE`].
 
 use crate::{
     format,

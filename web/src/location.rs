@@ -76,9 +76,9 @@ impl Location {
         }
     }
 
-    /// The URL of a typed endpoint: a URL (`ws://`, `wss://`, `http://`, `https://`), a path on this
-    /// server, or a host with an optional port and path, which is one with a dot or a colon in it or
-    /// `localhost`.
+    /// The URL of a typed endpoint: a URL (`ws://`, `wss://`, `http://`, `https://`), a host with an
+    /// optional port and path, or a path on this server. A host is `localhost`, or has a dot or a
+    /// colon.
     pub fn parse_endpoint(&self, typed: &str) -> Result<String, EndpointError> {
         let typed = typed.trim();
         if typed.is_empty() {

@@ -36,17 +36,12 @@ impl Operator {
     /// The most messages of a conversation.
     pub const MAX_MESSAGES: usize = 1000;
 
-    /// A connection is being opened.
+    /// Starts anew, with a connection that is being opened.
     pub fn signing_in(&mut self) {
         *self = Operator { sign_in: SignIn::SigningIn, ..Operator::default() };
     }
 
-    /// The connection is open; returns the message to send first.
-    pub fn opened(&self, token: &str) -> FromOperator {
-        FromOperator::Token { token: token.to_owned() }
-    }
-
-    /// The connection is closed; `refused` if the server may have refused the token.
+    /// Handles the end of the connection; `refused` if the server may have refused the token.
     pub fn ended(&mut self, refused: bool, sentence: String) {
         self.sign_in = if refused && self.sign_in == SignIn::SigningIn {
             SignIn::WrongToken
@@ -55,7 +50,7 @@ impl Operator {
         };
     }
 
-    /// The operator signs out.
+    /// Signs out and forgets all conversations.
     pub fn sign_out(&mut self) {
         *self = Operator::default();
     }
@@ -112,7 +107,7 @@ impl Operator {
         }
     }
 
-    /// The message that says this text as one line in the selected conversation; `None` if that one
+    /// The message that sends this text, as one line, to the selected conversation; `None` if that
     /// has ended or the text is empty.
     pub fn say(&mut self, text: &str) -> Option<FromOperator> {
         let conversation = self.chosen()?;

@@ -29,8 +29,8 @@ impl PayloadView {
         }
     }
 
-    /// The view of a message: the user's choice if the message has it, or else the one that tells
-    /// most.
+    /// The view of a message: the user's choice if the message has such a view, otherwise JSON, text
+    /// or hex, the first that it has.
     pub fn of(payload: &Payload, choice: Option<PayloadView>) -> PayloadView {
         let has = |view: &PayloadView| match view {
             PayloadView::Text => payload.as_text().is_some(),

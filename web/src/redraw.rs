@@ -1,7 +1,7 @@
-//! The time of the next drawing without an event: the one rule for all parts of the page.
+//! The time of the next drawing that no event causes.
 //!
-//! A part that has drawn answers with the time at which it wants to be drawn again, if any; the
-//! page draws everything at the earliest of these times, or earlier, if something happens.
+//! Each part returns from its drawing the time at which it has to be drawn again, if any; the page
+//! draws everything at the earliest of these times, and after each event.
 
 use crate::time::Millis;
 
@@ -28,7 +28,7 @@ impl Throttle {
         Throttle { interval, last: None }
     }
 
-    /// Passes, or answers with the time at which it will.
+    /// Passes, or returns the time from which on it passes.
     pub fn pass(&mut self, now: Millis) -> Result<(), Millis> {
         match self.last {
             Some(last) if now < last + self.interval => Err(last + self.interval),

@@ -6,18 +6,19 @@ use echogate_proto::hex;
 
 use crate::payload::Payload;
 
-/// Finds a regular expression in a text: the byte ranges of at most so many hits, in order.
+/// A function that finds a regular expression in a text, and returns the byte ranges of at most the
+/// given number of hits, in order.
 pub type Find = dyn Fn(&str, usize) -> Vec<Range<usize>>;
 
-/// The text, bytes or regular expression that is searched.
+/// The text, bytes or regular expression that is searched for.
 #[derive(Clone, Default)]
 pub enum Query {
     /// Nothing: every message matches.
     #[default]
     Any,
     /// A text, in upper or lower case, and the bytes that it stands for if it consists of hexadecimal
-    /// digits. In text messages these need a space between the bytes (`7b 22`): other digits are more
-    /// likely a number.
+    /// digits. Text messages are searched for the bytes only if the digits have spaces between them
+    /// (`7b 22`): other digits are more likely a number.
     Text {
         /// The text in lower case.
         text: String,
@@ -64,7 +65,7 @@ impl Query {
         }
     }
 
-    /// The byte ranges of the first hits in a text, at most so many.
+    /// The byte ranges of the first hits in a text, at most `most`.
     pub fn hits(&self, text: &str, most: usize) -> Vec<Range<usize>> {
         match self {
             Query::Any => Vec::new(),
@@ -74,8 +75,8 @@ impl Query {
     }
 }
 
-/// A text in lower case, character by character: the lower case of a word may depend on the place of
-/// a letter in it.
+/// A text in lower case, character by character. `str::to_lowercase` would write a sigma at the end
+/// of a word as `ς`, so that a search for a part of a word would miss it.
 fn lower(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }

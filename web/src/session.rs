@@ -74,7 +74,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// The browser is given no more while it holds this many unsent bytes.
+    /// The number of unsent bytes in the browser from which on it is given no more.
     pub const MAX_BUFFERED: usize = 1 << 20;
     /// The most bytes in the queue. A single message of any size is accepted.
     pub const MAX_QUEUED_BYTES: usize = 16 << 20;

@@ -44,9 +44,9 @@ impl Snippet {
         }
     }
 
-    /// The program text; `None` where the program cannot do it: `nc` without a listener,
-    /// `websocat` with an empty message, of which it sends nothing, and `echogate connect` with an
-    /// empty text or with lines in a text, as it sends each line as a message.
+    /// The program text; `None` if the program cannot send the message: `nc` without a listener,
+    /// `websocat` with an empty message, and `echogate connect` with an empty text or one of several
+    /// lines, because it sends each line as a message.
     pub fn write(self, target: &Target<'_>, payload: &Payload) -> Option<String> {
         let Target { url, protocols, listener } = *target;
         let printed = printf(payload);

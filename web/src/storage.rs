@@ -29,13 +29,13 @@ pub struct StoredConnection {
     pub reconnect: bool,
     /// The rule for pairing replies, if the user chose one.
     pub pairing: Option<Pairing>,
-    /// The line ending and the escapes of messages.
+    /// The line ending of messages.
     pub ending: LineEnding,
     /// Whether a backslash begins an escape sequence.
     pub escapes: bool,
 }
 
-/// The version of the form.
+/// The version of the format.
 const VERSION: u64 = 1;
 /// The most connections, saved messages and messages of the history.
 const MAX: usize = 50;

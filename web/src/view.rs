@@ -15,7 +15,7 @@
 //!   application
 //! - [`server_events`]: the subscription to the server's events
 //! - [`painting`]: the times at which replies have been drawn
-//! - [`user_event`]s name an [`action`]; [`dom`], [`browser`], [`pattern`] and [`socket`] are the calls
+//! - a [`user_event`] has an [`action`]; [`dom`], [`browser`], [`pattern`] and [`socket`] are the calls
 //!   to the browser; WebSockets live in a worker, `static/sockets.js`
 
 mod action;

@@ -6,10 +6,10 @@
 // events of a busy page arrive in fewer and longer lists.
 
 const PART = 64 << 10; // The most bytes of a file in one message.
-const WINDOW = 4 << 20; // The most bytes of a file in flight: without an echo, or in the send buffer.
+const WINDOW = 4 << 20; // The most bytes of a file whose echo is outstanding, or in the send buffer.
 const PROGRESS = 250; // Milliseconds between two reports of a file's progress, each of which is drawn.
-const SOON = 4; // Milliseconds that a report which only the drawing needs may wait for others.
-const LIST = 500; // The most events in one list: between two lists the page may draw.
+const SOON = 4; // Milliseconds for which an event that only the drawing needs may wait for others.
+const LIST = 500; // The most events in one list; between two lists the page can draw.
 
 const sockets = new Map(); // WebSockets by number.
 const taps = new Map(); // The AbortControllers of taps, by number.
@@ -35,7 +35,7 @@ function report(event) {
   if (pageIsReady) flush();
 }
 
-// Reports an event together with others: the page is not woken while a reply is on its way.
+// Reports an event together with later ones, so that it does not wake the page before a reply does.
 function reportSoon(event) {
   events.push(event);
   if (pageIsReady) flushSoon ??= setTimeout(flush, SOON);
@@ -78,11 +78,11 @@ const commands = {
   close(id, code, reason) {
     sockets.get(id)?.close(code, reason);
   },
-  // Server-sent events. An EventSource would not tell why the server refused.
+  // Server-sent events. An EventSource would not give the reason of a refusal.
   async tap(id, path) {
     const abort = new AbortController();
     taps.set(id, abort);
-    const tell = (name, ...values) => taps.has(id) && report([id, name, now(), ...values]);
+    const reportTap = (name, ...values) => taps.has(id) && report([id, name, now(), ...values]);
     try {
       const response = await fetch(path, { signal: abort.signal });
       const { ok, status, statusText, headers } = response;
@@ -90,7 +90,7 @@ const commands = {
         // A proxy's refusal may be a page.
         const isText = headers.get("content-type")?.startsWith("text/plain");
         const reason = isText ? (await response.text()).trim() : `${status} ${statusText}`;
-        return tell("tap-refused", reason, status);
+        return reportTap("tap-refused", reason, status);
       }
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
@@ -99,13 +99,13 @@ const commands = {
         if (done) break;
         const lines = (rest + value).split("\n");
         rest = lines.pop();
-        for (const line of lines) if (line.startsWith("data: ")) tell("tap", line.slice(6));
+        for (const line of lines) if (line.startsWith("data: ")) reportTap("tap", line.slice(6));
         // A page that is slower than the connection leaves the rest to the server, which counts it.
         while (events.length > LIST) await new Promise((done) => setTimeout(done, 10));
       }
-      tell("tap-ended");
+      reportTap("tap-ended");
     } catch (error) {
-      tell("tap-refused", error.message, 0);
+      reportTap("tap-refused", error.message, 0);
     }
   },
   drop(id) {

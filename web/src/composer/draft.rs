@@ -53,7 +53,7 @@ pub enum DraftError {
     NotUtf8(usize),
 }
 
-/// The characters of the longest escape sequence behind its backslash: `u{10ffff}`.
+/// The length of the longest escape sequence after its backslash, `u{10ffff}`, in characters.
 const LONGEST_ESCAPE: usize = 9;
 
 impl LineEnding {
@@ -86,8 +86,8 @@ impl Draft {
         Draft { mode: Mode::Hex, ..Draft::text(digits) }
     }
 
-    /// A message as it would be typed. A text field would change carriage returns, so that they are
-    /// escaped.
+    /// A message as it would be typed. Carriage returns are escaped, because a text field would
+    /// change them.
     pub fn of(payload: &Payload) -> Draft {
         match payload {
             Payload::Text(text) if text.contains('\r') => {
@@ -103,7 +103,7 @@ impl Draft {
     ///
     /// # Errors
     ///
-    /// Text that the notation does not have.
+    /// The text is invalid in its notation.
     pub fn payload(&self) -> Result<Payload, DraftError> {
         if self.mode == Mode::Hex {
             return hex::decode(&self.text).map(Payload::from).map_err(DraftError::Hex);
@@ -118,8 +118,7 @@ impl Draft {
         Ok(if self.escapes { unescape(&text)?.as_str().into() } else { text.as_str().into() })
     }
 
-    /// Whether an error is only that the last byte has one digit yet, or the last escape sequence no
-    /// end.
+    /// Whether an error only says that the text ends within a byte or an escape sequence.
     pub fn is_unfinished(&self, error: DraftError) -> bool {
         let length = self.text.chars().count();
         match error {
@@ -132,7 +131,8 @@ impl Draft {
         }
     }
 
-    /// The same message in another mode; `None` for bytes that are not UTF-8, and for an error.
+    /// The same message in another mode; `None` for bytes that are not UTF-8, and for a draft with
+    /// an error.
     pub fn convert(&self, to: Mode) -> Option<Draft> {
         let payload = self.payload().ok()?;
         match to {

@@ -1,5 +1,7 @@
 //! Repeated sending: at an interval, or many messages at once.
 
+use std::ops::RangeInclusive;
+
 use crate::time::Millis;
 
 /// The schedule of a repeated message.
@@ -11,9 +13,9 @@ pub struct Pace {
 }
 
 /// The intervals that can be chosen, in milliseconds.
-pub const EVERY: std::ops::RangeInclusive<u32> = 1..=86_400_000;
+pub const EVERY: RangeInclusive<u32> = 1..=86_400_000;
 /// The numbers of messages that can be sent at once.
-pub const BURST: std::ops::RangeInclusive<u32> = 1..=1000;
+pub const BURST: RangeInclusive<u32> = 1..=1000;
 
 impl Pace {
     /// The most overdue messages sent at once after a pause, as when the browser suspends a page in
@@ -52,7 +54,7 @@ impl Pace {
 }
 
 /// The typed number, if it is in the range.
-pub fn parse_number(typed: &str, range: &std::ops::RangeInclusive<u32>) -> Option<u32> {
+pub fn parse_number(typed: &str, range: &RangeInclusive<u32>) -> Option<u32> {
     typed.trim().parse().ok().filter(|number| range.contains(number))
 }
 

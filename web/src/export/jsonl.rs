@@ -1,7 +1,7 @@
 //! A transcript as JSON Lines, in the form of the server's recordings
 //! ([`echogate_proto::recording`]): written for export, read on import by [`super::reader`].
 //!
-//! Members of the page's own: `pairing` of an opened connection, and `pinned`.
+//! Two members are the page's own: `pairing` in `opened` events, and `pinned`.
 
 use echogate_proto::{close::CloseCode, hex};
 
@@ -11,6 +11,7 @@ use crate::{
     json::{Json, quote},
     pairing::Pairing,
     payload::Payload,
+    time::Millis,
     transcript::{Direction, Entry, EntryKind, Observed, Transcript},
 };
 
@@ -46,12 +47,7 @@ pub fn read(text: &str) -> Result<(Transcript, Pairing), usize> {
 }
 
 fn write_entry(connection: u64, entry: &Entry, pairing: &Pairing, text: &mut String) {
-    let begin = |event: &str, text: &mut String| {
-        text.push_str("{\"time\":");
-        let micros = (entry.at * 1000.0).round() as u64;
-        text.push_str(&format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000));
-        text.push_str(&format!(",\"connection\":{connection},\"event\":\"{event}\""));
-    };
+    let begin = |event: &str, text: &mut String| begin(entry.at, connection, event, text);
     match &entry.kind {
         EntryKind::Opened { url, protocol, .. } => {
             begin("opened", text);
@@ -65,19 +61,15 @@ fn write_entry(connection: u64, entry: &Entry, pairing: &Pairing, text: &mut Str
         }
         EntryKind::Sent(payload, _) => {
             begin("data", text);
-            write_place(Direction::Sent, text);
-            member("kind", payload.kind(), text);
-            write_payload(payload, text);
+            write_message(Direction::Sent, payload, text);
         }
         EntryKind::Received(payload, _) => {
             begin("data", text);
-            write_place(Direction::Received, text);
-            member("kind", payload.kind(), text);
-            write_payload(payload, text);
+            write_message(Direction::Received, payload, text);
         }
         EntryKind::HalfClosed { by_us } => {
             begin("data", text);
-            write_place(if *by_us { Direction::Sent } else { Direction::Received }, text);
+            write_tap_point(if *by_us { Direction::Sent } else { Direction::Received }, text);
             text.push_str(",\"kind\":\"binary\",\"hex\":\"\"");
         }
         EntryKind::Ended(close) => {
@@ -110,6 +102,14 @@ fn write_entry(connection: u64, entry: &Entry, pairing: &Pairing, text: &mut Str
     text.push_str("}\n");
 }
 
+/// The beginning of an event, with the members that all events have.
+fn begin(at: Millis, connection: u64, event: &str, text: &mut String) {
+    let micros = (at * 1000.0).round() as u64;
+    let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+    text.push_str(&format!("{{\"time\":{seconds}.{micros:06}"));
+    text.push_str(&format!(",\"connection\":{connection},\"event\":\"{event}\""));
+}
+
 fn event_name(event: &Observed) -> &'static str {
     match event {
         Observed::Ping(..) => "ping",
@@ -125,12 +125,12 @@ fn event_name(event: &Observed) -> &'static str {
 fn write_observed(event: &Observed, text: &mut String) {
     match event {
         Observed::Ping(direction, payload) | Observed::Pong(direction, payload) => {
-            write_place(*direction, text);
+            write_tap_point(*direction, text);
             write_payload(payload, text);
         }
         Observed::Close(direction, code, reason) => write_close(*direction, *code, reason, text),
         Observed::EndOfInput(direction) | Observed::Reset(direction) => {
-            write_place(*direction, text);
+            write_tap_point(*direction, text);
         }
         Observed::Lost(events, bytes) => {
             text.push_str(&format!(",\"events\":{events},\"bytes\":{bytes}"));
@@ -145,7 +145,14 @@ fn member(name: &str, value: &str, text: &mut String) {
     quote(value, text);
 }
 
-fn write_place(direction: Direction, text: &mut String) {
+fn write_message(direction: Direction, payload: &Payload, text: &mut String) {
+    write_tap_point(direction, text);
+    member("kind", payload.kind(), text);
+    write_payload(payload, text);
+}
+
+/// The side and the direction of an event.
+fn write_tap_point(direction: Direction, text: &mut String) {
     let direction = match direction {
         Direction::Sent => "to-server",
         Direction::Received => "to-client",
@@ -164,13 +171,13 @@ fn write_payload(payload: &Payload, text: &mut String) {
 }
 
 fn write_close(direction: Direction, code: Option<u16>, reason: &str, text: &mut String) {
-    write_place(direction, text);
+    write_tap_point(direction, text);
     let code = code.map_or_else(|| "null".to_owned(), |code| code.to_string());
     text.push_str(&format!(",\"code\":{code}"));
     member("reason", reason, text);
 }
 
-/// Whether the form of recordings has a text with this character as hexadecimal digits.
+/// Whether recordings write a text with this character as hexadecimal digits.
 fn is_hidden(c: char) -> bool {
     c.is_control() && !matches!(c, '\t' | '\r' | '\n')
 }

@@ -1,6 +1,6 @@
 //! The events of a recording, or of a tap, as rows of a transcript.
 
-use echogate_proto::{close::CloseCode, hex};
+use echogate_proto::close::CloseCode;
 
 use super::OUTCOMES;
 use crate::{
@@ -13,22 +13,14 @@ use crate::{
     transcript::{Delivery, Direction, EntryKind, Observed},
 };
 
-fn read_pairing(opened: &Json) -> Pairing {
-    let Some(pairing) = opened.get("pairing") else { return Pairing::None };
-    match pairing.text("field") {
-        Some(name) => Pairing::Field(name.to_owned()),
-        None => pairing.as_text().and_then(Pairing::of_name).unwrap_or_default(),
-    }
-}
-
 /// A reader of events.
 #[derive(Default)]
 pub struct Reader {
     pairing: Pairing,
     protocol: String,
     url: String,
-    /// Whether the server has recorded the connection: Close frames are rows. Those of a page are
-    /// parts of the connection's end.
+    /// Whether the server recorded the connection, so that Close frames are rows. In recordings of a
+    /// page a Close frame is part of the connection's end.
     is_observed: bool,
     /// The latest Close frame.
     close: Option<(CloseCode, String)>,
@@ -42,8 +34,8 @@ impl Reader {
         self.pairing
     }
 
-    /// Reads an event; `None` if it is not one. The result is the row that it makes, with its time:
-    /// parts of messages make none, and neither does the side to the upstream.
+    /// Reads an event: `None` for JSON that is not one, otherwise its row and time. Parts of messages
+    /// and events of the upstream side have no row.
     pub fn read(&mut self, event: &Json) -> Option<Option<(Millis, EntryKind)>> {
         let at = event.number("time")? * 1000.0;
         event.number("connection")?;
@@ -63,10 +55,10 @@ impl Reader {
             },
             "closed" => self.closed(event)?,
             "ping" => {
-                EntryKind::Observed(Observed::Ping(direction(event)?, payload(event)?.into()))
+                EntryKind::Observed(Observed::Ping(direction(event)?, event.payload()?.into()))
             }
             "pong" => {
-                EntryKind::Observed(Observed::Pong(direction(event)?, payload(event)?.into()))
+                EntryKind::Observed(Observed::Pong(direction(event)?, event.payload()?.into()))
             }
             "end-of-input" => EntryKind::Observed(Observed::EndOfInput(direction(event)?)),
             "reset" => EntryKind::Observed(Observed::Reset(direction(event)?)),
@@ -92,10 +84,10 @@ impl Reader {
         Some(EntryKind::Opened { url, protocol, refused: false })
     }
 
-    /// The message that an event completes.
+    /// The message that an event completes, if it completes one.
     fn data(&mut self, event: &Json) -> Option<Option<EntryKind>> {
         let direction = direction(event)?;
-        let bytes = payload(event)?;
+        let bytes = event.payload()?;
         let length = bytes.len() as u64;
         let (mut is_text, mut all) = (event.text("kind")? == "text", bytes);
         if let Some(frame) = event.get("frame") {
@@ -151,10 +143,11 @@ impl Reader {
     }
 }
 
-fn payload(event: &Json) -> Option<Vec<u8>> {
-    match event.text("text") {
-        Some(text) => Some(text.as_bytes().to_vec()),
-        None => hex::decode(event.text("hex")?).ok(),
+fn read_pairing(opened: &Json) -> Pairing {
+    let Some(pairing) = opened.get("pairing") else { return Pairing::None };
+    match pairing.text("field") {
+        Some(name) => Pairing::Field(name.to_owned()),
+        None => pairing.as_text().and_then(Pairing::of_name).unwrap_or_default(),
     }
 }
 

@@ -59,7 +59,7 @@ impl Session {
         self.transmit()
     }
 
-    /// Hands queued messages to the browser, as far as it takes them.
+    /// Hands queued messages to the browser until it holds [`Self::MAX_BUFFERED`] unsent bytes.
     fn transmit(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         if !matches!(self.state, State::Open { .. }) {

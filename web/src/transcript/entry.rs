@@ -38,12 +38,12 @@ pub enum EntryKind {
     },
     /// One side has finished sending and goes on receiving.
     HalfClosed {
-        /// Whether this side has, not the peer.
+        /// Whether this side has finished sending, not the peer.
         by_us: bool,
     },
     /// The connection ended, or could not be opened.
     Ended(CloseReason),
-    /// An event that a page does not see on its own connections: from the server's view of one.
+    /// An event from the server's view of a connection, which a page does not see on its own ones.
     Observed(Observed),
 }
 
@@ -61,7 +61,8 @@ pub enum Observed {
     EndOfInput(Direction),
     /// A reset, or a failure of the connection.
     Reset(Direction),
-    /// Events that are missing, because the observer was slower than the connection, and their bytes.
+    /// The number of events, and of their bytes, that are missing because the observer was slower
+    /// than the connection.
     Lost(u64, u64),
     /// Bytes that passed before the first event.
     Before(u64),

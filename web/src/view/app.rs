@@ -58,7 +58,7 @@ const STORE_AFTER: Millis = 200.0;
 struct App {
     model: Model,
     screen: Screen,
-    /// The language that was chosen last; its texts may be on their way.
+    /// The language that was chosen last; its texts may still be loading.
     language: Language,
     server_events: ServerEvents,
     /// The time at which the settings are stored, if they may have changed.

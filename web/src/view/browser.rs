@@ -35,7 +35,7 @@ pub(super) fn minutes_ahead(at: Millis) -> i32 {
     -(Date::new(&JsValue::from_f64(at)).get_timezone_offset() as i32)
 }
 
-/// The origin that the page was loaded from.
+/// The origin and the folder that the page was loaded from.
 pub(super) fn location() -> Location {
     let location = window().location();
     let path = location.pathname().unwrap_or_default();
@@ -229,7 +229,7 @@ pub(super) fn read(file: &File, then: impl FnOnce(Option<Vec<u8>>) + 'static) {
     });
 }
 
-/// Copies text to the clipboard; `then` learns whether that succeeded.
+/// Copies text to the clipboard; `then` gets whether that succeeded.
 pub(super) fn copy(text: &str, then: impl FnOnce(bool) + 'static) {
     // Pages over plain http from another host have no clipboard.
     let navigator = JsValue::from(window().navigator());

@@ -65,19 +65,9 @@ impl Charts {
         let (sent, received, latest) =
             (figure("figure-sent"), figure("figure-received"), figure("figure-round-trip"));
         let latest = latest.class("of-trips");
-        let counters = el("dl").class("figures").children([
-            &text("dt", texts.sent),
-            &sent,
-            &text("dt", texts.received),
-            &received,
-            &text("dt", texts.round_trip).class("of-trips"),
-            &latest,
-        ]);
+        let counters = counters(texts, [&sent, &received, &latest]);
         let quantiles = QUANTILES.map(|(name, _)| figure(name));
-        let strip = el("dl").class("strip of-trips");
-        for ((name, _), cell) in QUANTILES.iter().zip(&quantiles) {
-            strip.append(&el("div").child(&text("dt", name)).child(cell));
-        }
+        let strip = strip(&quantiles);
         let nothing = text("p", texts.no_round_trips).class("details");
         let trips = Plot::new("trips", texts.round_trips, texts.last_minute);
         let spread = Plot::new("spread", texts.distribution, "");
@@ -142,7 +132,7 @@ impl Charts {
             self.throttle.reset();
         }
         let has_trips = stats.round_trips.count() > 0;
-        // Of others' connections only the user can say which messages belong together.
+        // Messages of followed clients and of files are paired only by a rule that the user chooses.
         self.root.set_flag("data-trips", has_trips || !is_read_only);
         let any = stats.sent.messages + stats.received.messages > 0;
         self.nothing.show(!any && !is_read_only);
@@ -275,6 +265,26 @@ impl Plot {
         self.left.set_text(left);
         self.right.set_text(right);
     }
+}
+
+fn counters(texts: &Texts, [sent, received, latest]: [&El; 3]) -> El {
+    el("dl").class("figures").children([
+        &text("dt", texts.sent),
+        sent,
+        &text("dt", texts.received),
+        received,
+        &text("dt", texts.round_trip).class("of-trips"),
+        latest,
+    ])
+}
+
+/// The quantiles side by side.
+fn strip(quantiles: &[El; 3]) -> El {
+    let strip = el("dl").class("strip of-trips");
+    for ((name, _), cell) in QUANTILES.iter().zip(quantiles) {
+        strip.append(&el("div").child(&text("dt", name)).child(cell));
+    }
+    strip
 }
 
 fn table(texts: &Texts, names: &[&str], cells: &[El]) -> El {

@@ -36,7 +36,7 @@ pub(super) struct Composer {
     file: FilePanel,
 }
 
-/// Longer messages are not checked as JSON, in bytes.
+/// The length from which on messages are not checked as JSON, in bytes.
 const MAX_CHECKED: usize = 256 << 10;
 
 impl Composer {

@@ -62,20 +62,7 @@ impl ConnectionList {
         } else {
             String::new()
         });
-        let note = match live.trouble(texts, now) {
-            Some(trouble) => trouble,
-            None if !live.missing().is_empty() => {
-                let names: Vec<String> = live.missing().iter().map(ToString::to_string).collect();
-                fill(texts.clients_missing, &[&format::joined(&names, ", ")])
-            }
-            None if live.total() == 0 && live.rows().next().is_none() => {
-                match model.command_for("upper") {
-                    Some(command) => fill(texts.clients_try, &[&command]),
-                    None => texts.clients_none.to_owned(),
-                }
-            }
-            None => String::new(),
-        };
+        let note = note(model, now);
         self.note.set_text(&note);
         self.note.show(!note.is_empty());
         let mine: Vec<&ConnectionRow> =
@@ -184,6 +171,24 @@ impl Row {
     fn draw_follow(&mut self, is_possible: bool, texts: &Texts) {
         self.follow.set_flag("aria-disabled", !is_possible);
         self.follow.set("title", if is_possible { texts.follow } else { texts.follow_too_late });
+    }
+}
+
+/// The notice above the list: what is missing, or how to connect a client.
+fn note(model: &Model, now: Millis) -> String {
+    let (texts, live) = (model.texts, &model.live);
+    if let Some(trouble) = live.trouble(texts, now) {
+        trouble
+    } else if !live.missing().is_empty() {
+        let names: Vec<String> = live.missing().iter().map(ToString::to_string).collect();
+        fill(texts.clients_missing, &[&format::joined(&names, ", ")])
+    } else if live.total() > 0 || live.rows().next().is_some() {
+        String::new()
+    } else {
+        match model.command_for("upper") {
+            Some(command) => fill(texts.clients_try, &[&command]),
+            None => texts.clients_none.to_owned(),
+        }
     }
 }
 

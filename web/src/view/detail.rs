@@ -19,7 +19,7 @@ use crate::{
     transcript::{Direction, Entry, EntryKind},
 };
 
-/// The width of the panel from which dumps have 16 bytes to a line, in CSS pixels: with one message,
+/// The width of the panel, in CSS pixels, from which on dumps have 16 bytes per line: with one message,
 /// and with two.
 const WIDE: [i32; 2] = [600, 1180];
 

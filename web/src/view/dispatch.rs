@@ -1,5 +1,5 @@
-//! Asynchronous events: callbacks of sockets and files dispatch them to the application, which lies
-//! above their modules.
+//! Asynchronous events: callbacks of sockets and files dispatch them to the application, whose module
+//! depends on theirs.
 
 use std::cell::Cell;
 

@@ -12,18 +12,18 @@ use super::action::Action;
 
 /// Ids of elements that are used outside the panel that makes them.
 pub(super) mod id {
-    pub(in super::super) const ANSWER: &str = "answer";
-    pub(in super::super) const ENDPOINT: &str = "endpoint";
-    pub(in super::super) const FILE: &str = "file";
-    pub(in super::super) const LANGUAGE: &str = "language";
-    pub(in super::super) const LESSON_NEXT: &str = "lesson-next";
-    pub(in super::super) const LOAD: &str = "load";
-    pub(in super::super) const MESSAGE: &str = "message";
-    pub(in super::super) const PROTOCOL: &str = "protocol";
-    pub(in super::super) const SIGN_IN: &str = "sign-in";
-    pub(in super::super) const TOGGLE: &str = "toggle";
-    pub(in super::super) const TOKEN: &str = "token";
-    pub(in super::super) const TRANSCRIPT: &str = "transcript";
+    pub(in crate::view) const ANSWER: &str = "answer";
+    pub(in crate::view) const ENDPOINT: &str = "endpoint";
+    pub(in crate::view) const FILE: &str = "file";
+    pub(in crate::view) const LANGUAGE: &str = "language";
+    pub(in crate::view) const LESSON_NEXT: &str = "lesson-next";
+    pub(in crate::view) const LOAD: &str = "load";
+    pub(in crate::view) const MESSAGE: &str = "message";
+    pub(in crate::view) const PROTOCOL: &str = "protocol";
+    pub(in crate::view) const SIGN_IN: &str = "sign-in";
+    pub(in crate::view) const TOGGLE: &str = "toggle";
+    pub(in crate::view) const TOKEN: &str = "token";
+    pub(in crate::view) const TRANSCRIPT: &str = "transcript";
 }
 
 const SVG: &str = "http://www.w3.org/2000/svg";

@@ -158,7 +158,6 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
         }
         Action::SaveMessage => {
             let draft = compose.draft.clone();
-            let texts = model.texts;
             model.connection().note_unless_stored(&draft, texts);
             if !model.saved.contains(&draft) {
                 model.saved.push(draft);
@@ -188,7 +187,7 @@ fn choose_mode(compose: &mut MessageForm, mode: &str, texts: &Texts) {
             compose.draft = draft;
             compose.template = None;
         }
-        // Digits that are no bytes yet are not lost either.
+        // A draft with an error keeps its text.
         None if to == Mode::Hex => compose.draft.mode = to,
         None => texts.not_text.clone_into(&mut compose.problem),
     }

@@ -85,7 +85,7 @@ impl Following {
         following
     }
 
-    /// Follows no client yet.
+    /// The state before a client is followed.
     pub(super) fn later(name: String) -> Following {
         Following {
             client: 0,

@@ -56,7 +56,7 @@ pub(super) struct MessageForm {
 pub(super) struct TranscriptView {
     pub(super) matches: Matches,
     pub(super) show: Show,
-    /// The text that is searched.
+    /// The text that is searched for.
     pub(super) text: String,
     /// Whether the text is a regular expression.
     pub(super) is_pattern: bool,
@@ -76,7 +76,7 @@ pub(super) struct TranscriptView {
     pub(super) first: u64,
     /// Whether the list scrolls with new rows.
     pub(super) follow: bool,
-    /// The number after that of the last row that was shown while the list scrolled with new rows.
+    /// The number of the last row that was shown while the list scrolled with new rows, plus one.
     pub(super) end: u64,
     pub(super) selected: Option<u64>,
     pub(super) is_open: bool,
@@ -85,7 +85,7 @@ pub(super) struct TranscriptView {
     pub(super) note: String,
     /// The number of the first row that was not exported.
     pub(super) exported: u64,
-    /// Whether the ladder is shown instead.
+    /// Whether the ladder is shown instead of the rows.
     pub(super) is_ladder: bool,
 }
 
@@ -122,10 +122,8 @@ impl MessageForm {
             repeated_template: None,
         }
     }
-}
 
-impl MessageForm {
-    /// Notes that the draft is not what its template made any more.
+    /// Forgets the draft's template and problem, after the user has edited the draft.
     pub(super) fn edited(&mut self) {
         (self.template, self.problem) = (None, String::new());
     }
@@ -179,7 +177,7 @@ impl TranscriptView {
             true => pattern::compile(&self.text).map(|find| Query::Pattern(find.into())),
         };
         self.pattern_error = query.as_ref().err().cloned();
-        // A regular expression that is not complete finds everything.
+        // While a regular expression is invalid, all rows are shown.
         let query = query.unwrap_or_default();
         self.matches.set_filter(Filter { show: self.show, query });
         self.filter_version += 1;

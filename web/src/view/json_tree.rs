@@ -21,7 +21,7 @@ pub(super) fn tree(value: &Json, texts: &Texts) -> El {
     root
 }
 
-/// Appends a value, behind the name of the member if it is one.
+/// Appends a value, after its name if it is a member.
 fn node(parent: &El, name: &str, value: &Json, left: &mut usize) {
     if *left == 0 {
         return;

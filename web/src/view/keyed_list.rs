@@ -1,4 +1,4 @@
-//! A list whose rows stay the same elements while what they show stays in the list.
+//! A list whose rows keep their elements as long as their items are in the list.
 
 use web_sys::Node;
 
@@ -6,7 +6,7 @@ use super::dom::{El, expect_ok};
 
 /// A row of a list.
 pub(super) trait KeyedRow {
-    /// The identifier of what the row shows.
+    /// The identifier of the row's item.
     fn key(&self) -> u64;
     fn root(&self) -> &El;
 }

@@ -9,6 +9,7 @@ use super::{
     command::Command,
     connection::{Connection, Source},
     dom::{self, El, button, el, panel, text},
+    following::Events,
     lesson_panel::LessonPanel,
     model::Model,
     user_event::UserEvent,
@@ -18,6 +19,7 @@ use crate::{
     i18n::{Texts, fill},
     json::Json,
     ladder::{self, Step},
+    lesson::Lesson,
 };
 
 /// The most steps on the page; older ones are removed.
@@ -85,17 +87,31 @@ impl LadderPanel {
         let lesson = model.lesson.as_ref().filter(|it| it.tab == id).map(|it| &it.lesson);
         self.lesson.draw(model, id);
         self.play.show(lesson.is_none() && model.lesson_path().is_some());
-        let events = &following.events;
-        let total = events.dropped + events.iter().len() as u64;
-        let new =
-            usize::try_from(total - self.drawn).unwrap_or(usize::MAX).min(events.iter().len());
         let at_end = is_at_end(&self.list);
+        let has_new = self.draw_new(&following.events, lesson, texts);
+        let hidden = self.steps.saturating_sub(MAX_STEPS as u64);
+        self.note.show(hidden > 0);
+        self.note.set_text(&fill(texts.ladder_hidden, &[&format::grouped(hidden)]));
+        let is_at_latest = lesson.is_none_or(|lesson| !lesson.has_next() || !lesson.is_done());
+        if has_new && at_end && is_at_latest {
+            scroll_to_end(&self.list);
+        }
+        if let Some(lesson) = lesson {
+            self.show_step(lesson.shown().1, has_new);
+        }
+    }
+
+    /// Appends the steps of the events that are not drawn, and removes the oldest steps; returns whether
+    /// there were such events.
+    fn draw_new(&mut self, events: &Events, lesson: Option<&Lesson>, texts: &Texts) -> bool {
+        let kept = events.iter().len();
+        let total = events.dropped + kept as u64;
+        let new = usize::try_from(total - self.drawn).unwrap_or(usize::MAX).min(kept);
         let skipped = new.saturating_sub(MAX_STEPS);
         // An event has at least one step.
         self.steps += skipped as u64;
         let first = total - (new - skipped) as u64;
-        for (number, line) in (first..).zip(events.iter().skip(events.iter().len() - new + skipped))
-        {
+        for (number, line) in (first..).zip(events.iter().skip(kept - new + skipped)) {
             let Some(event) = Json::read(line) else { continue };
             if let Some(target) = event.text("target") {
                 self.lanes[0].set_text(event.text("peer").unwrap_or(texts.by_client));
@@ -115,20 +131,9 @@ impl LadderPanel {
                 first.remove();
             }
         }
-        let hidden = self.steps.saturating_sub(MAX_STEPS as u64);
-        self.note.show(hidden > 0);
-        self.note.set_text(&fill(texts.ladder_hidden, &[&format::grouped(hidden)]));
-        let is_at_latest = lesson.is_none_or(|lesson| !lesson.has_next() || !lesson.is_done());
-        if new > 0 && at_end && is_at_latest {
-            scroll_to_end(&self.list);
-        }
-        if let Some(lesson) = lesson {
-            self.show_step(lesson.shown().1, new > 0);
-        }
+        new > 0
     }
-}
 
-impl LadderPanel {
     /// Marks the arrows of a step of the lesson, and scrolls to the first one, or to the end if there
     /// is none yet.
     fn show_step(&mut self, step: usize, is_new: bool) {

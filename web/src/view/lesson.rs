@@ -1,4 +1,4 @@
-//! The lesson under way: its connection, and the tab in which that is followed.
+//! The lesson under way: its connection, and the tab in which the connection is followed.
 
 use super::connection::Connection;
 use crate::{lesson::Lesson, time::Millis};
@@ -14,6 +14,6 @@ pub(super) struct LessonSession {
     pub(super) is_awaited: bool,
     /// The time since which the open connection has been awaited.
     pub(super) awaited_since: Option<Millis>,
-    /// Why the latest step is not completed, if it is known that it never is.
+    /// The reason why the latest step will not be completed, if it is known.
     pub(super) failure: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The run of the lesson: its connections are opened, followed, and led from step to step.
+//! The run of the lesson: opens and follows its connections, and does the actions of its steps.
 
 use echogate_proto::{api::RouteInfo, close::CloseCode};
 
@@ -105,7 +105,7 @@ impl Model {
         overdue
     }
 
-    /// Does an action of a step, of which the followed client has the number `client`.
+    /// Does an action of a step; `client` is the number of the followed client.
     fn act(&mut self, session: &mut LessonSession, act: StepAction, client: u64) {
         let now = browser::now();
         let event = match act {

@@ -35,9 +35,10 @@ const MAX_CONNECTIONS: usize = 12;
 /// one carries the server's events, and one is left for other requests.
 const MAX_FOLLOWED: usize = 4;
 
-/// The part of a frame in which rows are paired anew: a JSON field is searched in each.
+/// The time of a frame in which rows are paired anew, which may take a while: with pairing by a JSON
+/// member each message is parsed.
 const PAIRING_TIME: Millis = 8.0;
-/// The rows that are paired between two looks at the clock.
+/// The rows that are paired between two readings of the clock.
 const PAIRED_AT_ONCE: u64 = 200;
 
 /// The page's model.
@@ -140,7 +141,8 @@ impl Model {
         has_room
     }
 
-    /// Follows a client of the server, in a tab of its own. One that has ended is in its tab, if any.
+    /// Follows a client of the server, in a tab of its own. A client that has ended is shown in the tab
+    /// in which it was followed, if any.
     pub(super) fn follow(&mut self, client: u64) {
         let Some(row) = self.live.rows().find(|row| row.connection.id == client) else { return };
         if let Some(at) = self.tab_of(row) {
@@ -156,7 +158,7 @@ impl Model {
         }
     }
 
-    /// The tab in which a client is followed; one that has ended, in which it was followed.
+    /// The tab in which a client is followed, or was followed until its end.
     pub(super) fn tab_of(&self, row: &ConnectionRow) -> Option<usize> {
         self.connections.iter().position(|connection| match &connection.source {
             Source::Client(following) => {

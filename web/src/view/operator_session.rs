@@ -72,7 +72,7 @@ impl OperatorSession {
     pub(super) fn on_event(&mut self, event: Event, texts: &Texts) {
         self.version += 1;
         match event {
-            Event::Opened { .. } => self.send(&self.operator.opened(&self.token)),
+            Event::Opened { .. } => self.send(&FromOperator::Token { token: self.token.clone() }),
             Event::Received(Payload::Text(text)) => {
                 if let Some(message) = wire::to_operator(&text) {
                     self.operator.apply(message);

@@ -19,13 +19,14 @@ use crate::{
 const MAX_DUMPED: [usize; 2] = [2048, 64 << 10];
 /// The most characters of a message as text, likewise.
 const MAX_WRITTEN: [usize; 2] = [20_000, 1 << 20];
+
 /// The way in which messages are shown.
 pub(super) struct Style<'a> {
     pub(super) choice: Option<PayloadView>,
     pub(super) query: &'a Query,
     /// 1 for a message that was asked for in full, otherwise 0.
     pub(super) in_full: usize,
-    /// Bytes to a line of a dump.
+    /// Bytes per line of a dump.
     pub(super) width: usize,
 }
 

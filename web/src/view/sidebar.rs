@@ -30,7 +30,7 @@ impl Sidebar {
     pub(super) fn new(texts: &'static Texts) -> Sidebar {
         let (root, head) = panel("connections", texts.connections);
         let add = button("", Action::AddConnection).id("add").class("quiet");
-        // A name in the title alone, with a sign that is not read, is read once.
+        // Screen readers read the title alone, and so the name once.
         let add = add.attr("title", texts.new_connection);
         let add = add.child(&text("span", "+").attr("aria-hidden", "true"));
         let remove = button(texts.remove, Action::RemoveConnection).id("remove").class("quiet");

@@ -55,15 +55,7 @@ impl TranscriptPanel {
         let tools = TranscriptTools::new(texts);
         head_bar.append(&count);
         head_bar.append(&tools.root);
-        let head = el("div").class("columns line").attr("role", "row");
-        for title in
-            [texts.time, texts.direction, texts.kind, texts.size, texts.message, texts.round_trip]
-        {
-            // The arrows of the second column need a title for screen readers alone.
-            let class = if title == texts.direction { "unseen" } else { "" };
-            let cell = el("span").attr("role", "columnheader");
-            head.append(&cell.child(&text("span", title).class(class)));
-        }
+        let head = titles(texts);
         let body = el("div").class("rows").attr("role", "rowgroup");
         let sizer = el("div").class("sizer").attr("role", "presentation").child(&body);
         let list = el("div").id(id::TRANSCRIPT).attr("role", "treegrid").attr("tabindex", "0");
@@ -163,34 +155,7 @@ impl TranscriptPanel {
         view.revealed = opened;
         let reveal = reveal.and_then(|id| view.matches.position(transcript, id));
 
-        let mut viewport = Viewport {
-            rows: shown,
-            row_height: self.row_height,
-            top: view.top,
-            height: self.height,
-        };
-        // New rows would change a paused list that does not fill its view.
-        let held = view.matches.len_before(transcript, view.end);
-        if held > 0 && held as f64 * self.row_height <= self.height {
-            viewport.rows = held;
-        }
-        if view.follow {
-            viewport.top = viewport.max_top();
-        } else if view.matches.filter().is_off() {
-            // Rows dropped at the beginning do not move the visible ones.
-            let dropped = transcript.first_id().saturating_sub(view.first);
-            viewport.top = (viewport.top - dropped as f64 * self.row_height).max(0.0);
-        }
-        view.first = transcript.first_id();
-        if let Some(at) = reveal {
-            viewport.top = viewport.top_to_reveal(at);
-        }
-        self.sizer.style("height", &px(viewport.rows as f64 * self.row_height));
-        if (view.top - viewport.top).abs() >= 1.0 || (self.scrolled - viewport.top).abs() >= 1.0 {
-            self.list.node.set_scroll_top(viewport.top.round() as i32);
-        }
-        self.scrolled = viewport.top;
-        view.top = viewport.top;
+        let viewport = self.scroll(transcript, view, shown, reveal);
         let drawn = viewport.rows_to_draw();
         self.body.style(
             "transform",
@@ -236,6 +201,42 @@ impl TranscriptPanel {
         let selected = view.selected.filter(|_| shown > 0);
         let active = selected.map(|id| format!("row-{id}")).unwrap_or_default();
         self.list.set_if("aria-activedescendant", &active, !active.is_empty());
+    }
+
+    /// Scrolls to the newest row of a list that follows, or else to the row to reveal; returns the
+    /// visible part of the list.
+    fn scroll(
+        &mut self,
+        transcript: &Transcript,
+        view: &mut TranscriptView,
+        shown: usize,
+        reveal: Option<usize>,
+    ) -> Viewport {
+        let (row_height, height) = (self.row_height, self.height);
+        let mut viewport = Viewport { rows: shown, row_height, top: view.top, height };
+        // New rows would change a paused list that does not fill its view.
+        let held = view.matches.len_before(transcript, view.end);
+        if held > 0 && held as f64 * row_height <= height {
+            viewport.rows = held;
+        }
+        if view.follow {
+            viewport.top = viewport.max_top();
+        } else if view.matches.filter().is_off() {
+            // Rows dropped at the beginning do not move the visible ones.
+            let dropped = transcript.first_id().saturating_sub(view.first);
+            viewport.top = (viewport.top - dropped as f64 * row_height).max(0.0);
+        }
+        view.first = transcript.first_id();
+        if let Some(at) = reveal {
+            viewport.top = viewport.top_to_reveal(at);
+        }
+        self.sizer.style("height", &px(viewport.rows as f64 * row_height));
+        if (view.top - viewport.top).abs() >= 1.0 || (self.scrolled - viewport.top).abs() >= 1.0 {
+            self.list.node.set_scroll_top(viewport.top.round() as i32);
+        }
+        self.scrolled = viewport.top;
+        view.top = viewport.top;
+        viewport
     }
 
     /// Makes the rows on the screen show these entries. Rows stay in place and change their content,
@@ -285,6 +286,20 @@ impl TranscriptPanel {
             row.root.set_if("aria-description", texts.show_pinned, is_pinned);
         }
     }
+}
+
+/// The titles of the columns.
+fn titles(texts: &Texts) -> El {
+    let head = el("div").class("columns line").attr("role", "row");
+    for title in
+        [texts.time, texts.direction, texts.kind, texts.size, texts.message, texts.round_trip]
+    {
+        // The arrows of the second column need a title for screen readers alone.
+        let class = if title == texts.direction { "unseen" } else { "" };
+        let cell = el("span").attr("role", "columnheader");
+        head.append(&cell.child(&text("span", title).class(class)));
+    }
+    head
 }
 
 fn px(length: f64) -> String {

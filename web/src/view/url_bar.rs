@@ -51,14 +51,6 @@ pub(super) struct UrlBar {
 
 impl UrlBar {
     pub(super) fn new(texts: &'static Texts) -> UrlBar {
-        let field = |action: Action, label: &str| {
-            let field = el("input").id(action.name()).attr("type", "text").action(action);
-            field
-                .attr("aria-label", label)
-                .attr("autocomplete", "off")
-                .attr("autocapitalize", "off")
-                .attr("spellcheck", "false")
-        };
         let endpoint = field(Action::EditEndpoint, texts.endpoint)
             .attr("list", "endpoints")
             .attr("inputmode", "url")
@@ -85,16 +77,7 @@ impl UrlBar {
         let reconnect =
             el("input").id("reconnect").attr("type", "checkbox").action(Action::SetReconnect);
         let check = el("label").class("check").child(&reconnect).plain_text(texts.reconnect);
-        let code = field(Action::EditCloseCode, texts.close_code)
-            .attr("inputmode", "numeric")
-            .attr("placeholder", "1000");
-        let reason = field(Action::EditCloseReason, texts.close_reason)
-            .attr("placeholder", texts.close_reason)
-            .attr("maxlength", "123");
-        let code_problem = el("p").id("close-problem").class("problem").attr("role", "alert");
-        let pair = el("div").class("close-with").children([&code, &reason, &code_problem]);
-        let summary = text("summary", texts.close_with);
-        let closing = el("details").id("closing").child(&summary).child(&pair);
+        let (closing, [code, reason, code_problem]) = close_fields(texts);
         let rare = el("div").class("rare").children([&half_close, &check, &closing]);
         let links = el("span").id("routes").class("advice");
         let words = el("p").class("state-line").children([&problem, &details, &advice, &links]);
@@ -203,6 +186,30 @@ impl UrlBar {
     }
 }
 
+fn field(action: Action, label: &str) -> El {
+    let field = el("input").id(action.name()).attr("type", "text").action(action);
+    field
+        .attr("aria-label", label)
+        .attr("autocomplete", "off")
+        .attr("autocapitalize", "off")
+        .attr("spellcheck", "false")
+}
+
+/// The form for the Close frame, and in it the fields for code and reason and their error.
+fn close_fields(texts: &Texts) -> (El, [El; 3]) {
+    let code = field(Action::EditCloseCode, texts.close_code)
+        .attr("inputmode", "numeric")
+        .attr("placeholder", "1000");
+    let reason = field(Action::EditCloseReason, texts.close_reason)
+        .attr("placeholder", texts.close_reason)
+        .attr("maxlength", "123");
+    let problem = el("p").id("close-problem").class("problem").attr("role", "alert");
+    let fields = [code, reason, problem];
+    let summary = text("summary", texts.close_with);
+    let pair = el("div").class("close-with").children(&fields);
+    (el("details").id("closing").child(&summary).child(&pair), fields)
+}
+
 /// The state in words: the route of a connection, or the reason why there is none.
 fn details(model: &mut Model, now: Millis) -> String {
     let texts = model.texts;
@@ -235,7 +242,8 @@ fn details(model: &mut Model, now: Millis) -> String {
     }
 }
 
-/// The reason in sentences, which have to be in view behind the URL: the field above has all of that.
+/// The reason in sentences. A long URL is cut, so that what follows it is in view; the endpoint field
+/// shows all of it.
 fn sentences(reason: &CloseReason, texts: &Texts) -> String {
     let url = format::text_preview(&reason.url, 0, MAX_URL);
     CloseReason { url, ..reason.clone() }.sentences(texts)

@@ -13,7 +13,7 @@ use crate::{
 const MAX_SPOKEN: usize = 100;
 
 impl App {
-    /// An event of a connection's socket, which happened at this time.
+    /// Handles an event of a connection's socket that happened at `at`.
     pub(super) fn on_event(&mut self, id: u32, event: Event, at: Millis) {
         if let Event::Received(payload) = &event
             && self.model.connection().id == id
@@ -38,35 +38,22 @@ impl App {
         let connection = &mut connections[at];
         let before = connection.session.state().name();
         change(connection);
-        let opened = matches!(connection.session.state(), State::Open { .. });
-        if connection.sends_draft && connection.session.state().name() != before {
-            connection.sends_draft &= matches!(connection.session.state(), State::Connecting);
-            if opened {
+        if connection.session.state().name() == before {
+            return;
+        }
+        if connection.sends_draft {
+            connection.sends_draft = matches!(connection.session.state(), State::Connecting);
+            if matches!(connection.session.state(), State::Open { .. }) {
                 connection.send_draft(texts);
             }
         }
-        let state = connection.session.state();
-        if state.name() != before {
-            announcer.set_state(connection.announcement(texts));
-            // A user who has just connected writes a message next, unless the server refuses.
-            let focused = browser::focused();
-            let in_bar = [id::TOGGLE, id::ENDPOINT, id::PROTOCOL].contains(&&*focused);
-            let left = connection.focus_left.take();
-            // The parts of the page that have the focus are those of the chosen connection.
-            let is_chosen = at == *chosen;
-            if opened && is_chosen && in_bar {
-                browser::focus(id::MESSAGE);
-                connection.focus_left = Some(focused);
-            } else if let Some(left) = left
-                && is_chosen
-                && focused == id::MESSAGE
-                && connection.compose.draft.text.is_empty()
-                && connection.session.transcript().ends_with_refusal()
-            {
-                browser::focus(&left);
-            }
-            self.tick();
+        announcer.set_state(connection.announcement(texts));
+        let left = connection.focus_left.take();
+        // The parts of the page that have the focus are those of the chosen connection.
+        if at == *chosen {
+            move_focus(connection, left);
         }
+        self.tick();
     }
 
     /// Connects if the page's URL says so.
@@ -108,5 +95,22 @@ impl App {
             let default = self.model.pairing(&url);
             self.model.connections[at].set_pairing(default);
         }
+    }
+}
+
+/// Moves the focus after a change of the state: a user who has just connected writes a message next,
+/// unless the server refuses. `left` is the element from which the focus moved then.
+fn move_focus(connection: &mut Connection, left: Option<String>) {
+    let focused = browser::focused();
+    let in_bar = [id::TOGGLE, id::ENDPOINT, id::PROTOCOL].contains(&&*focused);
+    if in_bar && matches!(connection.session.state(), State::Open { .. }) {
+        browser::focus(id::MESSAGE);
+        connection.focus_left = Some(focused);
+    } else if let Some(left) = left
+        && focused == id::MESSAGE
+        && connection.compose.draft.text.is_empty()
+        && connection.session.transcript().ends_with_refusal()
+    {
+        browser::focus(&left);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 
 impl Connection {
     /// Starts the transfer of the chosen file.
-    pub(in super::super) fn start_transfer(&mut self, expect: Expect) {
+    pub(in crate::view) fn start_transfer(&mut self, expect: Expect) {
         if let Some((file, socket)) = self.compose.file.as_ref().zip(self.socket.as_ref()) {
             socket.send_file(file, expect);
             let (name, size) = (file.name(), file.size() as u64);
@@ -18,7 +18,7 @@ impl Connection {
     }
 
     /// Applies a report of the worker to the session and the transfer.
-    pub(in super::super) fn file_moved(&mut self, progress: &Progress, at: Millis) {
+    pub(in crate::view) fn file_moved(&mut self, progress: &Progress, at: Millis) {
         let Progress { sent, received, .. } = *progress;
         self.on_event(Event::FileMoved { sent, received }, at);
         if let Some(transfer) = &mut self.compose.transfer {
@@ -27,7 +27,7 @@ impl Connection {
     }
 
     /// Stops the transfer, whose end is then reported.
-    pub(in super::super) fn stop_transfer(&mut self) {
+    pub(in crate::view) fn stop_transfer(&mut self) {
         self.with_socket(super::Socket::stop_file);
     }
 }
