@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{LATEST, choose, connected, connected_to_upstream, count, fill, say};
+use super::{LATEST, choose, connected, connected_to_upstream, count, fill, page, say};
 use crate::ECHOGATE;
 
 fn numbered(range: std::ops::RangeInclusive<u32>) -> String {
@@ -180,6 +180,17 @@ fn a_transcript_is_kept_as_json_lines_and_loaded_again() {
     std::fs::write(&other, "no JSON").unwrap();
     page.pick_file("#load", &other);
     page.wait_for_text("#transcript-note", "other.txt is not an echogate transcript (line 1).");
+}
+
+#[test]
+fn a_file_that_is_too_large_to_import_is_named_with_the_limit() {
+    let Some((_server, mut page)) = page() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.jsonl");
+    std::fs::File::create(&path).unwrap().set_len((256 << 20) + 1).unwrap();
+    page.pick_file("#load", &path);
+    let note = "long.jsonl was not imported: it is larger than 256.0 MiB.";
+    page.wait_for_text("#transcript-note", note);
 }
 
 #[test]

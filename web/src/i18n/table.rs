@@ -138,7 +138,7 @@ table! {
     routes_are: "This server’s routes:", "本服务器的路由：";
     with_subprotocol: "subprotocol {0}", "子协议 {0}";
     subprotocols_about: "Subprotocols to offer, separated by commas; none if empty", "要提供的子协议，用逗号分隔；留空则不提供";
-    too_many_connections: "Limit: 12 connections.", "最多 12 个连接。";
+    too_many_connections: "Limit: 12 connections. Remove one first.", "最多 12 个连接。请先移除一个。";
     too_many_followed: "Limit: 4 clients followed at once, because a browser opens 6 connections to a server. Remove one first.", "最多同时跟踪 4 个客户端，因为浏览器对一台服务器最多建立 6 个连接。请先移除一个。";
 
     // States
@@ -176,7 +176,7 @@ table! {
     ladder_request: "Opening handshake: an HTTP request that asks for an upgrade. Sec-WebSocket-Key proves that the server speaks WebSocket (RFC 6455, section 4.1).", "打开握手：请求升级的 HTTP 请求。Sec-WebSocket-Key 用来证明服务器支持 WebSocket（RFC 6455 第 4.1 节）。";
     ladder_response: "101: both sides speak WebSocket frames from here on. Sec-WebSocket-Accept answers the key (RFC 6455, section 4.2.2).", "101：此后双方使用 WebSocket 帧。Sec-WebSocket-Accept 是对密钥的应答（RFC 6455 第 4.2.2 节）。";
     ladder_dial: "echogate connected to the upstream of this route.", "echogate 连接到此路由的上游。";
-    ladder_before: "Only the latest bytes of a connection are kept for those who begin to look.", "只为后来的观察者保留连接最近的字节。";
+    ladder_before: "Only the latest bytes of a connection are kept for observers that come later.", "只为后来的观察者保留连接最近的字节。";
     ladder_text: "A text frame carries UTF-8. FIN ends the message; a client masks its frames, a server does not (RFC 6455, section 5.2).", "文本帧携带 UTF-8。FIN 表示消息结束；客户端的帧有掩码，服务器的没有（RFC 6455 第 5.2 节）。";
     ladder_binary: "A binary frame carries any bytes (RFC 6455, section 5.6).", "二进制帧携带任意字节（RFC 6455 第 5.6 节）。";
     ladder_continuation: "A continuation frame goes on with a message that was sent in fragments (RFC 6455, section 5.4).", "延续帧继续一条分片发送的消息（RFC 6455 第 5.4 节）。";
@@ -228,7 +228,7 @@ table! {
     seen_end: "The {0} has finished sending (end of input).", "{0}已结束发送（输入结束）。";
     seen_reset: "Connection reset by the {0}.", "连接被{0}重置。";
     seen_lost: "{0} events ({1}) are missing: the page was slower than the connection.", "缺少 {0} 个事件（{1}）：页面比连接慢。";
-    seen_before: "{0} passed before you looked and are gone.", "在你查看之前已有 {0} 经过，无法再显示。";
+    seen_before: "{0} passed before this view began and cannot be shown.", "在你查看之前已有 {0} 经过，无法再显示。";
     seen_closed: "Ended: {0}", "结束：{0}";
 
     // Close reasons
@@ -306,6 +306,7 @@ table! {
     export_jsonl: "Export JSON Lines", "导出 JSON Lines";
     export_har: "Export HAR", "导出 HAR";
     load: "Import…", "导入…";
+    too_large: "{0} was not imported: it is larger than {1}.", "{0} 未导入：它大于 {1}。";
     not_a_transcript: "{0} is not an echogate transcript (line {1}).", "{0} 不是 echogate 记录（第 {1} 行）。";
     search: "Text or 7b 22", "文本或 7b 22";
     search_label: "Search text, or bytes in hexadecimal with spaces", "搜索文本，或以空格分隔的十六进制字节";
@@ -367,7 +368,7 @@ table! {
     unpin: "Unpin", "取消固定";
     copy: "Copy", "复制";
     copied: "Copied", "已复制";
-    copy_failed: "Copying is blocked here.", "此处无法复制。";
+    copy_failed: "The browser blocked copying: it needs https or localhost.", "浏览器禁止复制：需要 https 或 localhost。";
     send_again: "Edit and send again", "编辑后再发";
     close: "Close", "关闭";
     same_reply: "The reply is the same, byte for byte.", "回复逐字节相同。";
@@ -424,8 +425,8 @@ table! {
     waiting_here: "{0} in the send queue: the server reads too slowly.", "发送队列中有 {0}：服务器读取太慢。";
     empty_of: "empty {0} message", "空的{0}消息";
     size_of: "{0}, {1}", "{0}，{1}";
-    not_a_digit: "{0} at character {1} is not a hexadecimal digit", "第 {1} 个字符 {0} 不是十六进制数字";
-    half_a_byte: "\"{0}\" at character {1} is half a byte: a byte has two digits, as in 0{0}", "第 {1} 个字符“{0}”只是半个字节：一个字节有两位，如 0{0}";
+    not_a_digit: "{0} at character {1} is not a hexadecimal digit.", "第 {1} 个字符 {0} 不是十六进制数字。";
+    half_a_byte: "\"{0}\" at character {1} is half a byte: a byte has two digits, as in 0{0}.", "第 {1} 个字符“{0}”只是半个字节：一个字节有两位，如 0{0}。";
 
     // A file
     file_drop: "Drop a file here, or", "把文件拖到这里，或";
@@ -455,7 +456,7 @@ table! {
     many_replies: "{0} replies", "{0} 条回复";
     throughput: "Throughput", "吞吐量";
     throughput_unit: "per second", "每秒";
-    no_round_trips: "Nothing measured yet: send something.", "尚无测量：发送点什么。";
+    no_round_trips: "Nothing measured yet: send a message.", "尚无测量：请发送一条消息。";
     as_table: "As a table", "以表格显示";
     measure: "Measure", "指标";
     value: "Value", "数值";

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The largest file that is imported, in bytes.
-const MAX_IMPORT: f64 = 256.0 * 1024.0 * 1024.0;
+const MAX_IMPORT: u64 = 256 << 20;
 
 pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
     match event.action {
@@ -56,8 +56,14 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             Some(Command::Click(id::LOAD))
         }
         Action::TranscriptPicked => {
-            let file = dom::take_file(&event.node).filter(|file| file.size() <= MAX_IMPORT);
-            Some(file.map_or(Command::Draw, Command::ReadTranscript))
+            let file = dom::take_file(&event.node)?;
+            if file.size() as u64 > MAX_IMPORT {
+                let parts = [file.name(), format::size(MAX_IMPORT)];
+                let note = fill(model.texts.too_large, &[&parts[0], &parts[1]]);
+                model.connection().view.note = note;
+                return Some(Command::Draw);
+            }
+            Some(Command::ReadTranscript(file))
         }
         _ => None,
     }
