@@ -138,7 +138,7 @@ fn every_message_is_answered_over_tcp_and_through_the_gateway() {
 }
 
 #[test]
-fn what_is_to_be_expected_can_be_said() {
+fn the_expected_reply_can_be_chosen() {
     let server = server();
     results(&[&server.ws("/ws/echo"), "--expect=echo"]);
     results(&[&server.ws("/ws/echo"), "--expect=any"]);

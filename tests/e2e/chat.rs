@@ -243,7 +243,7 @@ fn nothing_that_a_terminal_would_act_on_reaches_an_operator() {
 }
 
 #[test]
-fn what_is_no_message_is_answered_with_why() {
+fn an_invalid_message_is_answered_with_the_reason() {
     let server = server();
     let mut operator = Operator::new(&server);
     let mut client = Client::new(&server);
@@ -340,7 +340,7 @@ fn an_operator_of_another_page_is_refused() {
 }
 
 #[test]
-fn a_client_that_does_not_read_stops_nobody_and_grows_nothing() {
+fn a_client_that_does_not_read_delays_nobody_and_takes_little_memory() {
     let server = server();
     let mut operator = Operator::new(&server);
     let before = server.peak();

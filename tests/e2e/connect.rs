@@ -1,6 +1,6 @@
-//! The native client, `echogate connect` and `echogate listen`, as a process: in pipes, over WebSocket, by datagrams, on
-//! a terminal, with messages of any source, with reconnects. The servers here are a few lines each
-//! and misbehave on purpose.
+//! The native client, `echogate connect` and `echogate listen`, as a process: in pipes, over
+//! WebSocket, by datagrams, on a terminal, with messages of any source, with reconnects. The servers
+//! here are a few lines each and misbehave on purpose.
 
 #![allow(clippy::unwrap_used, reason = "the servers of tests are tests")]
 

@@ -64,7 +64,7 @@ fn every_example_is_in_a_test() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    // In `metrics` and `third_party::prometheus`.
+    // The modules `metrics` and `third_party::prometheus` test the dashboard.
     names.retain(|name| name != "grafana-dashboard.json");
     let tested = ["all", "chat", "forwards", "gateway", "minimal", "public", "tls"];
     assert_eq!(names, tested.map(|name| format!("{name}.toml")));

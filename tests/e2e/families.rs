@@ -474,8 +474,8 @@ fn a_loop_with_another_echo_ends_and_others_are_answered_meanwhile() {
     let (start, mut answers) = (Instant::now(), 0);
     let is_found = || server.log().iter().any(|line| line.contains("datagram loop"));
     let mut buffer = [0; 100];
-    // A datagram with a forged sender starts the loop. (It is sent again without a reply, as a
-    // datagram may be lost.)
+    // A datagram with a forged sender starts the loop. The datagram is sent again while no reply
+    // comes, because a datagram may be lost.
     while !is_found() {
         assert!(start.elapsed() < WAIT_TIMEOUT, "still answered after {answers} times");
         echo.send(b"round and round").unwrap();

@@ -59,7 +59,7 @@ fn a_gateway_serves_websockets_where_websockifys_clients_look_and_the_page_to_ot
 }
 
 #[test]
-fn with_a_folder_of_ones_own_the_gateway_still_answers_handshakes() {
+fn with_a_custom_web_root_the_gateway_still_answers_handshakes() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("index.html"), "mine").unwrap();
     let folder = folder.path().display().to_string();

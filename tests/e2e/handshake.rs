@@ -180,7 +180,7 @@ fn a_head_without_end_is_refused() {
     let server = server();
     let mut stream = connect(server.address("http"));
     stream.write_all(b"GET /ws HTTP/1.1\r\n").unwrap();
-    // Bytes behind the refusal are sent to a closed connection.
+    // Writing fails once the server has refused the request and closed the connection.
     while stream.write_all(b"X-Filler: 0123456789012345678901234567890123456789\r\n").is_ok() {}
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok();
@@ -376,7 +376,7 @@ fn an_unknown_host_name_serves_nothing_that_a_page_can_read() {
             assert_eq!(response.status, status, "{path} {host}");
             if status == 403 {
                 assert!(response.text().contains("--allow-host"), "{response:?}");
-                // Nor does a request with an `Upgrade` that is not supported there.
+                // The header field `Upgrade` makes no difference.
                 let lines = [&[&*request, &host], &UPGRADE[..]].concat();
                 let response = exchange(&mut connect(server.address("http")), &lines);
                 let expected = if path == "/" { 404 } else { 403 };

@@ -182,7 +182,7 @@ fn refused_pages_count_towards_the_limits() {
     let origin = "Origin: http://evil.example";
     let pages: Vec<_> =
         (0..50).map(|_| RawWs::connect_with(&server, "/ws", &[origin, BROWSER])).collect();
-    // Five, of which one requests the metrics.
+    // The limit is five; one of these connections requests the metrics.
     server.wait_for_metric(&refused("address"), |count| count >= 46);
     assert_eq!(server.metric(&refused("policy")), 50);
     drop(pages);
@@ -194,7 +194,7 @@ fn a_client_that_does_not_read_its_answer_is_reset() {
     let request = b"GET /echogate_bg.wasm HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(50);
     let mut clients = crowd(&server, 1, &request);
     read_exactly(&mut clients[0], 1);
-    // The connection that requests the metrics.
+    // What is left is the connection that requests the metrics.
     server.wait_for_metric("echogate_http_connections", |count| count == 1);
     let mut rest = Vec::new();
     let ended = clients[0].read_to_end(&mut rest).map_err(|e| e.kind());

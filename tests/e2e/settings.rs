@@ -416,7 +416,7 @@ fn a_listener_is_given_as_often_as_wanted() {
 /// A setting: its flag, valid values, and invalid values with parts of their errors.
 type Setting = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
-/// All settings whose values can be checked alone. (The addresses are only parsed, not bound.)
+/// All settings whose values can be checked alone. The addresses are parsed, and not bound.
 const SETTINGS: [Setting; 38] = [
     (
         "http",

@@ -250,7 +250,8 @@ fn a_tcp_client_gets_all_pending_replies_and_then_the_end() {
 
 #[test]
 fn a_busy_client_is_ended_between_two_messages() {
-    // Time for a busy machine to read what has been sent: at the end of it the rest is cut off.
+    // The drain leaves a busy machine time to read what has been sent; at its end the rest is
+    // cut off.
     let mut server = Server::start(ECHOGATE, &["--drain", "1m"]);
     let mut client = RawWs::connect(&server, "/ws");
     let mut writer = client.stream.try_clone().unwrap();
@@ -280,7 +281,7 @@ fn a_busy_client_is_ended_between_two_messages() {
 #[test]
 fn many_clients_are_closed_one_after_the_other() {
     raise_own_limit();
-    // So much time that only some are closed while this test looks.
+    // The drain is so long that few connections are closed during the test.
     let mut server = Server::start(ECHOGATE, &["--drain", "1h"]);
     let mut clients: Vec<_> = (0..120).map(|_| RawWs::connect(&server, "/ws")).collect();
     server.signal("TERM");

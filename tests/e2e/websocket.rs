@@ -247,7 +247,7 @@ fn a_ping_is_answered_with_its_own_payload() {
         client.send_frame(first::PING, payload);
         assert_eq!(client.read(), Frame { first: first::PONG, payload: payload.to_vec() });
     }
-    // Between fragments the Close frame does not wait for the end of the message.
+    // The Pong does not wait for the last fragment of a message.
     client.send_frame(first::TEXT_BEGINS, b"a");
     assert_eq!(client.read(), Frame { first: first::TEXT_BEGINS, payload: b"A".to_vec() });
     client.send_frame(first::PING, b"between");

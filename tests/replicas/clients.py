@@ -167,8 +167,9 @@ async def echo_client(number, address, counts, interval):
 class Chat:
     """The messages of the clients of `chat`, and their fate.
 
-    A message is a text of its own. It is answered when the client has the operator's answer, and
-    reported when the client was told that it is discarded, or when the conversation has ended."""
+    Each message is a different text. A message is answered when the client has received the
+    operator's answer, and reported when the client was informed that it is discarded, or when the
+    conversation has ended."""
 
     def __init__(self, counts):
         self.counts = counts
@@ -176,7 +177,7 @@ class Chat:
         self.reported = 0
         # The number of answers to each message that operators have sent, and clients received.
         self.answers, self.received = collections.Counter(), collections.Counter()
-        # The errors told to operators, and the number of answers that may be lost by them.
+        # The errors reported to operators, and the number of answers that may be lost by them.
         self.errors = []
         self.undelivered = 0
         self.sending = True

@@ -8,6 +8,7 @@ mod pipe;
 
 use std::{fs, io::Write as _, path::Path};
 
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use self::pipe::Pipe;
@@ -143,13 +144,13 @@ impl Page {
                 const element = document.querySelector({quoted});
                 element.scrollIntoView({{ block: 'nearest' }});
                 const frame = () => new Promise(requestAnimationFrame);
-                const place = () => JSON.stringify(element.getBoundingClientRect());
+                const position = () => JSON.stringify(element.getBoundingClientRect());
                 let before;
                 do {{
-                    before = place();
+                    before = position();
                     await frame();
                     await frame();
-                }} while (place() !== before);
+                }} while (position() !== before);
                 const box = element.getBoundingClientRect();
                 return {{ x: box.x + box.width / 2, y: box.y + box.height / 2 }};
             }})()"
@@ -198,7 +199,8 @@ impl Page {
     /// Writes a screenshot of the window to a PNG file.
     pub fn screenshot(&mut self, file: &Path) {
         let picture = self.call("Page.captureScreenshot", json!({ "format": "png" }));
-        let bytes = base64(picture["data"].as_str().unwrap_or_default());
+        let data = picture["data"].as_str().unwrap_or_default().as_bytes();
+        let bytes = BASE64.decode(data).expect("the browser writes Base64");
         fs::write(file, bytes).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     }
 
@@ -249,27 +251,4 @@ fn error(event: &Value) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Decodes Base64 (RFC 4648).
-fn base64(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0u32, 0);
-    for digit in text.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => break,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-        }
-    }
-    bytes
 }

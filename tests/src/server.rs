@@ -26,7 +26,7 @@ pub fn wait_until(failure: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The start of the names of metrics of which a series appears when its value is no longer 0.
+/// The prefix of metrics whose series appear only with a value other than 0.
 const TARGETS: &str = "echogate_target_";
 
 /// A running server, its standard output and its log.

@@ -65,7 +65,7 @@ pub fn enlarge_receive_buffer(stream: &TcpStream) {
 pub const BLOCKED: Duration = Duration::from_millis(300);
 
 /// Writes `bytes` until all are written or a write is [`BLOCKED`]; returns the number of
-/// written bytes. A pause of the machine may end it early, which tests must tolerate.
+/// written bytes. A pause of the machine may end the writing early, which tests must tolerate.
 pub fn write_until_blocked(stream: &mut TcpStream, bytes: &[u8]) -> usize {
     let socket = stream.try_clone().expect("a free descriptor");
     write_over_until_blocked(stream, &socket, bytes)

@@ -158,7 +158,7 @@ fn a_server_that_never_answers_is_a_failure_and_not_waited_for() {
 }
 
 #[test]
-fn a_port_that_nobody_has_is_a_failure_in_words() {
+fn a_port_without_a_socket_is_a_failure_that_says_so() {
     let url = format!("udp://{}", UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let output = run_short(&[&url, "--connections=1"]);
     assert_fails(&output, 1, "connection 1: port unreachable: no process listens on it");

@@ -3,7 +3,8 @@
 //!
 //! Each family of cases is a table and runs on both default routes: `/ws`, which reaches the
 //! service `upper` over a TCP connection, and `/ws/echo`, which reaches `echo` in memory. Some
-//! families also run over TLS, and all of them over a route of another server that leads to `/ws` by WebSocket.
+//! families also run over TLS, and all of them over a route of another server that leads to `/ws` by
+//! WebSocket.
 //!
 //! The suite is strict where Autobahn tolerates: a message that precedes a protocol violation is
 //! answered before the Close frame, each Ping of a batch is answered, each Close frame has one

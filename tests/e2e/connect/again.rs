@@ -105,7 +105,7 @@ fn once_a_message_that_could_not_be_sent_is_sent_again() {
 }
 
 #[test]
-fn what_fails_after_all_is_said_is_a_failure() {
+fn a_reset_after_the_end_of_the_input_is_a_failure() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     thread::spawn(move || {

@@ -48,7 +48,7 @@ fn the_reply_to_all_of_the_input_is_printed_and_then_it_ends() {
 }
 
 #[test]
-fn nothing_in_is_nothing_sent() {
+fn an_empty_input_sends_no_datagram() {
     let (_socket, url) = udp();
     assert_prints(&run(&[&url, "--wait", "1h"], b""), b"");
 }
@@ -141,7 +141,7 @@ fn replies_that_are_lost_are_not_missed_for_ever() {
 }
 
 #[test]
-fn a_port_that_nobody_has_is_a_failure_in_words() {
+fn a_port_without_a_socket_is_a_failure_that_says_so() {
     let (socket, url) = udp();
     drop(socket);
     let line = format!("{url}: port unreachable: no process listens on it");

@@ -27,7 +27,7 @@ fn type_all(terminal: Terminal, lines: &[&str]) {
 }
 
 #[test]
-fn a_line_of_the_last_time_is_there_again_for_nobody_else_to_read() {
+fn lines_of_the_previous_session_are_recalled_and_only_their_owner_can_read_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("not/there/yet");
     type_all(at_the_prompt(&state, &[]), &["remember me", " but not a secret"]);
@@ -41,7 +41,7 @@ fn a_line_of_the_last_time_is_there_again_for_nobody_else_to_read() {
 }
 
 #[test]
-fn without_history_or_a_place_for_it_nothing_is_remembered_and_all_else_works() {
+fn without_history_or_a_folder_for_it_no_line_is_remembered_and_the_prompt_works() {
     let folder = tempfile::tempdir().unwrap();
     type_all(at_the_prompt(folder.path(), &["--no-history"]), &["forget me"]);
     assert_eq!(folder.path().read_dir().unwrap().count(), 0);

@@ -55,7 +55,7 @@ fn an_input_without_a_byte_does_not_end_a_server_that_sends() {
     let address = serve(move |mut stream| {
         stream.write_all(b"a").unwrap();
         is_printed.recv().unwrap();
-        // The end of the input comes before the output, were it passed on.
+        // A half-close would have arrived before the output was printed.
         stream.set_nonblocking(true).unwrap();
         let end = stream.read(&mut [0]).map_err(|error| error.kind());
         assert_eq!(end, Err(ErrorKind::WouldBlock));

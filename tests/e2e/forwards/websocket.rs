@@ -56,7 +56,7 @@ fn the_bytes_of_a_forward_are_masked_messages_and_messages_become_bytes() {
 }
 
 #[test]
-fn how_a_websocket_server_ends_is_told_to_the_client_of_a_forward() {
+fn the_way_a_websocket_server_ends_reaches_the_client_of_a_forward() {
     for (code, is_reset) in
         [(Some(1000), false), (Some(1001), false), (Some(1011), true), (None, true)]
     {

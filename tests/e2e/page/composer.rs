@@ -264,7 +264,7 @@ fn a_saved_message_that_is_not_stored_is_said_and_asked_about_before_a_reload() 
     fill(&mut page, "#message", &"x".repeat(4097));
     page.click("#save-message");
     page.wait_for_text("#transcript-note", "Messages longer than 4,096 B are not stored");
-    // The draft alone is stored.
+    // The field has a draft that is stored: only the saved message would be lost.
     fill(&mut page, "#message", "short");
     page.click("#save-message");
     page.wait_for_text("#template option:last-child", "short");

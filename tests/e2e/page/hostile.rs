@@ -283,7 +283,7 @@ fn the_fifth_client_is_not_followed_and_the_page_says_why() {
 }
 
 #[test]
-fn a_client_that_floods_is_followed_within_bounds_and_losses_are_told() {
+fn a_client_that_floods_is_followed_within_bounds_and_losses_are_reported() {
     let Some((server, mut page)) = page() else { return };
     let mut client = TcpStream::connect(server.address("upper")).unwrap();
     page.wait_for("document.querySelector('.client')");

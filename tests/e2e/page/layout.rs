@@ -33,8 +33,8 @@ const DEFECTS: &str = include_str!("layout.js");
 /// A script whose value lists what has too little contrast.
 const CONTRAST: &str = include_str!("contrast.js");
 
-/// Looks at a state in both languages and all windows, and at its colours in wide and narrow ones in
-/// both schemes.
+/// Collects the defects of a state in both languages and all windows, and of its colours in wide and
+/// narrow windows in both schemes.
 fn inspect(page: &mut Page, state: &str, script: &str, found: &mut Vec<String>) {
     let mut look = |page: &mut Page, size: (u32, u32), scheme, at: &str, expression: &str| {
         page.set_viewport(size.0, size.1, scheme);
@@ -63,7 +63,7 @@ fn inspect(page: &mut Page, state: &str, script: &str, found: &mut Vec<String>) 
     }
 }
 
-/// Every state of a tour.
+/// Asserts that no state of a tour has defects.
 fn expect_no_defects(tour: fn(&mut Look<'_>)) {
     let mut found = Vec::new();
     tour(&mut |page, state, script| inspect(page, state, script, &mut found));

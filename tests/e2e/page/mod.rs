@@ -2,7 +2,10 @@
 //!
 //! - `connections`: several at once; opening, ending and reconnecting
 //! - `composer`: text, hex, files, repeats, history
-//! - `transcript`: tens of thousands of rows, search, pins, saving and loading
+//! - `transcript`: tens of thousands of rows, search, pins, export and import
+//! - `stream`: clients that the user follows, and their ladder
+//! - `first_run`: the cards of an empty transcript
+//! - `keep`: settings that survive a reload, links to the page, and messages as programs
 //! - `instruments`: round trips, and the server's live view of connections
 //! - `chat`: both ends of a chat
 //! - `reach`: keyboard, screen readers, languages, small windows
@@ -75,7 +78,7 @@ fn connected_to_upstream(framing: &str) -> Option<(Server, Page, TcpStream)> {
     Some((server, page, stream))
 }
 
-/// The clients to which a server reports its events at most, each subscribed.
+/// Subscribers of a server's events, as many as the server accepts.
 fn subscribers(server: &Server) -> Vec<TcpStream> {
     let subscribe = |_| {
         let address = server.address("http");

@@ -201,7 +201,7 @@ pub(super) fn assert_accessible(page: &mut Page, axe: &str, when: &str) {
     page.eval(&format!("{axe}; undefined"));
     let findings = page.eval(
         "(async () => {
-            // Colours on their way from one to another are not yet what they will be.
+            // A colour in a transition does not have its final value.
             await Promise.all(document.getAnimations().map((it) => it.finished.catch(() => {})));
             const { violations } = await axe.run(document, { resultTypes: ['violations'] });
             return violations.map(({ id, nodes }) =>

@@ -137,7 +137,8 @@ fn a_client_that_ended_before_the_page_followed_it_is_said_to_be_gone() {
     page.expect_connection_errors();
     let _client = TcpStream::connect(server.address("upper")).unwrap();
     page.wait_for("document.querySelector('.client')");
-    // Within one task of the page, which learns of the end behind it.
+    // The requests are synchronous: no event that reports the end is handled between them and the
+    // click.
     page.eval(
         "(() => {
             const ask = (method, path) => {

@@ -1,4 +1,4 @@
-//! Tens of thousands of rows, search, pins, saving and loading.
+//! Tens of thousands of rows, search, pins, export and import.
 
 use std::{
     fmt::Write as _,
@@ -21,7 +21,7 @@ fn numbered(range: std::ops::RangeInclusive<u32>) -> String {
 }
 
 #[test]
-fn of_tens_of_thousands_of_rows_few_are_drawn_and_what_is_let_go_is_counted() {
+fn of_tens_of_thousands_of_rows_few_are_drawn_and_dropped_ones_are_counted() {
     let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
     stream.write_all(numbered(1..=60_000).as_bytes()).unwrap();
     page.wait_for_text(LATEST, "line 60000");
@@ -39,7 +39,7 @@ fn of_tens_of_thousands_of_rows_few_are_drawn_and_what_is_let_go_is_counted() {
 }
 
 #[test]
-fn who_reads_older_rows_is_left_where_they_are() {
+fn a_list_that_is_scrolled_to_older_rows_stays_there_while_rows_come() {
     let Some((_server, mut page, mut stream)) = connected_to_upstream("line") else { return };
     stream.write_all(numbered(1..=50_100).as_bytes()).unwrap();
     page.wait_for_text(LATEST, "line 50100");
@@ -148,7 +148,7 @@ fn a_row_is_copied() {
 }
 
 #[test]
-fn a_transcript_is_kept_as_json_lines_and_loaded_again() {
+fn a_transcript_is_exported_as_json_lines_and_imported_again() {
     let Some((_server, mut page)) = connected() else { return };
     let folder = tempfile::tempdir().unwrap();
     page.download_to(folder.path());

@@ -172,7 +172,7 @@ fn a_route_to_the_operators_listener_is_private_and_the_next_connection_is_that_
     let _operator = RawWs::connect(&server, "/ws/operator");
     let id = id_of(&server, "/ws/operator");
     assert_eq!(asked(connect(server.address("http")), id, &[]).status, 403);
-    // Not the connection of its route to the listener, which is entered first.
+    // The connection of its route to the listener, which is registered first, is not the next one.
     drop(RawWs::connect(&server, "/ws"));
     assert_eq!(anyone.opened().target, "/ws");
 }

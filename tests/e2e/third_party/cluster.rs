@@ -171,9 +171,9 @@ fn a_port_that_is_not_one_of_a_broker_is_named() {
         for (turn, stream) in listener.incoming().flatten().enumerate() {
             let mut stream = stream;
             match turn % 2 {
-                // Another protocol, whose server speaks first.
+                // A server of another protocol, which speaks first.
                 0 => drop(stream.write_all(b"220 mail.example ESMTP\r\n")),
-                // None that speaks.
+                // A server that sends nothing.
                 _ => drop(stream.read(&mut [0; 64])),
             }
         }

@@ -7,7 +7,7 @@ use echogate_tests::{
     server::Server,
 };
 
-use super::{postgres::Cluster, ssh::Sshd};
+use super::{postgres::Cluster, shell, ssh::Sshd};
 use crate::ECHOGATE;
 
 /// A gateway with the route `/x` to `upstream`, and behind it a server that forwards a socket to that
@@ -127,11 +127,6 @@ fn nc_ncat_and_socat_speak_to_every_kind_of_socket() {
     );
     let urls: Vec<String> = front.urls("forward").collect();
     let port_of = |url: &str| url.rsplit_once(':').unwrap().1.to_owned();
-    let shell = |line: String| {
-        let mut command = Command::new("sh");
-        command.args(["-c", &line]);
-        run(command)
-    };
     let (nc, ncat, socat) = (nc.display(), ncat.display(), socat.display());
     for line in [
         format!("printf hello | {nc} -N 127.0.0.1 {}", port_of(&urls[0])),
@@ -143,6 +138,6 @@ fn nc_ncat_and_socat_speak_to_every_kind_of_socket() {
         format!("printf hello | {nc} -u -w 1 127.0.0.1 {}", port_of(&urls[2])),
         format!("printf hello | {socat} -T 1 - UDP:127.0.0.1:{}", port_of(&urls[2])),
     ] {
-        assert_eq!(shell(line.clone()), "HELLO", "{line}");
+        assert_eq!(shell(&line), "HELLO", "{line}");
     }
 }

@@ -12,6 +12,7 @@ use echogate_tests::{
     pty::Terminal,
 };
 
+use super::shell;
 use crate::ECHOGATE;
 
 /// A listener that has announced its endpoint.
@@ -43,14 +44,6 @@ impl Listener {
     fn port(&self) -> &str {
         self.url.trim_end_matches('/').rsplit(':').next().unwrap()
     }
-}
-
-/// The output of a shell command.
-fn shell(line: &str) -> String {
-    let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{line}: {}\n{complaint}", output.status);
-    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

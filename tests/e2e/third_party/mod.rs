@@ -42,7 +42,7 @@ use std::{
     io::Write as _,
     net::{Shutdown, TcpStream},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use echogate_tests::{server::Server, tcp, upstream::Upstream};
@@ -52,6 +52,14 @@ use crate::ECHOGATE;
 /// A server with a route `path` to the port of a program.
 fn gateway(path: &str, port: u16) -> Server {
     Server::start(ECHOGATE, &["--route", &format!("{path}=tcp://127.0.0.1:{port}?framing=bytes")])
+}
+
+/// Runs a shell command without input, and returns its output.
+fn shell(line: &str) -> String {
+    let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {}\n{complaint}", output.status);
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// A script for Node that finds the packages of `packages`.

@@ -163,8 +163,7 @@ fn a_receiver_that_refuses_connections_is_reported_once() {
     assert_eq!(lines.iter().filter(|line| line.contains("spans are lost")).count(), 1);
 }
 
-/// The time of one request to a receiver: what a receiver that does not answer must not delay takes
-/// less.
+/// The timeout of a request to a receiver. What ends earlier has not waited for the answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[test]

@@ -4,7 +4,8 @@ import { Client, neonConfig } from "@neondatabase/serverless";
 import ws from "ws";
 
 neonConfig.webSocketConstructor = ws;
-// The driver appends `?address=HOST:PORT`: the gateway's route knows better.
+// The driver appends `?address=HOST:PORT`;
+// the gateway ignores it, because the route names the upstream.
 neonConfig.wsProxy = `${process.argv[1]}/pg`;
 neonConfig.useSecureWebSocket = false;
 neonConfig.pipelineTLS = false;

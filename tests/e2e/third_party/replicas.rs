@@ -1,5 +1,5 @@
 //! HAProxy, nats-server and three replicas that are restarted under load: `tests/replicas/run`, with
-//! few clients. `ECHOGATE_CLIENTS` and `ECHOGATE_CHAT_CLIENTS` say other numbers.
+//! few clients. `ECHOGATE_CLIENTS` and `ECHOGATE_CHAT_CLIENTS` set other numbers.
 
 use std::process::Command;
 

@@ -1,9 +1,10 @@
 //! `nc`, `ncat`, `socat` and a plain Python client, on every family of sockets and through forwards.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use echogate_tests::{program::programs, server::Server};
 
+use super::shell;
 use crate::ECHOGATE;
 
 /// A tutorial's client, which sends numbers and words without newlines and waits for each reply.
@@ -25,14 +26,6 @@ now = time.time()
 ask(clock, str(now))
 print(time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now)))
 "#;
-
-/// Runs a shell command and returns its output.
-fn shell(line: &str) -> String {
-    let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{line}: {}\n{complaint}", output.status);
-    String::from_utf8(output.stdout).unwrap()
-}
 
 #[test]
 fn netcat_and_socat_are_answered_on_every_family() {
@@ -134,7 +127,7 @@ fn datagram_clients_are_answered_through_forwards_and_routes() {
         let spaced = at.replace(':', " ");
         for (command, expected) in [
             (format!("printf one | nc -u -W 1 {spaced}"), "ONE"),
-            // It ends with its input.
+            // ncat exits at the end of its input, without waiting for a reply.
             (format!("(printf two; sleep 1) | ncat -u {spaced}"), "TWO"),
             (format!("printf three | timeout 20 socat -t 10 - UDP4:{at},readbytes=5"), "THREE"),
         ] {

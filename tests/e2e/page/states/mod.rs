@@ -9,8 +9,8 @@ use echogate_tests::browser::Page;
 
 use super::{choose, fill};
 
-/// Looks at the page of a tour in a state of this name. The script opens what a change of the language
-/// closes.
+/// A function that inspects a page in the state of this name. The script opens the elements that a change
+/// of the language closes.
 pub(super) type Look<'a> = dyn FnMut(&mut Page, &str, &str) + 'a;
 
 /// Chooses the language of the page.
