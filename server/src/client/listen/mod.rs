@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use futures_util::TryFutureExt;
 
 use self::listener::Listener;
-use super::{Error, modes::Mode, session::SessionError, shown_url, verbose};
+use super::{Error, modes::Mode, session::SessionError, shown_url, verbose, warn_of_key_log};
 use crate::text::io_error::describe;
 
 pub(crate) use self::args::ListenArgs;
@@ -31,6 +31,7 @@ pub(crate) async fn run(args: ListenArgs) -> Result<(), Error> {
     let endpoint = args.endpoint().map_err(Error::Usage)?;
     let url = shown_url(&endpoint);
     let settings = args.settings(&endpoint).map_err(|why| Error::Usage(format!("{url}: {why}")))?;
+    warn_of_key_log();
     let listener = Listener::bind(settings).await;
     let listener =
         listener.map_err(|error| Error::Failed(format!("{url}: {}", describe(&error))))?;

@@ -29,6 +29,7 @@ use crate::{
         server_tls,
         target::traffic_of,
         target_args::TargetArgs,
+        warn_of_key_log,
     },
     connections::registry::Peer,
     net::{stream::Stream, tls::server::ServerTls},
@@ -106,6 +107,7 @@ pub(super) async fn run(
     let rules = path.map(|path| Rules { path, allowed_origins, binary: false, protocol });
     let (cert, key) = (args.target.cert.as_deref(), args.target.key.as_deref());
     let tls = server_tls::read(cert, key, &endpoint.address).map_err(usage)?;
+    warn_of_key_log();
     let acceptor = Acceptor::bind(&at).await.map_err(failed)?;
     let url = acceptor.bound(&endpoint.address).to_string();
     let server = MockServer {
