@@ -53,13 +53,13 @@ pub(crate) struct ServerContext {
     pub(crate) limits: Arc<Limits>,
     /// Counters of what was refused or lost.
     pub(crate) counters: Arc<Counters>,
-    /// This process in the hops of a request.
+    /// The name of this process in the header field `Via`.
     pub(crate) hops: Hops,
     /// Connections of bridges to this server's own listeners.
     pub(crate) hairpins: Hairpins,
     /// The threads that carry established connections.
     pub(crate) loops: EventLoops,
-    /// The time that these threads take to answer.
+    /// The time that these threads take to run a task that is ready.
     pub(crate) loop_lag: LoopLag,
     pub(crate) registry: Registry,
     pub(crate) spans: Spans,
@@ -76,7 +76,7 @@ pub(crate) struct ServerContext {
     pub(crate) subscribers: Arc<Shares>,
     /// Permits of responses to `/api/connections`.
     pub(crate) listings: Arc<Shares>,
-    /// Permits of the observers of connections.
+    /// Permits of the observers by `/api/connections/ID/tap`.
     pub(crate) taps: Arc<Shares>,
     /// The events that wait for these observers.
     pub(crate) tap_budget: Arc<Budget>,
@@ -87,8 +87,8 @@ pub(crate) struct ServerContext {
     pub(crate) started: SystemTime,
     /// Cancelled when a client of the API asks for the shutdown.
     pub(crate) drain_requested: CancellationToken,
-    /// Cancelled when clients should turn to other servers: `--drain-delay` before the server begins
-    /// to shut down.
+    /// Cancelled when clients should turn to other servers: `--drain-delay` before the server
+    /// begins to shut down.
     pub(crate) not_ready: CancellationToken,
     /// Cancelled when the server begins to shut down.
     pub(crate) shutting_down: CancellationToken,
@@ -97,7 +97,7 @@ pub(crate) struct ServerContext {
 /// Connections that are shut down in the same phases. Clones are the same group.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionGroup {
-    /// Tells the connections how far the shutdown is.
+    /// The stage of the group's shutdown, as its connections see it.
     pub(crate) drain: Drain,
     pub(crate) tracker: TaskTracker,
 }
@@ -108,7 +108,7 @@ pub(crate) struct ListenerService {
     pub(crate) instance: ServiceInstance,
     pub(crate) target: Arc<ConnectionTarget>,
     pub(crate) kind: Kind,
-    /// Each connection ends after the answer to its first message.
+    /// Whether each connection ends after the answer to its first message.
     pub(crate) once: bool,
     /// The sides of its connections that are recorded.
     pub(crate) record: Option<Sides>,
@@ -161,7 +161,8 @@ impl ServerContext {
         })
     }
 
-    /// The same context under another configuration. The limits stay until they are set.
+    /// The same context under another configuration. The limits stay as they are: the caller sets
+    /// them.
     pub(crate) fn with_settings(
         &self,
         settings: Settings,
@@ -171,8 +172,8 @@ impl ServerContext {
         ServerContext { settings, endpoints, targets, ..self.clone() }
     }
 
-    /// The address by which an HTTP connection is counted; none for a Unix socket, and where it
-    /// may be that of a proxy, which has many clients.
+    /// The address by which an HTTP connection is counted. `None` for a Unix socket, and for an
+    /// address that may be that of a proxy, since a proxy has many clients.
     pub(crate) fn counted_by(&self, peer: &Peer) -> Option<IpAddr> {
         let Peer::Address(at) = peer else { return None };
         let Settings { proxy_protocol_from, forwarded_from, .. } = &self.settings;
@@ -192,8 +193,8 @@ impl ServerContext {
     }
 
     /// Begins the observation of a connection that has just been registered, before its first byte.
-    /// The sides `record` are recorded. `describe` completes its description. A hairpin is not the next
-    /// connection that observers wait for: they wait for its client.
+    /// The sides `record` are recorded. `describe` completes its description. A hairpin is not
+    /// shown to observers that wait for the next connection, since its client's connection is.
     pub(crate) fn observe(
         &self,
         entry: &Entry,

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write,
+    net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     process::{Command, Output, Stdio},
@@ -78,6 +79,26 @@ fn an_upstream_and_the_native_client_append_their_secrets_to_a_file_that_exists(
     assert_eq!(count(&file, "CLIENT_TRAFFIC_SECRET_0 "), 2);
     assert_eq!(count(&file, "# mine"), 1);
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn clients_that_listen_or_request_the_api_warn_of_the_file_of_secrets() {
+    let authority = Authority::with_certificate(&["127.0.0.1"]);
+    let [_, cert, _, key] = authority.flags();
+    let file = authority.file("keys.log");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (listen, tap) = (format!("tls://{address}"), "https://127.0.0.1:1".to_owned());
+    for arguments in [
+        &["listen", &listen, "--cert", &cert, "--key", &key][..],
+        &["tap", &tap, "1", "--ca", &authority.ca()],
+    ] {
+        let mut command = Command::new(ECHOGATE);
+        let output = command.args(arguments).env("SSLKEYLOGFILE", &file).output().unwrap();
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(printed.starts_with("echogate: warning: SSLKEYLOGFILE: "), "{printed}");
+        assert_eq!((output.status.code(), printed.lines().count()), (Some(1), 2), "{printed}");
+    }
 }
 
 /// The output of `echogate connect` for the input `hello`.

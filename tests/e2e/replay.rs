@@ -427,7 +427,11 @@ fn what_cannot_be_replayed_is_refused_in_one_line() {
         (&file, &["-n", "2"], format!("{name}: no connection 2: the recording has 1")),
         (&file, &["--json"], "--json requires --compare".to_owned()),
         (&file, &["--record", "x"], "x: expected a name that ends in .pcapng".to_owned()),
-        (&file, &["--serve", "-H", "a:b"], "--header is for clients, not for --serve".to_owned()),
+        (
+            &file,
+            &["--serve", "-H", "a:b"],
+            "--header is not valid with --serve: only clients use it".to_owned(),
+        ),
         (&file, &["--speed", "0"], "expected a number from 0.001 to 1000000, or max".to_owned()),
         (&damaged, &[], format!("{}: byte 10: the file ends within a line", damaged.display())),
         (&recording.folder.path().join("none"), &[], "none: no such file".to_owned()),

@@ -21,8 +21,8 @@ pub(super) struct CheckArgs {
     /// Also report how the server would answer a connection to this WebSocket URL
     #[arg(long, value_name = "URL")]
     url: Option<Endpoint>,
-    /// The origin of the page that opens the connection, as http://localhost:8080 [default: a
-    /// program, which sends no Origin header]
+    /// The origin of the page that opens the connection, such as http://localhost:8080 [default:
+    /// none: a program that sends no Origin header]
     #[arg(long, value_name = "ORIGIN", requires = "url")]
     origin: Option<String>,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(super) fn run(args: CheckArgs) -> Result<(), Error> {
     printed(print_to_reader(format!("{answer}\n")))
 }
 
-/// The listeners, the routes and the forwards, one per line.
+/// The listeners, routes and forwards, one per line, and the summary of the settings.
 fn describe(settings: &Settings) -> String {
     let mut lines = Vec::new();
     for Bind { spec, .. } in &settings.listeners {
@@ -57,8 +57,8 @@ fn describe(settings: &Settings) -> String {
     lines.into_iter().map(|line| line + "\n").collect()
 }
 
-/// Describes the route that accepts a connection to `url`, opened by a page of `origin` or, without
-/// one, by a program.
+/// Describes the route that accepts a connection to `url`, opened by a page of `origin`, or by a
+/// program if `origin` is `None`.
 ///
 /// # Errors
 ///
@@ -115,8 +115,8 @@ fn describe_route(settings: &Settings, route: &RouteSpec) -> String {
     }
 }
 
-/// Checks that HTTP is served on the port of `at`, if that is an address of this machine. Another
-/// address, or a server behind a proxy, may have other ports.
+/// Checks that HTTP is served on the port of `at`, if `at` is a loopback address. On other
+/// addresses, and behind a proxy, clients may use ports that this server does not know.
 fn check_port(settings: &Settings, at: &HostPort) -> Result<(), String> {
     let is_local = match at.host.parse::<IpAddr>() {
         Ok(ip) => ip.is_loopback(),

@@ -7,7 +7,7 @@ use clap_mangen::Man;
 use super::{Error, printed};
 use crate::{terminal::print_to_reader, text::suggest::suggestion};
 
-/// The environment of a server, beside its settings.
+/// The environment variables of a server that are not settings.
 macro_rules! environment {
     () => {
         "

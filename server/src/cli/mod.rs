@@ -52,7 +52,7 @@ enum Command {
     /// Make one TCP service available to browsers, as a WebSocket at any path
     #[command(after_help = help::GATEWAY_EXAMPLES)]
     Gateway(GatewayArgs),
-    /// Pass the connections of a local port or socket to any endpoint, as 5433 to a wss:// URL. HTTP
+    /// Forward connections from a local port or socket to any endpoint, such as a wss:// URL. HTTP
     /// is served only with --http
     #[command(after_help = help::FORWARD_EXAMPLES)]
     Forward(ForwardArgs),
@@ -70,7 +70,7 @@ enum Command {
     /// Load an endpoint that answers each message with as many bytes, and measure it
     #[command(after_help = help::BENCH_EXAMPLES)]
     Bench(client::bench::Args),
-    /// Show what passes on a connection of a running server
+    /// Show the data that passes on a connection of a running server
     Tap(client::tap::Args),
     /// Print a shell completion script
     #[command(after_help = help::COMPLETIONS_EXAMPLES)]
@@ -130,7 +130,7 @@ fn fail(error: Error) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// The result of a write to standard output; a reader that has ended is no failure.
+/// The result of a write to standard output. It is no failure that the reader has gone.
 fn printed(written: io::Result<bool>) -> Result<(), Error> {
     let failed = |error| Error::Failed(format!("standard output: {}", io_error::describe(&error)));
     written.map(drop).map_err(failed)
@@ -173,7 +173,7 @@ impl Cli {
     }
 }
 
-/// Hides flags that a command refuses, since its arguments replace them.
+/// Hides the flags that a command rejects because its arguments replace them.
 fn without(command: clap::Command, flags: &[&'static str]) -> clap::Command {
     flags.iter().fold(command, |command, flag| command.mut_arg(flag, |arg| arg.hide(true)))
 }
@@ -181,7 +181,8 @@ fn without(command: clap::Command, flags: &[&'static str]) -> clap::Command {
 fn run_client(client: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     let runtime = runtime::start().map_err(Error::Failed)?;
     let result = runtime.block_on(client);
-    // Does not wait for a thread that reads standard input: the read may never return.
+    // `shutdown_background` does not wait for a thread that reads standard input, which may block
+    // forever.
     runtime.shutdown_background();
     result
 }

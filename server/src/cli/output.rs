@@ -1,4 +1,4 @@
-//! Text for a standard stream, written by a thread of its own: a reader that does not read
+//! Text for a standard stream, written by a dedicated thread, so that a reader that does not read
 //! blocks no other thread.
 
 use std::{

@@ -4,8 +4,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 /// Tasks that a worker thread runs before it polls the system for events again. With tokio's
-/// default of 61, a few hundred busy connections (those of `echogate bench` above all) are
-/// interrupted by a poll in the middle of every round, and the connections at its end wait.
+/// default of 61, a poll interrupts each round over a few hundred busy connections, as `echogate
+/// bench` has them, and delays the connections at the end of the round.
 const EVENT_INTERVAL: u32 = 512;
 
 /// Starts the multi-threaded runtime, which runs everything except established connections:

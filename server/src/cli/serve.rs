@@ -38,8 +38,8 @@ pub(super) struct ServeCommand {
 
 #[derive(Args, Debug)]
 pub(super) struct ServeArgs {
-    /// Read settings from this TOML file. Flags and environment variables override it. On SIGHUP
-    /// it is read again, and no connection is closed
+    /// Read settings from this TOML file. Flags and environment variables override it. SIGHUP reads
+    /// it again without closing connections
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -106,8 +106,8 @@ impl ForwardArgs {
     }
 }
 
-/// Serves by the settings of `command` (`serve`, `gateway` or `forward`), the environment and the file until
-/// a signal stops the server.
+/// Runs the server until a signal stops it, with the settings of `command` (`serve`, `gateway` or
+/// `forward`), the environment and the file.
 pub(super) fn run(command: Command) -> Result<(), Error> {
     let console = matches!(&command, Command::Serve(args) if args.console);
     if console && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
@@ -121,7 +121,7 @@ pub(super) fn run(command: Command) -> Result<(), Error> {
     let settings = settings_of(command, &names).map_err(Error::Usage)?;
     if console {
         if settings.log_format == LogFormat::Json {
-            let why = "--console shows the log as text: it cannot be used with --log-format json";
+            let why = "--console cannot be used with --log-format json: it shows the log as text";
             return Err(Error::Usage(why.to_owned()));
         }
         let served = settings.check_served(Service::Chat, &names);
@@ -132,20 +132,20 @@ pub(super) fn run(command: Command) -> Result<(), Error> {
     descriptors::keep_reserve();
     let runtime = runtime::start().map_err(Error::Failed)?;
     let served = runtime.block_on(serve(settings, activated, names, console_log));
-    // Does not wait for tasks that missed the shutdown deadline.
+    // `shutdown_background` does not wait for tasks that missed the shutdown deadline.
     runtime.shutdown_background();
     served.map_err(Error::Failed)
 }
 
-/// Binds the sockets and serves until a signal. `console_log` carries the log to the console;
-/// without it there is no console.
+/// Binds the sockets and serves until a signal. There is a console if `console_log` is given, which
+/// carries the log to it.
 async fn serve(
     settings: Settings,
     activated: ActivatedSockets,
     names: ActivatedNames,
     console_log: Option<Receiver<String>>,
 ) -> Result<(), String> {
-    // Before the sockets are bound: a program that can connect may send a signal at once.
+    // The handlers precede the sockets: a program that can connect may send a signal at once.
     let Signals { stop, mut reload } =
         signals::handle().map_err(|e| format!("cannot handle signals: {e}"))?;
     let mut server = Server::bind(settings, activated).await?;
@@ -190,8 +190,8 @@ async fn next_reload(
     settings.unwrap_or_else(|e| Err(e.to_string()))
 }
 
-/// Parses the command line of this process again, which reads the files that it names, and reads
-/// the environment and the settings file.
+/// Parses the command line of this process again, and with it the files that it names, the
+/// environment and the settings file.
 fn reread_settings(activated: &ActivatedNames) -> Result<Settings, String> {
     let cli = Cli::read().map_err(|e| usage::one_line(e, &Cli::whole_command()))?;
     settings_of(cli.into_command(), activated)

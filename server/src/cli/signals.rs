@@ -20,14 +20,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The time after a SIGHUP within which the closing of the terminal makes the signal its hangup:
-/// some terminals send the signal before they close.
+/// The time after a SIGHUP within which a hangup of the terminal stops the server: some terminals
+/// send the signal before they close.
 const HANGUP_DELAY: Duration = Duration::from_secs(1);
 
 /// The interval at which the terminal is polled during [`HANGUP_DELAY`].
 const HANGUP_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Requests that signals make.
+/// The requests that arrive as signals.
 #[derive(Debug)]
 pub(super) struct Signals {
     /// Cancelled by the first SIGTERM or SIGINT, or by a SIGHUP because the terminal was closed.
@@ -137,7 +137,7 @@ impl Terminals {
         })
     }
 
-    /// Restores the settings that the console has changed.
+    /// Restores the terminal settings that the console has changed.
     fn restore(&self) {
         for (terminal, found) in &self.0 {
             if tcgetattr(terminal).is_ok_and(|now| now != *found) {

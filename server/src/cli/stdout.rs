@@ -1,10 +1,10 @@
-//! Standard output of the server, queued: the server waits for no reader.
+//! Queued standard output of the server, so that the server never waits for the reader.
 
 use std::{io, os::fd::AsFd, sync::OnceLock};
 
 use super::output::{FLUSH_TIMEOUT, Output, duplicate, write_all};
 
-/// The queue of [`queue`], once it is started.
+/// The queue, once it is started.
 static STDOUT: OnceLock<Output> = OnceLock::new();
 
 /// Starts the thread that writes the output of [`queue`].

@@ -27,7 +27,7 @@ pub(super) fn one_line(mut error: clap::Error, program: &Command) -> String {
         error.remove(ContextKind::SuggestedArg);
         error.remove(ContextKind::SuggestedSubcommand);
     }
-    // "to pass '-p' as a value, use '-- -p'": no argument begins with a dash.
+    // The tip "to pass '-p' as a value, use '-- -p'" does not help: no argument begins with a dash.
     error.remove(ContextKind::Suggested);
     let has_suggestion = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand]
         .into_iter()
@@ -37,7 +37,7 @@ pub(super) fn one_line(mut error: clap::Error, program: &Command) -> String {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut line = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
     if line.ends_with(':') {
-        // The list of missing arguments begins on the next line.
+        // clap lists missing arguments from the next line on.
         line.push(' ');
         line.push_str(lines.next().unwrap_or_default());
     }
@@ -57,13 +57,13 @@ pub(super) fn one_line(mut error: clap::Error, program: &Command) -> String {
     line
 }
 
-/// The command among the arguments: the first word that is one.
+/// The command among the arguments: the first word that names a command.
 fn command(program: &Command, arguments: impl IntoIterator<Item = OsString>) -> Option<String> {
     let mut words = arguments.into_iter().skip(1).filter_map(|word| word.into_string().ok());
     words.find(|word| program.find_subcommand(word).is_some())
 }
 
-/// The flag or command that is not known.
+/// The unknown flag or command.
 fn unknown(error: &clap::Error) -> Option<String> {
     let wrong = match error.kind() {
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
@@ -97,8 +97,8 @@ const EQUIVALENTS: [(&[&str], &str); 17] = [
     (&["-v", "version"], "use --version"),
 ];
 
-/// The equivalent of a flag or command of another program, given to `command`: those programs do what
-/// `connect` and `listen` do.
+/// The equivalent of `word`, a flag or command of another program that was given to `command` of
+/// this one.
 fn equivalent(command: Option<&str>, word: &str) -> Option<&'static str> {
     // A flag with its value, as `--cacert=FILE`.
     let flag = word.split('=').next().unwrap_or(word);
@@ -113,7 +113,7 @@ fn equivalent(command: Option<&str>, word: &str) -> Option<&'static str> {
     EQUIVALENTS.iter().find(|(words, _)| words.contains(&flag)).map(|(_, equivalent)| *equivalent)
 }
 
-/// Removes what may be a secret from an invalid value.
+/// Removes possible secrets from an invalid value.
 fn hide_secrets(error: &mut clap::Error) {
     let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return };
     let arg = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
@@ -138,7 +138,7 @@ fn keep_similar(error: &mut clap::Error, wrong: ContextKind, suggested: ContextK
     }
 }
 
-/// The error for flags before a command: where they belong, if the command takes them.
+/// The error for flags before a command: their place is after it, if the command takes them.
 fn misplaced_flags(error: &clap::Error, program: &Command) -> Option<String> {
     let command = match error.get(ContextKind::InvalidSubcommand)? {
         ContextValue::String(command) if error.kind() == ErrorKind::ArgumentConflict => command,
@@ -155,7 +155,7 @@ fn misplaced_flags(error: &clap::Error, program: &Command) -> Option<String> {
     };
     Some(match is_taken(&flags) {
         Some(_) => format!("{flags} must follow {command}: echogate {command} … {flags}"),
-        None => format!("{flags} cannot be used with {command}: it is a flag of serve"),
+        None => format!("{flags} cannot be used with {command}: only serve takes it"),
     })
 }
 

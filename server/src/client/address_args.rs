@@ -1,4 +1,4 @@
-//! The options about addresses on the command line: the family and the local address.
+//! The options for addresses on the command line: the family and the local address.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::net::happy_eyeballs::{ConnectOptions, Family};
 
-/// The options about addresses.
+/// The options for addresses.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct AddressArgs {
     /// Use IPv4 addresses only
@@ -34,10 +34,10 @@ impl AddressArgs {
         let source = self.source.map(|Source(address)| address);
         match (source, family) {
             (Some(SocketAddr::V4(_)), Some(Family::V6)) => {
-                Err("--source is an IPv4 address, and --ipv6 excludes those".to_owned())
+                Err("--source is an IPv4 address, which --ipv6 excludes".to_owned())
             }
             (Some(SocketAddr::V6(_)), Some(Family::V4)) => {
-                Err("--source is an IPv6 address, and --ipv4 excludes those".to_owned())
+                Err("--source is an IPv6 address, which --ipv4 excludes".to_owned())
             }
             (source, family) => Ok(ConnectOptions { family, source }),
         }
@@ -62,7 +62,7 @@ impl FromStr for Source {
         let without_brackets = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
         let address = without_brackets.unwrap_or(text).parse().map(|ip: IpAddr| (ip, 0).into());
         address.or_else(|_| text.parse()).map(Source).map_err(|_| {
-            "expected an address of this machine, as 192.0.2.1 or [::1]:7000".to_owned()
+            "expected an address of this machine, such as 192.0.2.1 or [::1]:7000".to_owned()
         })
     }
 }

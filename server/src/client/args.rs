@@ -29,8 +29,8 @@ pub(crate) struct Args {
     pub(super) session: SessionArgs,
 
     /// Record what is sent and received into FILE, whose name ends in .pcapng (packets, for
-    /// Wireshark), .jsonl (an event a line) or .har (WebSocket messages, for browsers). A file of this
-    /// name is replaced when a connection is made
+    /// Wireshark), .jsonl (one event per line) or .har (WebSocket messages, for browsers). An
+    /// existing file is replaced when a connection is made
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) record: Option<PathBuf>,
 
@@ -47,8 +47,8 @@ pub(crate) struct Args {
     #[arg(value_parser = parse_duration, requires = "given")]
     every: Option<Duration>,
 
-    /// Exit after N messages and their replies. Over WebSocket and with datagrams the last reply ends
-    /// the session at once
+    /// Exit after N messages and their replies. Over WebSocket and with datagrams the last reply
+    /// ends the session at once
     #[arg(long, short = 'n', value_name = "N", help_heading = "End of the session")]
     #[arg(value_parser = parse_count::<u64>)]
     count: Option<u64>,
@@ -78,7 +78,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "End of the session")]
     reconnect: bool,
 
-    /// Show the round-trip time of each reply: behind the reply on a terminal, otherwise on the
+    /// Show the round-trip time of each reply: after the reply on a terminal, otherwise on the
     /// standard error
     #[arg(long, help_heading = "Output")]
     timing: bool,
@@ -94,12 +94,13 @@ const LONG_EXAMPLES: &str = "\
 On a terminal, connect is a prompt: each line is a message, and Ctrl-D ends the input. In a pipe, \
 bytes are sent and written unchanged. Over WebSocket without --binary, and with --once, --count, \
 --hex, --timing or --reconnect, each line of the input is a message instead, and each message \
-received is written as a line; so it is for lines typed into a pipeline over datagrams.
+received is written as a line. The same holds for datagrams if the input is a terminal.
 
 A line is sent with a newline over a byte stream (CR LF with --crlf). Over WebSocket (as a text \
-message), UDP and Unix datagram sockets it is sent without one, since messages have boundaries there. \
-In a pipe over datagrams each read of the input is one datagram, of at most 65,507 bytes over UDP. The client \
-pauses while 32 datagrams (8 over a Unix socket) or 64 KiB are unanswered, for at most --wait.
+message), UDP and Unix datagram sockets it is sent without one, since messages have boundaries \
+there. In a pipe over datagrams each read of the input is one datagram, of at most 65,507 bytes over \
+UDP. The client pauses while 32 datagrams (8 over a Unix socket) or 64 KiB are unanswered, for at \
+most --wait.
 
 At the end of the input, the client half-closes TCP, TLS and Unix sockets, and WebSocket with \
 --half-close, and reads until the server ends. After an input without a byte, such as /dev/null, \
@@ -107,8 +108,8 @@ the client half-closes only when the server has ended, or has sent nothing for 1
 WebSocket and datagrams have no half-close: there the client waits up to 30 s for a reply after the \
 last message (with --message, --now, --count and --once, for one reply per message), then, except \
 with --count, until nothing has come for 1 s, or for twice the slowest reply time; then it closes \
-the WebSocket. Messages that the server sends before the first one of the \
-client are no replies. --wait TIME sets one limit for all of this, over every transport.
+the WebSocket. Messages that the server sends before the client's first message are not replies. \
+--wait TIME sets one limit for all of this, over every transport.
 
 Over WebSocket, lines typed at the prompt that begin with a slash are commands: /ping [TEXT], \
 /pong [TEXT] and /close [CODE [REASON]]; a line that begins with // is sent with one slash. In a pipe \
@@ -148,8 +149,8 @@ Examples:
       A datagram without a reply.
 
 Exit status: 0 success; 1 failure (including a missing reply, an input that could not be sent \
-completely, or an output or a recording that could not be written); 2 invalid usage. One line on the standard error \
-gives the reason.";
+completely, or an output or a recording that could not be written); 2 invalid usage. One line on \
+the standard error gives the reason.";
 
 impl Args {
     /// The validated target at `endpoint`.
@@ -188,7 +189,7 @@ impl Args {
         if self.stay { Wait::Forever } else { self.wait.unwrap_or_default() }
     }
 
-    /// The mode that the options and the standard streams select for the target at `url`.
+    /// The mode for the target at `url`, as the options and the standard streams select it.
     pub(super) fn mode(&self, target: &Target, url: &str) -> Result<Mode, String> {
         let message = self.is_given().then(|| self.given()).transpose()?;
         Ok(self.session.mode(SessionPlan {

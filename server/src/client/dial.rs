@@ -19,8 +19,7 @@ use crate::net::{
 };
 use crate::text::io_error::describe;
 
-/// The time limit of a connection attempt, name resolution included. The TLS handshake has the
-/// same limit of its own.
+/// The time limit of a connection attempt with its name resolution, and that of a TLS handshake.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connected socket.
@@ -54,7 +53,7 @@ async fn tcp(to: &Destination) -> io::Result<TcpStream> {
             _ => io::Error::other(error.to_string()),
         },
     })?;
-    // Typed lines must be sent without delay.
+    // Nagle's algorithm would delay typed lines.
     stream.set_nodelay(true)?;
     Ok(stream)
 }

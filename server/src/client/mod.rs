@@ -2,10 +2,10 @@
 //!
 //! In reading order:
 //!
-//! - `args`: the command line of `connect`; `session_args`: the options that it shares with `listen`,
-//!   and the mode that they select
-//! - `target`: the validated target of a connection; `target_args`, `target_endpoint`, `address_args`:
-//!   its options and its endpoint on the command line
+//! - `args`: the command line of `connect`; `session_args`: the options that it shares with
+//!   `listen`, and the mode that they select
+//! - `target`: the validated target of a connection; `target_args`, `target_endpoint`,
+//!   `address_args`: its options and its endpoint on the command line
 //! - `dial`: connected streams and datagram sockets
 //! - `transport`: a connection over any transport: a sender and a receiver
 //! - `session`: both directions of a connection, driven until they have ended
@@ -17,7 +17,7 @@
 //! - `listen`: the server's side: sessions with clients; `server_tls`: its certificate
 //! - `open`: connections without a message layer, for `bench` and `replay`
 //! - `bench`: the load generator
-//! - `tap`: what passes on a connection of a running server
+//! - `tap`: the events of a connection of a running server
 //! - `replay`: one side of a recording; `compare`: two recordings
 
 pub(crate) mod bench;
@@ -49,7 +49,7 @@ use std::io::{self, Write};
 use echogate_proto::endpoint::Endpoint;
 
 use self::{recording::SessionRecorder, session::SessionError};
-use crate::{terminal, text::escape::escape};
+use crate::{net::tls, terminal, text::escape::escape};
 
 pub(crate) use self::args::Args;
 
@@ -70,6 +70,13 @@ fn shown_url(endpoint: &Endpoint) -> String {
 /// Prints a line on the standard error.
 fn notice(text: &str) {
     writeln!(io::stderr(), "echogate: {}", escape(text)).ok();
+}
+
+/// Warns that TLS secrets are written to the file of `SSLKEYLOGFILE`, or cannot be.
+fn warn_of_key_log() {
+    if let Some(warning) = tls::take_warning() {
+        notice(&format!("warning: {warning}"));
+    }
 }
 
 /// Runs `echogate connect`: connects, sends the input and writes the replies until both directions
@@ -107,8 +114,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     }
 }
 
-/// Runs `session`, unless a signal that terminates the process comes before: its connection is then
-/// dropped.
+/// Runs `session`, and drops it with its connection at a signal that terminates the process.
 async fn unless_terminated(
     session: impl Future<Output = Result<String, SessionError>>,
 ) -> Result<String, SessionError> {

@@ -1,5 +1,5 @@
-//! Pending replies on one connection: they decide when a session is done whose input has ended,
-//! where the transport cannot end one direction alone or the user has set a time limit.
+//! Pending replies on one connection. Where the transport has no half-close, or the user has set a
+//! time limit, they decide when a session is done after the end of its input.
 
 use std::{
     cell::{Cell, RefCell},
@@ -24,7 +24,7 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 /// greeting that comes later counts as a reply.
 const GREETING_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The value of `--wait`: the silence of the server that ends a session whose input has ended.
+/// The value of `--wait`: the silence of the server that ends a session after the end of its input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Wait {
     /// [`REPLY_TIMEOUT`] for a pending reply, [`SILENCE`] after the last one. A server that can
@@ -35,8 +35,8 @@ pub(super) enum Wait {
     For(Duration),
     /// No limit: until the server ends the connection.
     Forever,
-    /// No limit, as with [`Wait::Forever`]; but when the peer has ended its direction, the input is
-    /// read until it pauses. For a server, whose clients decide when they are done.
+    /// No limit, as with [`Wait::Forever`], but when the peer has ended its direction, a pause of
+    /// the input ends the session. This is for a server, whose clients decide when they are done.
     UntilPeerEnds,
 }
 
@@ -77,7 +77,7 @@ impl Wait {
 /// The replies whose absence is a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
-    /// None; but as many replies as messages are awaited.
+    /// None, although the session waits for as many replies as messages.
     Optional,
     /// At least one after the last message.
     AfterLast,
@@ -103,13 +103,13 @@ pub(super) struct PendingReplies {
     framed: Cell<bool>,
     /// The longest time from a message to the next reply.
     slowest: Cell<Duration>,
-    /// The replies that have not come in time, if none has come since.
+    /// The description of replies that have not come in time; the next reply clears it.
     missing: RefCell<Option<String>>,
-    /// The time at which the write of a reply began that has not ended.
+    /// The time at which the write of a reply began, while it lasts.
     writing_since: Cell<Option<Instant>>,
     /// The time spent with earlier writes.
     written_for: Cell<Duration>,
-    /// A reply has been received, or written.
+    /// Notified when a reply has been received, and when the write of one has ended.
     arrived: Notify,
 }
 
@@ -144,7 +144,7 @@ impl PendingReplies {
         self.arrived.notify_one();
     }
 
-    /// Runs `write`, which writes a reply: no time limit elapses until it has ended.
+    /// Runs `write`, which writes a reply. No time limit elapses meanwhile.
     pub(super) async fn while_writing<T>(&self, write: impl Future<Output = T>) -> T {
         let start = Instant::now();
         self.writing_since.set(Some(start));
@@ -194,8 +194,8 @@ impl PendingReplies {
         }
     }
 
-    /// Waits, where no message is sent, until the peer has been silent for the time of `--wait`, or
-    /// [`SILENCE`].
+    /// Waits in a session without a message until the peer has been silent for the time of
+    /// `--wait`, or for [`SILENCE`].
     pub(super) async fn wait_until_peer_is_silent(&self, wait: Wait) {
         let limit = match wait {
             Wait::UntilPeerEnds => return std::future::pending().await,
@@ -242,8 +242,8 @@ impl PendingReplies {
         }
     }
 
-    /// Waits for the next reply, and returns whether one came within `silence`. One that is being
-    /// written then has come, however slow its reader is.
+    /// Waits for the next reply, and returns whether one came within `silence`. A reply that is
+    /// still being written at that time counts, however slow the reader of the output is.
     async fn next_within(&self, silence: Duration) -> bool {
         let arrived = timeout(silence, self.arrived.notified()).await.is_ok();
         let write = self.writing_since.get();
@@ -367,7 +367,6 @@ mod tests {
                 replies.received_lines(1);
             }
             let start = Instant::now();
-            // The notification of the reply.
             replies.wait_until_done(wait, Expected::Counted).await.unwrap();
             assert_eq!(start.elapsed(), waited, "{wait:?} {framed}");
         }

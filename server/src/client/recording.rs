@@ -10,7 +10,7 @@ use echogate_proto::{
 use super::{recording_file::FileWriter, target::Target};
 use crate::recording::wire::{WireEvent, WireRecord, now};
 
-/// The recorder of all connections of the process. Clones are the same.
+/// The recorder of all connections of the process. Clones write to the same file.
 #[derive(Clone, Debug)]
 pub(super) struct SessionRecorder {
     file: Arc<FileWriter>,
@@ -44,7 +44,7 @@ impl SessionRecorder {
         Ok(SessionRecorder { file, url: url.to_owned(), kind, connections: Rc::default() })
     }
 
-    /// A further connection. Its first event is to be added.
+    /// The recorder of a further connection. The caller adds [`WireEvent::Opened`] first.
     pub(super) fn connection(&self) -> ConnectionRecorder {
         let number = self.connections.get() + 1;
         self.connections.set(number);
@@ -71,7 +71,7 @@ pub(super) struct ConnectionRecorder {
 }
 
 impl ConnectionRecorder {
-    /// The description of the connection, with no more than what the target says.
+    /// The description of the connection, from the target alone.
     pub(super) fn opened(&self) -> Opened {
         let SessionRecorder { kind, url, .. } = &self.recorder;
         Opened { kind: Some(*kind), target: url.clone(), ..Opened::default() }

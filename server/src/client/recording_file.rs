@@ -21,7 +21,7 @@ use crate::{
     text::{escape::escape, io_error::describe},
 };
 
-/// The interval at which fewer bytes are written.
+/// The interval at which the file is written while fewer than [`CHUNK`] bytes are pending.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The writer of a recording.
@@ -33,8 +33,8 @@ pub(super) struct FileWriter {
 }
 
 impl FileWriter {
-    /// Opens the file for connections with `traffic`, and writes it from time to time. An earlier
-    /// recording in it stays until there is an event.
+    /// Opens the file for connections with `traffic`, and starts the task that writes it every
+    /// [`INTERVAL`]. An earlier recording in the file stays until the first event.
     ///
     /// # Errors
     ///
@@ -77,8 +77,8 @@ impl FileWriter {
         format!("{}: {}", self.path.display(), describe(error))
     }
 
-    /// Adds events, and writes if at least so many bytes are pending then. After a failure nothing
-    /// is recorded any more.
+    /// Runs `add`, and writes the file if at least `pending` bytes are pending then. Does nothing
+    /// after a failure.
     fn write(&self, pending: usize, add: impl FnOnce(&mut RecordingFile)) {
         let mut state = self.file.lock();
         let Ok(file) = &mut *state else { return };

@@ -1,4 +1,4 @@
-//! The certificate of a client that listens: of `listen` and of `replay --serve`.
+//! The certificate of the commands that listen: `listen` and `replay --serve`.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub(super) fn read(
 ) -> Result<Option<ServerTls>, String> {
     match (cert, matches!(address, Address::Tls(_) | Address::Wss(..))) {
         (Some(cert), true) => {
-            // An error of the file is that of the certificate.
+            // `ServerTls::read` reports a file that cannot be read.
             if key.is_none() && matches!(has_private_key(cert), Ok(false)) {
                 let cert = cert.display();
                 return Err(format!(

@@ -1,4 +1,4 @@
-//! The session on one connection: both directions, driven at once until they have ended.
+//! The session on one connection: both directions, driven concurrently until they have ended.
 
 use std::{
     cell::Cell,
@@ -66,8 +66,9 @@ impl From<Stopped> for SessionError {
 }
 
 impl SessionError {
-    /// The failure of the command with the target at `url`. After a signal the process ends by it, as
-    /// without a handler, and this does not return; Ctrl-C at the prompt counts as SIGINT.
+    /// The failure of the command with the target at `url`. After a signal this does not return:
+    /// the signal ends the process, as it would without a handler. Ctrl-C at the prompt counts as
+    /// SIGINT.
     pub(super) fn end_process_or_fail(self, url: &str) -> Error {
         if let SessionError::Signal(signal) = self {
             emulate_default_handler(signal).unwrap_or_default();
@@ -75,7 +76,7 @@ impl SessionError {
         Error::Failed(format!("{url}: {self}"))
     }
 
-    /// The close code for the peer; none if the peer cannot be reached any more.
+    /// The close code for the peer; `None` if the peer cannot be reached any more.
     fn close_code(&self) -> Option<CloseCode> {
         match self {
             SessionError::Connection(error) => {
@@ -90,7 +91,7 @@ impl SessionError {
     }
 }
 
-/// The state of the peer's direction. The download sets it, the upload waits for it.
+/// The state of the peer's direction, which the download sets and the upload waits for.
 #[derive(Debug)]
 pub(super) struct PeerDirection {
     pub(super) role: PeerRole,
@@ -114,7 +115,7 @@ impl PeerDirection {
         PeerDirection { role, state: Cell::default(), changed: Notify::new() }
     }
 
-    /// Sets that the peer has ended its direction, and whether it may still read.
+    /// Records that the peer has ended its direction, and whether it may still read.
     pub(super) fn set_ended(&self, may_read: bool) {
         self.state.set(if may_read { PeerState::HalfClosed } else { PeerState::Closed });
         self.changed.notify_one();
@@ -125,8 +126,9 @@ impl PeerDirection {
         self.until(|state| state == PeerState::Closed).await;
     }
 
-    /// Waits until the peer has ended its direction and `pause` has passed since. The caller reads
-    /// the input at the same time, and drops this future when there is input.
+    /// Waits until the peer has ended its direction and `pause` has passed since, or until
+    /// [`INPUT_CHECK`] has passed since the end of the connection. The caller reads the input at
+    /// the same time, and drops this future when there is input.
     pub(super) async fn done(&self, pause: Option<Duration>) {
         self.until(|state| state != PeerState::Open).await;
         let closing = async {
@@ -162,7 +164,7 @@ impl PeerDirection {
 /// The end of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UploadEnd {
-    /// The end of the input has been signalled. The peer ends the connection when it has replied.
+    /// The end of the input has been sent. The peer ends the connection when it has replied.
     Finished,
     /// No reply is awaited any more.
     Done,
@@ -170,8 +172,8 @@ pub(super) enum UploadEnd {
     Closing,
 }
 
-/// Runs upload and download at once until both have ended or a local failure occurs, and returns
-/// the description of the end.
+/// Runs upload and download concurrently until both have ended or a local failure occurs, and
+/// returns the description of the end.
 ///
 /// If the peer may still read when the download ends, the upload continues. If the upload fails
 /// because of the connection, the download continues, since replies may have arrived before.
@@ -181,7 +183,7 @@ pub(super) async fn run(
     peer: &PeerDirection,
     pending: &PendingReplies,
 ) -> Result<String, SessionError> {
-    // Begins at its first poll, behind the Close.
+    // The time limit begins at the first poll, after the Close has been sent.
     let closing = pending.elapse(CLOSE_REPLY_TIMEOUT);
     pin!(upload, download, closing);
     let (mut uploaded, mut description) = (None, None);
@@ -205,8 +207,8 @@ pub(super) async fn run(
         }
     }
     match uploaded {
-        // The system reports a reset once. If the upload got the report, the download has seen
-        // what looks like a regular end.
+        // The system reports a reset once. If the upload got the report, the download has seen a
+        // regular end.
         Some(Err(SessionError::Connection(error)))
             if error.kind() == io::ErrorKind::ConnectionReset =>
         {
@@ -217,8 +219,8 @@ pub(super) async fn run(
     }
 }
 
-/// Ends an upload whose input has ended. Signals the end to the peer; if the peer cannot end its
-/// own direction alone, or if `by_silence` or `wait` require it, waits for the `expected` replies.
+/// Ends an upload after the end of its input. Sends the end to the peer. Then, if the transport has
+/// no half-close, or if `by_silence` or `wait` require it, waits for the `expected` replies.
 pub(super) async fn finish(
     sender: &mut Sender,
     peer: &PeerDirection,
@@ -238,11 +240,11 @@ pub(super) async fn finish(
         peer.done(Some(Duration::ZERO)).await;
         return close_upload(sender).await;
     }
-    // A datagram peer does not know of us before the first message.
+    // A datagram peer does not know of the client before the first message.
     if sender.half_closes() || sender.has_close() || pending.has_sent() {
         tokio::select! {
             done = pending.wait_until_done(wait, expected) => match done {
-                // The server may send its reply only after our Close.
+                // Some servers reply only after the Close of the client.
                 Err(missing) if sender.has_close() => pending.set_missing(missing),
                 done => done.map_err(SessionError::NoReply)?,
             },
@@ -252,7 +254,7 @@ pub(super) async fn finish(
     close_upload(sender).await
 }
 
-/// Returns the description of the end, or an error if a reply is missing.
+/// Returns `description`, that of the end, or an error if a reply is missing.
 pub(super) fn check_replies(
     description: String,
     pending: &PendingReplies,
@@ -260,9 +262,10 @@ pub(super) fn check_replies(
     pending.take_missing().map_or(Ok(description), |missing| Err(SessionError::NoReply(missing)))
 }
 
-/// Ends an upload whose input pauses after the peer has ended its direction. A server that has got a
-/// part of the input and may still read must not take it for all: it gets what was sent and then a reset,
-/// and there is a notice unless `quiet` is set. A client decides on the end of both directions.
+/// Ends an upload whose input pauses after the peer has ended its direction. A server that may
+/// still read must not take a part of the input for all of it: after what was sent it gets a reset,
+/// and the user a notice unless `quiet` is set. A client as the peer decides on the end of both
+/// directions.
 pub(super) async fn end_at_pause(
     sender: &mut Sender,
     peer: &PeerDirection,
@@ -282,7 +285,7 @@ pub(super) async fn end_at_pause(
     Ok(if sender.has_close() { UploadEnd::Closing } else { UploadEnd::Done })
 }
 
-/// Ends an upload after which no reply is awaited: with a Close, where the transport has it.
+/// Ends an upload after which no reply is awaited. Sends a Close over WebSocket.
 pub(super) async fn close_upload(sender: &mut Sender) -> Result<UploadEnd, SessionError> {
     if !sender.has_close() {
         return Ok(UploadEnd::Done);

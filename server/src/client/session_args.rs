@@ -1,5 +1,5 @@
-//! The options of a session, as `connect` and `listen` take them, and the mode that they and the
-//! standard streams select.
+//! The options that `connect` and `listen` share, and the mode that these options and the standard
+//! streams select.
 
 use std::io::{self, IsTerminal};
 
@@ -19,8 +19,10 @@ use super::{
 };
 use crate::recording::model::Traffic;
 
-/// The advice for an input whose lines are not text: over WebSocket, and over other transports.
+/// The advice for an input over WebSocket whose lines are not text.
 const SEND_BINARY: &str = "use --binary to send the input as it is, or --hex";
+
+/// The same advice for other transports.
 const SEND_HEX: &str = "use --hex to send other bytes";
 
 /// The options of a session.
@@ -63,19 +65,19 @@ pub(super) struct SessionPlan {
     pub(super) traffic: Traffic,
     /// The endpoint, for the greeting of the prompt.
     pub(super) url: String,
-    /// The messages of a timer instead of those of the input.
+    /// The source of messages instead of the input.
     pub(super) timer: Option<Timer>,
     pub(super) count: Option<u64>,
     pub(super) once: bool,
     pub(super) reconnect: bool,
     pub(super) timing: bool,
     pub(super) wait: Wait,
-    /// The command handles the signals that terminate the process.
+    /// Whether the command itself handles the signals that terminate the process.
     pub(super) command_handles_signals: bool,
 }
 
 impl SessionArgs {
-    /// Refuses options that have no effect with this traffic.
+    /// Rejects options that have no effect with this traffic.
     pub(super) fn check(&self, traffic: Traffic) -> Result<(), String> {
         let flags = [
             ("--text", self.text, Traffic::Messages),

@@ -61,11 +61,11 @@ pub(super) struct Upgrade {
     pub(super) path: String,
     /// The header fields besides those of the handshake.
     pub(super) headers: HeaderMap,
-    /// The verification of the server, over TLS.
+    /// The verification of the server; `None` without TLS.
     pub(super) trust: Option<ClientTls>,
-    /// The server must select the subprotocol [`HALF_CLOSE`].
+    /// Whether the server must select the subprotocol [`HALF_CLOSE`].
     pub(super) half_close: bool,
-    /// Lines are sent as binary messages instead of text messages.
+    /// Whether lines are sent as binary messages instead of text messages.
     pub(super) binary: bool,
 }
 
@@ -74,7 +74,7 @@ impl Target {
     pub(super) fn new(url: &Endpoint, args: &TargetArgs) -> Result<Target, String> {
         let Endpoint { address, options, credentials } = url;
         if let Some((key, _)) = options.first() {
-            return Err(format!("unknown option \"{key}\": the URL of a client has none"));
+            return Err(format!("unknown option \"{key}\": a URL to connect to has no options"));
         }
         let websocket = matches!(address, Address::Ws(..) | Address::Wss(..));
         let tls = matches!(address, Address::Tls(_) | Address::Wss(..));
@@ -117,7 +117,7 @@ impl Target {
             Address::Udp(at) => Ok(Target::Udp(at.clone(), options)),
             Address::UnixGram(path) => Ok(Target::UnixGram(path.clone())),
             Address::Service(_) => {
-                Err("a service: URL is valid as the upstream of a route only".to_owned())
+                Err("a service: URL is valid only as the upstream of a route or forward".to_owned())
             }
         }
     }
@@ -155,7 +155,7 @@ impl Target {
     }
 }
 
-/// The verification of the server at `at`, and the certificate for it.
+/// The verification of the server at `at`, and the client's own certificate.
 fn trust(args: &TargetArgs, at: &HostPort, protocol: AppProtocol) -> Result<ClientTls, String> {
     let name = args.server_name.as_deref().unwrap_or(at.without_zone());
     let identity = args.cert.as_ref().map(|cert| Identity::read(cert, args.key.as_deref()));
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn an_invalid_combination_is_refused_with_the_name_of_the_option() {
         for (arguments, complaint) in [
-            (&["service:upper"][..], "a service: URL is valid as the upstream of a route only"),
+            (&["service:upper"][..], "a service: URL is valid only as the upstream"),
             (&["udp://h:1", "--origin=o"], "--origin is valid with ws:// and wss:// only"),
             (&["tls://h:1", "--ca=/nowhere/ca.pem"], "/nowhere/ca.pem: no such file"),
             (&["tls://a..b:1"], "\"a..b\" is not a name"),

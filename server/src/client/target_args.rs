@@ -1,20 +1,18 @@
 //! The target of a connection and the options of its handshakes, on the command line.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use echogate_proto::endpoint::Endpoint;
 
 use super::{
     address_args::AddressArgs,
+    notice,
     target_endpoint::{TargetEndpoint, parse_port},
+    warn_of_key_log,
 };
 use crate::net::{
     proxy::{Proxy, no_proxy::NoProxy},
     request_header::RequestHeader,
-    tls,
 };
 
 /// The target of a connection and the options of the handshakes, as `connect` and `bench` take
@@ -58,8 +56,8 @@ pub(super) struct TargetArgs {
     #[arg(long, value_name = "NAME")]
     pub(super) server_name: Option<String>,
 
-    /// Present the certificate in this PEM file to servers that ask for one, followed there by its
-    /// intermediate certificates, and perhaps by its private key (TLS)
+    /// Present the certificate in this PEM file to servers that ask for one (TLS). Intermediate
+    /// certificates, and optionally the private key, follow it in the file
     #[arg(long, value_name = "FILE")]
     pub(super) cert: Option<PathBuf>,
 
@@ -72,13 +70,13 @@ pub(super) struct TargetArgs {
     pub(super) address: AddressArgs,
 
     /// Connect through this proxy: http://[USER:PASSWORD@]HOST[:PORT] (CONNECT), socks5h://... or
-    /// socks5://... (resolves host names itself) [default: of the environment: https_proxy for
+    /// socks5://... (resolves host names itself) [default: from the environment, https_proxy for
     /// wss and tls, http_proxy for ws, all_proxy for all; never for loopback addresses]
     #[arg(long, value_name = "URL", help_heading = "Proxy")]
     pub(super) proxy: Option<Proxy>,
 
     /// Connect to these hosts directly: names with all names below them, addresses, networks
-    /// (10.0.0.0/8), or * for all, separated by commas [default: no_proxy of the environment]
+    /// (10.0.0.0/8), or * for all, separated by commas [default: no_proxy in the environment]
     #[arg(long, value_name = "LIST", help_heading = "Proxy")]
     pub(super) no_proxy: Option<NoProxy>,
 }
@@ -93,7 +91,7 @@ pub(super) enum ValidFor {
 }
 
 impl TargetArgs {
-    /// The options that are given, without those about addresses, and the endpoints that each is for.
+    /// The given options, without those for addresses, and the endpoints for which each is valid.
     pub(super) fn given(&self) -> impl Iterator<Item = (ValidFor, &'static str)> {
         let given = [
             (ValidFor::WebSocket, "--header", !self.header.is_empty()),
@@ -116,10 +114,9 @@ impl TargetArgs {
 
     /// Warns of settings that make the connection unsafe.
     pub(super) fn warn(&self) {
-        let insecure = "the server's certificate is not verified (--insecure)";
-        let insecure = self.insecure.then(|| insecure.to_owned());
-        for warning in insecure.into_iter().chain(tls::take_warning()) {
-            writeln!(io::stderr(), "echogate: warning: {warning}").ok();
+        if self.insecure {
+            notice("warning: the server's certificate is not verified (--insecure)");
         }
+        warn_of_key_log();
     }
 }

@@ -1,5 +1,5 @@
-//! The endpoint of a command line, in the forms that clients of sockets accept: a URL, `HOST:PORT`,
-//! `HOST PORT`, `:PORT` or `PORT`.
+//! The endpoint of a command line: a URL or, as other socket clients take it, `HOST:PORT`, `HOST
+//! PORT`, `:PORT` or `PORT`.
 
 use std::{net::Ipv6Addr, str::FromStr};
 
@@ -10,8 +10,7 @@ use crate::text::escape::escape;
 /// The host that a port alone stands for.
 const LOOPBACK: &str = "127.0.0.1";
 
-/// The first argument of the target: an endpoint, or a host whose port follows as an argument of its
-/// own.
+/// The first argument of the target: an endpoint, or a host whose port is the next argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TargetEndpoint {
     Complete(Endpoint),

@@ -1,5 +1,5 @@
-//! `--verbose`: the steps of a connection, on the standard error or above the prompt. Lines begin
-//! with `>` for what is sent, with `<` for what is received, and with `*` for everything else.
+//! `--verbose`: the steps of a connection, on the standard error or above the prompt. A line begins
+//! with `>` if it is about sent data, with `<` if about received data, and otherwise with `*`.
 
 use std::{
     fmt::{self, Write as _},

@@ -1,9 +1,9 @@
 //! `chat` over all replicas: events of conversations, snapshots, and messages of operators.
 //!
-//! On the topic `events` a replica publishes the events and snapshots of its clients' conversations, in
-//! one order. On `to.ID` it receives requests, answers and confirmations for this replica alone. Events
-//! are confirmed to their replica when operators have taken them, and wait in the inbox of the
-//! subscription while operators are slow.
+//! On the topic `events` a replica publishes the events and snapshots of its clients'
+//! conversations, in order. On `to.ID` a replica receives requests, answers and confirmations for
+//! itself alone. Events wait in the inbox of the subscription while operators are slow, and are
+//! confirmed to their replica when operators have taken them.
 
 use std::{
     future::pending,
@@ -24,22 +24,24 @@ use super::{
 };
 use crate::service::chat::{Feed, Recent, RemoteOperator, Undelivered};
 
-/// The interval of checks: snapshots that are missing, messages that are not confirmed.
+/// The interval of checks for missing snapshots and unconfirmed messages.
 const TICK: Duration = Duration::from_millis(200);
 
 /// The interval at which the last confirmation of events is repeated, since a message can be lost.
 const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
 
-/// The least time between two snapshots of this replica. One serves all replicas that requested it.
+/// The least time between two snapshots of this replica. A snapshot serves all replicas that have
+/// requested one.
 const SNAPSHOTS: Duration = Duration::from_secs(1);
 
-/// The most events that are applied before other work.
+/// The most events that are applied in one turn of the loop.
 const BATCH: usize = 64;
 
-/// The time from the beginning of a session in which the heartbeats of all replicas arrive.
+/// The time from the beginning of a session within which the heartbeats of all replicas arrive.
 const SETTLED: Duration = SILENCE.saturating_add(Duration::from_secs(1));
 
-/// The state of the replication of `chat` at this replica, which outlives a connection to the broker.
+/// The state of the replication of `chat` at this replica, which outlives a connection to the
+/// broker.
 #[derive(Debug)]
 pub(super) struct ChatReplication {
     pub(super) feed: Feed,
@@ -135,7 +137,7 @@ impl ChatReplication {
         }
     }
 
-    /// Publishes the events that wait.
+    /// Publishes the events that are still queued.
     pub(super) async fn finish(&mut self, session: &Session<'_>) {
         while let Ok(event) = self.feed.events.try_recv() {
             if session.publish("events", Broadcast::Event(event)).await.is_err() {
@@ -144,16 +146,16 @@ impl ChatReplication {
         }
     }
 
-    /// Gives up the messages that are not sent or not confirmed, when the connection is lost.
+    /// Gives up all messages that are not confirmed, after the loss of the connection.
     pub(super) fn disconnected(&mut self, shared: &LocalReplica) {
         shared.hub.set_connected(false);
-        // A snapshot replaces the events.
+        // After the next connection a snapshot replaces these events.
         while self.feed.events.try_recv().is_ok() {}
         let unsent = std::iter::from_fn(|| self.feed.messages.try_recv().ok());
         self.outbox.disconnected(shared, unsent);
     }
 
-    /// Publishes a snapshot, if one is requested and due. Later events are published behind it.
+    /// Publishes a snapshot, if one is requested and due. Later events follow it.
     async fn publish_snapshot(&mut self, session: &Session<'_>) -> Result<(), String> {
         if self.snapshots.is_due(Instant::now()) {
             for part in session.shared.hub.snapshot(session.max_part()) {
@@ -223,8 +225,7 @@ async fn confirm(session: &Session<'_>, repeats: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Applies an event and those that have arrived behind it, as far as the queues of operators have
-/// room.
+/// Applies an event, and further ones that have arrived, while the queues of operators have room.
 fn apply_events(session: &Session<'_>, first: Message, events: &mut Option<Inbox>) {
     let hub = &session.shared.hub;
     let mut message = Some(first);

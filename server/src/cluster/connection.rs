@@ -1,4 +1,4 @@
-//! The connection to a server of the broker, and the reason why there is none.
+//! The connection to a server of the broker, or the reason why it cannot be made.
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
@@ -18,10 +18,10 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// The interval of the client's Pings. The connection is lost after three Pings without a Pong.
 const PING: Duration = Duration::from_secs(1);
 
-/// The most messages that the client has taken and not written yet.
+/// The most messages that the client queues for writing.
 const UNWRITTEN: usize = 64;
 
-/// The most messages of one subscription that wait until its inbox takes them; further ones are lost.
+/// The most messages of one subscription that wait for its inbox. Further ones are lost.
 const UNTAKEN: usize = 1024;
 
 /// A connection to a server of the broker.
@@ -32,12 +32,12 @@ pub(super) struct Connection {
     pub(super) lost: CancellationToken,
 }
 
-/// Connects to one server. Errors that the server reports later, and messages that are lost because
-/// [`UNTAKEN`] others wait, are reported to `shared`.
+/// Connects to one server. Later errors from the server, and messages that exceed [`UNTAKEN`], are
+/// reported to `shared`.
 ///
 /// # Errors
 ///
-/// Half a sentence: what is wrong with the server, and what to do.
+/// A text for a log line: the URL of the server, what is wrong with it, and what to do.
 pub(super) async fn connect(
     shared: &Arc<LocalReplica>,
     settings: &ClusterSettings,
@@ -117,7 +117,7 @@ fn reason(error: &ConnectError, has_login: bool) -> String {
                 "does not speak the protocol of NATS".to_owned()
             }
             Some(error) => format!("cannot be used: {}", describe(error)),
-            // By its text: async-nats gives this cause no type of its own.
+            // async-nats has no type for this cause, which leaves its text.
             None if text().starts_with("expected INFO") => {
                 "closes the connection without a greeting: it is not a NATS server".to_owned()
             }

@@ -11,8 +11,8 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The most bytes that wait to be read. Further messages are lost: events, snapshots and reports are
-/// requested again, heartbeats repeated.
+/// The most bytes that wait to be read. Further messages are lost, since replicas request events,
+/// snapshots and reports again, and repeat heartbeats.
 const MAX_WAITING: usize = 32 << 20;
 
 /// The messages of one subscription that wait to be read. The subscription ends with the inbox.
@@ -26,7 +26,7 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Reads a subscription from now on. Calls `on_lost` for each message that is lost.
+    /// Starts to read a subscription. Calls `on_lost` for each message that is lost.
     pub(super) fn new(
         mut subscription: impl Stream<Item = Message> + Send + Unpin + 'static,
         on_lost: impl Fn() + Send + 'static,
@@ -36,7 +36,7 @@ impl Inbox {
         let bytes = waiting.clone();
         let task = tokio::spawn(async move {
             while let Some(mut message) = subscription.next().await {
-                // The payload is a slice of a block of the client, which it would keep allocated.
+                // The payload is a slice of a read buffer, all of which it would keep allocated.
                 message.payload = Bytes::copy_from_slice(&message.payload);
                 let size = size(&message);
                 if bytes.fetch_add(size, Ordering::Relaxed) + size > MAX_WAITING {

@@ -1,4 +1,4 @@
-//! The replicas that have sent heartbeats. No socket and no clock.
+//! The replicas that have sent heartbeats. This module uses no socket and no clock.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ pub(super) struct Heartbeat {
     pub(super) operators: usize,
     /// The sequence number of the last event of the replica's conversations.
     pub(super) sequence: u64,
-    /// Whether the replica leaves the cluster: this is the last heartbeat.
+    /// Whether the replica leaves the cluster, so that this is the last heartbeat.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) leaves: bool,
 }
@@ -59,7 +59,7 @@ pub(super) enum Change {
 pub(super) struct Members(BTreeMap<ReplicaId, (Member, Instant)>);
 
 impl Members {
-    /// All replicas, in the order of their identifiers.
+    /// All other replicas, in the order of their identifiers.
     pub(super) fn list(&self) -> Vec<Member> {
         self.0.values().map(|(member, _)| member.clone()).collect()
     }

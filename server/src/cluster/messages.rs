@@ -26,7 +26,7 @@ pub(super) enum Direct {
     Done { id: u64, error: Option<Undelivered> },
     /// A request for a snapshot.
     Snapshot,
-    /// A confirmation: operators have seen events of the recipient.
+    /// A confirmation that operators have seen events of the recipient.
     Seen(Seen),
 }
 

@@ -7,12 +7,12 @@
 //!   └─ state, counters, members: for /readyz and /metrics
 //! ```
 //!
-//! All of it runs in tokio. Without a broker a replica serves its own clients, and the task connects
-//! again for ever. Queues are bounded, and nothing on the data path waits for the broker.
+//! All of this runs in tokio. Without a broker a replica serves its own clients, and the task keeps
+//! trying to connect. Queues are bounded, and nothing on the data path waits for the broker.
 //!
 //! - `connection`: the connection to a server of the broker; `state`: its state, and the counters
 //! - `inbox`: the messages of a subscription that wait to be read
-//! - `session`: subjects, messages, heartbeats; `members`: the replicas that are known by heartbeats
+//! - `session`: subjects, messages, heartbeats; `members`: the replicas that have sent heartbeats
 //! - `chat`: events and snapshots of conversations, with the `messages` that carry them; `outbox`:
 //!   messages of operators that are not confirmed
 //! - `reports`: the connections of all replicas
@@ -58,10 +58,10 @@ use crate::{
     service::chat::Hub,
 };
 
-/// The time limit of the last events and the last heartbeat.
+/// The time limit of publishing the last events and the last heartbeat.
 const LEAVE: Duration = Duration::from_millis(500);
 
-/// The handle by which this process joins and leaves a cluster. Clones are the same.
+/// The handle by which this process joins and leaves a cluster. Clones share its state.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     shared: Arc<LocalReplica>,
@@ -85,15 +85,16 @@ struct LocalReplica {
     state: watch::Sender<ClusterState>,
     members: watch::Sender<Vec<Member>>,
     hub: Arc<Hub>,
-    /// The replication of `chat`, once this replica has joined a cluster. A task holds the lock as long
-    /// as it runs: the next one, after a reload or a panic, waits for its end and continues it.
+    /// The replication of `chat`, once this replica has joined a cluster. A task holds the lock
+    /// while it runs. The next task, after a reload or a panic, waits for the lock and continues
+    /// the replication.
     replication: tokio::sync::Mutex<Option<ChatReplication>>,
     counters: Counters,
     replicas: Replicas,
 }
 
 impl Cluster {
-    /// A process without a broker.
+    /// A handle that is not connected to a broker.
     ///
     /// # Errors
     ///
@@ -114,8 +115,8 @@ impl Cluster {
         Ok(Cluster { shared: shared.into(), running: Arc::default() })
     }
 
-    /// Connects to the broker of `settings` in the background, after leaving that of the settings
-    /// before, if the settings have changed or the task has ended by a panic.
+    /// Starts the task that connects to the broker of `settings`, if the settings have changed or
+    /// the task has panicked. The former task leaves its cluster first.
     pub(crate) fn apply(&self, settings: Option<&ClusterSettings>) {
         let mut running = self.running.lock();
         let alive = running.as_ref().filter(|running| !running.task.is_finished());
@@ -130,6 +131,7 @@ impl Cluster {
         });
     }
 
+    /// Leaves the cluster, within twice [`LEAVE`].
     pub(crate) async fn leave(&self) {
         let running = self.running.lock().take();
         if let Some(Running { stop, task, .. }) = running {
@@ -157,7 +159,7 @@ impl Cluster {
 }
 
 impl LocalReplica {
-    /// Reports that there is no connection, and logs the reason if it is another one than before.
+    /// Reports that there is no connection, and logs the reason if it has changed.
     fn disconnected(&self, reason: &str) {
         self.members.send_replace(Vec::new());
         self.replicas.set_connected(false, Instant::now());
@@ -167,12 +169,12 @@ impl LocalReplica {
         }
     }
 
-    /// Sets the problem of the connection. Returns whether it is another one than before.
+    /// Sets the problem of the connection. Returns whether the problem has changed.
     fn set_problem(&self, problem: &str) -> bool {
         self.state.send_if_modified(|state| state.set_problem(problem))
     }
 
-    /// Sets the problem of the connection, and logs it if it is another one than before.
+    /// Sets the problem of the connection, and logs the problem if it has changed.
     fn log_problem(&self, problem: &str) {
         if self.set_problem(problem) {
             tracing::warn!("cluster: {problem}");
@@ -180,10 +182,10 @@ impl LocalReplica {
     }
 }
 
-/// Connects to the broker, again for ever, until `stop`.
+/// Keeps a session with the broker, over one connection after the other, until `stop`.
 async fn run(shared: &Arc<LocalReplica>, settings: &ClusterSettings, stop: &CancellationToken) {
     let url = &settings.url;
-    // The lock is released last, when the membership has ended.
+    // The lock outlives `_membership`.
     let mut replication = shared.replication.lock().await;
     let _membership = Membership(shared);
     shared.state.send_replace(ClusterState::connecting(url));
@@ -226,7 +228,7 @@ async fn run(shared: &Arc<LocalReplica>, settings: &ClusterSettings, stop: &Canc
     }
 }
 
-/// The membership in a cluster. After its drop, which a panic causes too, no other replica is known.
+/// A guard for the membership in a cluster, which ends when the guard is dropped, also by a panic.
 struct Membership<'a>(&'a LocalReplica);
 
 impl Drop for Membership<'_> {
@@ -238,8 +240,8 @@ impl Drop for Membership<'_> {
     }
 }
 
-/// The replication over one connection. Its drop gives up all messages that are not confirmed; a panic
-/// and the end of [`LEAVE`] cause it too.
+/// A guard for the replication over one connection. When it is dropped, also by a panic or at the
+/// end of [`LEAVE`], all messages that are not confirmed are given up.
 struct Connected<'a> {
     shared: &'a LocalReplica,
     replication: &'a mut ChatReplication,

@@ -1,4 +1,4 @@
-//! Messages of this replica's operators to clients of other replicas, until they are confirmed.
+//! Messages of this replica's operators to clients of other replicas that are not confirmed yet.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -15,7 +15,8 @@ use crate::{
     service::chat::{OperatorMessage, Undelivered, not_sent},
 };
 
-/// The times without confirmation after which a message is sent again, and then given up.
+/// The times without confirmation after which a message is sent again, and after which it is given
+/// up.
 const CONFIRM: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(3)];
 
 /// The most messages to other replicas that wait for confirmation.
@@ -45,8 +46,7 @@ impl Outbox {
     ) -> Result<(), String> {
         if self.pending.len() == MAX_PENDING {
             let why = format!(
-                "{MAX_PENDING} messages to other replicas await confirmation; try again when they \
-                 are confirmed"
+                "{MAX_PENDING} messages to other replicas await confirmation; try again later"
             );
             let text = not_sent(message.local, &why, &message.text);
             session.shared.hub.notify_operator(message.operator, text);
@@ -56,7 +56,7 @@ impl Outbox {
         let (id, operator) = (self.last_id, message.operator);
         let (to, request) = (to(message.owner), request(id, &message));
         let deadline = Instant::now() + CONFIRM[0];
-        // A pending message is reported to its operator if the connection is lost while it is sent.
+        // Inserted before it is sent, so that a loss of the connection meanwhile is reported.
         self.pending.insert(id, Pending { message, attempts: 1, deadline });
         if !session.publish(&to, request).await?
             && let Some(Pending { message, .. }) = self.pending.remove(&id)
@@ -68,7 +68,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Sends messages again that are not confirmed, under the same identifiers, or gives them up.
+    /// Sends messages that are not confirmed in time again, under the same identifiers, or gives
+    /// them up.
     pub(super) async fn send_again(&mut self, session: &Session<'_>) -> Result<(), String> {
         let now = Instant::now();
         let is_over = |pending: &Pending| pending.deadline <= now;
@@ -85,7 +86,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Takes the answer of a replica to a message.
+    /// Handles the answer of a replica to a message.
     pub(super) fn answered(
         &mut self,
         shared: &LocalReplica,
@@ -103,7 +104,7 @@ impl Outbox {
         }
     }
 
-    /// Gives up all pending messages and those that are `unsent`, when the connection is lost.
+    /// Gives up all pending and all `unsent` messages, after the loss of the connection.
     pub(super) fn disconnected(
         &mut self,
         shared: &LocalReplica,

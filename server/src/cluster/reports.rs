@@ -1,8 +1,10 @@
-//! Reports of the replicas on their connections, while clients of the API watch those of all replicas.
+//! Reports of the replicas on their connections, while clients of the API watch the connections of
+//! all replicas.
 //!
-//! A replica with watchers publishes a request every half a second, which names the replicas whose
-//! connections are not known. Every other replica publishes its connections and their changes as long
-//! as there are requests. Reports have numbers: a replica that misses one requests all connections.
+//! A replica with watchers publishes a request every [`REQUEST`], which names the replicas whose
+//! connections it does not know. The other replicas publish their connections and the changes as
+//! long as there are requests. Reports are numbered: a replica that misses one requests all
+//! connections.
 
 use std::{
     mem,
@@ -27,13 +29,13 @@ const REQUESTS: &str = "watch";
 /// The topic of reports.
 const REPORTS: &str = "connections";
 
-/// The interval of requests.
+/// The interval between requests.
 const REQUEST: Duration = Duration::from_millis(500);
 
-/// The time for which reports follow a request.
+/// The time for which a replica publishes reports after a request.
 const WATCHED: Duration = Duration::from_secs(3);
 
-/// The interval of reports.
+/// The interval between reports.
 const REPORT: Duration = Duration::from_millis(250);
 
 /// The number of intervals without changes after which an empty report shows that the replica is
@@ -46,8 +48,8 @@ struct Request {
     unknown: Vec<ReplicaId>,
 }
 
-/// Requests and applies the reports of other replicas while there are watchers, until the connection
-/// is lost.
+/// Requests and applies the reports of other replicas while there are watchers, until the
+/// connection is lost.
 pub(super) async fn watch(session: &Session<'_>, replicas: &Replicas) -> Result<(), String> {
     let mut watchers = replicas.watchers();
     loop {
@@ -138,7 +140,7 @@ fn changes(total: usize, (opened, moved, closed): Lists) -> Event {
     Event::Changes { total, opened, moved, closed, missing: Vec::new() }
 }
 
-/// Splits an event into several ones whose lists take at most `most` bytes of JSON each, or have one
+/// Splits an event into events whose lists take at most `most` bytes of JSON each, or have one
 /// element.
 fn parts(event: Event, most: usize) -> Vec<Event> {
     let (total, (opened, moved, closed), is_all) = match event {

@@ -1,8 +1,8 @@
 //! The session of a replica over one connection to the broker: subjects, messages, heartbeats.
 //!
-//! A subject is `echogate.VERSION.CLUSTER.TOPIC`, a message a JSON object with its sender:
-//! `{"from":ID,"body":...}`. The futures of other modules (`chat`, `reports`) exchange the messages
-//! of the other topics, each as long as the session lasts.
+//! A subject is `echogate.VERSION.CLUSTER.TOPIC`. A message is a JSON object with its sender:
+//! `{"from":ID,"body":...}`. This module exchanges heartbeats. `chat` and `reports` exchange the
+//! messages of the other topics while the session lasts.
 
 use std::{
     collections::BTreeSet,
@@ -39,14 +39,15 @@ pub(super) const VERSION: u32 = 1;
 /// The interval of heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// The most bytes of JSON in one part of a long message, where the broker takes as many: a message of
-/// chat of [`MAX_LINE`] quotation marks, which are two bytes each, and its conversation.
+/// The most bytes of JSON in one part of a long message, unless the broker's limit is lower. A part
+/// has room for a message of chat of [`MAX_LINE`] quotation marks, two bytes each, and its
+/// conversation.
 pub(super) const PART: usize = 2 * MAX_LINE + 4 * REST;
 
 /// The most bytes of JSON that the rest of a part takes: sender, numbers, names of fields.
 pub(super) const REST: usize = 512;
 
-/// The most senders of invalid messages that are remembered, so that each is logged once.
+/// The most senders of invalid messages that are logged, once each.
 const MAX_REPORTED: usize = 64;
 
 /// A message with its sender.
@@ -64,7 +65,7 @@ pub(super) struct Session<'a> {
     cluster: String,
     /// The senders of invalid messages that were logged.
     reported: Mutex<BTreeSet<String>>,
-    /// The number of operators here.
+    /// The number of operators of this replica.
     operators: watch::Receiver<usize>,
 }
 
@@ -84,8 +85,8 @@ impl Session<'_> {
         }
     }
 
-    /// Publishes a message to the subscribers of a topic, and waits while the broker is slow. Returns
-    /// false, after a report, if the message is too large for the broker.
+    /// Publishes a message to the subscribers of a topic, and waits while the broker is slow.
+    /// Reports a message that is too large for the broker, and returns false.
     ///
     /// # Errors
     ///
@@ -112,7 +113,8 @@ impl Session<'_> {
     fn too_large(&self, topic: &str, size: usize) {
         self.shared.counters.dropped.inc();
         self.shared.log_problem(&format!(
-            "a message of {size} bytes for {topic} is not sent: the broker takes at most {} (max_payload)",
+            "a message of {size} bytes for {topic} is not sent: the broker takes at most {} \
+             (max_payload)",
             self.client.max_payload()
         ));
     }
@@ -140,8 +142,8 @@ impl Session<'_> {
         }))
     }
 
-    /// The sender and the body of a message; `None` if it is invalid, which is counted, and logged once
-    /// for each sender.
+    /// The sender and the body of a message. `None` for an invalid message, which is counted, and
+    /// logged if it is the first one of its sender.
     pub(super) fn open<T: DeserializeOwned>(&self, message: &Message) -> Option<(ReplicaId, T)> {
         self.shared.counters.received.inc();
         match serde_json::from_slice::<Envelope<T>>(&message.payload) {
@@ -169,9 +171,9 @@ impl Session<'_> {
         }
     }
 
-    /// Sends heartbeats and takes those of other replicas, until the connection is lost.
+    /// Sends heartbeats and handles those of other replicas, until the connection is lost.
     pub(super) async fn exchange_heartbeats(&self) -> Result<(), String> {
-        // Heartbeats of all versions, so that incompatible replicas are reported.
+        // All versions, so that incompatible replicas are reported.
         let mut heartbeats = self.subscribe("*", "beat").await?;
         let mut members = Members::default();
         let mut operators = self.operators.clone();
@@ -235,7 +237,8 @@ impl Session<'_> {
         let version = message.subject.split('.').nth(1).unwrap_or_default();
         if version != VERSION.to_string() {
             self.shared.counters.received.inc();
-            let why = format!("its messages have version {version}, those here {VERSION}");
+            let why =
+                format!("its messages have version {version}, those of this replica {VERSION}");
             let from = serde_json::from_slice::<Envelope<IgnoredAny>>(&message.payload);
             let from = from.map_or_else(|_| version.to_owned(), |it| it.from.to_string());
             self.shared.set_problem(&format!("incompatible replica {from}: {why}"));
@@ -248,7 +251,7 @@ impl Session<'_> {
     }
 }
 
-/// Ticks of a period, of which a late one delays the next ones.
+/// Ticks at intervals of `period`. A late tick delays the next ones.
 pub(super) fn ticks(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

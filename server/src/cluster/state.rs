@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 
 use crate::config::ClusterUrl;
 
-/// The time for which a problem is shown after it occurred last.
+/// The time for which a problem is shown after its latest occurrence.
 const PROBLEM_SHOWN: Duration = Duration::from_secs(60);
 
 /// The state of the connection to the broker. Displayed as a line of `/readyz`.
@@ -32,7 +32,7 @@ pub(crate) enum ClusterState {
         url: String,
         /// The server that is connected.
         server: String,
-        /// A problem that has not ended the connection, and the time when it occurred last.
+        /// A problem that has not ended the connection, and the time of its latest occurrence.
         problem: Option<(String, Instant)>,
     },
 }
@@ -53,8 +53,7 @@ impl ClusterState {
         }
     }
 
-    /// Changes to a state without connection. Returns false if there was none before for the same
-    /// reason.
+    /// Changes to a state without connection. Returns whether the state or the reason is new.
     pub(super) fn disconnect(&mut self, why: &str) -> bool {
         match self {
             ClusterState::Off => false,
@@ -69,8 +68,8 @@ impl ClusterState {
         }
     }
 
-    /// Sets the problem of a connection, in place of the one before. Returns false if there is no
-    /// connection, or if the problem is the same.
+    /// Replaces the problem of a connection. Returns false if there is no connection, or if the
+    /// problem is the same.
     pub(super) fn set_problem(&mut self, new: &str) -> bool {
         let ClusterState::Connected { problem, .. } = self else { return false };
         let before = problem.replace((new.to_owned(), Instant::now()));

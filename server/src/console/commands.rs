@@ -1,4 +1,4 @@
-//! Lines typed at the console (see [`HELP`]), and the text that it shows.
+//! Lines typed at the console (see [`HELP`]), and the text that the console shows.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -41,7 +41,8 @@ bye       end the conversation in which it is sent
 const NO_CONVERSATIONS: &str = "no open conversations\n";
 
 impl Console {
-    /// Creates a console with the open ones of `conversations`. Returns the text to show first.
+    /// Creates a console. Of `conversations`, it has those that are open. Returns the text to show
+    /// first.
     pub(super) fn new(operator: u64, conversations: &[Conversation]) -> (Console, String) {
         let mut console = Console { operator, open: BTreeMap::new(), selected: None };
         let mut text = "chat operator console: type @? for help\n".to_owned();
@@ -51,7 +52,7 @@ impl Console {
         (console, text)
     }
 
-    /// Takes an event from the hub. Returns the text to show.
+    /// Applies an event from the hub. Returns the text to show.
     pub(super) fn on_event(&mut self, event: &ToOperator) -> String {
         match event {
             ToOperator::Welcome { .. } => String::new(),

@@ -1,7 +1,7 @@
 //! The chat operator at the server's own terminal: `echogate serve --console`.
 //!
 //! - `operator`: a task that connects the terminal with the hub
-//! - `commands`: typed lines and the text that answers them, without any I/O
+//! - `commands`: typed lines, and the text to show; no I/O
 
 mod commands;
 mod operator;

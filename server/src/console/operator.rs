@@ -22,9 +22,10 @@ use crate::{
     terminal::{self, Screen, history},
 };
 
-/// The time limit of writing the last output: a terminal that is stopped (Ctrl-S) takes none.
+/// The time limit of writing the last output, since a terminal may be stopped (Ctrl-S).
 const CLOSE: Duration = Duration::from_secs(2);
 
+/// The handle of the operator's task.
 #[derive(Debug)]
 pub(crate) struct ConsoleOperator {
     stop: CancellationToken,
@@ -32,8 +33,8 @@ pub(crate) struct ConsoleOperator {
 }
 
 impl ConsoleOperator {
-    /// Starts the line editor at the terminal, and the operator's task. Lines from `log` appear on the
-    /// terminal, too.
+    /// Starts the line editor at the terminal, and the operator's task, which also shows the lines
+    /// from `log`.
     ///
     /// # Errors
     ///
@@ -43,7 +44,7 @@ impl ConsoleOperator {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let runtime = Handle::current();
-        // A thread of its own: writing to a terminal may block.
+        // A blocking thread, since writing to a terminal may block.
         let task = spawn_blocking(move || {
             let operator = stopped.run_until_cancelled_owned(run(&hub, input, &screen, log));
             runtime.block_on(operator).unwrap_or(Ok(())).and(screen.close())
@@ -58,7 +59,7 @@ impl ConsoleOperator {
     }
 }
 
-/// The operator's registration with the hub, which ends when this is dropped.
+/// The operator's registration with the hub. Dropping a session ends the registration.
 struct Session {
     hub: Arc<Hub>,
     operator: u64,
@@ -101,8 +102,8 @@ impl Drop for Session {
     }
 }
 
-/// Runs the operator until the terminal fails. At the end of the input the operator's registration
-/// ends; the log is still shown.
+/// Runs the operator until the terminal fails. The end of the input ends the operator's
+/// registration, but the log is still shown.
 async fn run(
     hub: &Arc<Hub>,
     mut input: terminal::Typed,
@@ -122,7 +123,7 @@ async fn run(
         };
         let next = tokio::select! {
             stop = &mut input.stopped, if !input.stopped.is_terminated() => {
-                // The signal that the terminal sends for Ctrl-C when no line is being edited.
+                // As the terminal does for Ctrl-C while no line is edited.
                 if stop.is_ok() {
                     raise(Signal::SIGINT).ok();
                 }
@@ -146,7 +147,7 @@ async fn run(
 
 /// The next event at the terminal.
 enum Next {
-    /// A typed line; none at the end of the input.
+    /// A typed line; `None` at the end of the input.
     Typed(Option<String>),
     Show(String),
 }

@@ -1,4 +1,4 @@
-//! Decodes bytes of connections to events with frames.
+//! The decoder from bytes of connections to events with frames.
 
 use std::collections::HashMap;
 
@@ -53,8 +53,8 @@ impl RecordDecoder {
         self.frames.contains_key(&(connection, point))
     }
 
-    /// Decodes an event, and calls `emit` with each event that it becomes: none while a frame header
-    /// or a control frame is incomplete.
+    /// Decodes an event, and calls `emit` with each resulting event. There is none while a frame
+    /// header or a control frame is incomplete.
     pub(crate) fn decode(&mut self, record: WireRecord, mut emit: impl FnMut(Record)) {
         let (time, connection) = (record.seconds(), record.connection);
         self.decode_in_place(record, |event| {
@@ -62,7 +62,7 @@ impl RecordDecoder {
         });
     }
 
-    /// As [`RecordDecoder::decode`], with payload that is not copied.
+    /// Decodes an event as [`RecordDecoder::decode`] does, without copying payload.
     pub(super) fn decode_in_place(
         &mut self,
         record: WireRecord,
@@ -103,13 +103,13 @@ impl RecordDecoder {
 }
 
 impl FrameDirection {
-    /// A direction from the position of a scanner on.
+    /// A direction that continues at the position of `scanner`.
     pub(super) fn at(scanner: FrameScanner) -> FrameDirection {
         FrameDirection { scanner, control: Vec::new() }
     }
 
-    /// Calls `emit` with each piece of `bytes`: none while a frame header or a control frame is
-    /// incomplete.
+    /// Calls `emit` with each piece of `bytes`. There is none while a frame header or a control
+    /// frame is incomplete.
     pub(crate) fn decode(&mut self, bytes: Bytes, mut emit: impl FnMut(Part<'_>)) {
         let (mut bytes, mut at) = (Vec::from(bytes), 0);
         while let Some(piece) = self.scanner.next(&mut bytes, &mut at) {
@@ -207,7 +207,7 @@ mod tests {
 
     const TO_SERVER: TapPoint = TapPoint { side: Side::Client, direction: Direction::ToServer };
 
-    /// The events after the first of a connection with frames, which `bytes` arrived on.
+    /// The events of a connection with frames on which `bytes` arrived, without the first event.
     fn events(bytes: &[&[u8]]) -> Vec<Event> {
         let mut decoder = RecordDecoder::default();
         let mut events = Vec::new();

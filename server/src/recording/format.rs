@@ -15,7 +15,7 @@ pub(crate) enum Format {
     /// Packets, for Wireshark.
     #[default]
     Pcapng,
-    /// An event a line.
+    /// One event per line.
     Jsonl,
     /// WebSocket messages, for browsers.
     Har,
@@ -33,11 +33,11 @@ impl Format {
         }
     }
 
-    /// The format that the name of a file asks for.
+    /// The format by the extension of a file name.
     ///
     /// # Errors
     ///
-    /// One line with the names that are possible.
+    /// One line that names the file and the possible extensions.
     pub(crate) fn of_file(path: &Path) -> Result<Format, String> {
         let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
         extension.parse().map_err(|_| {
@@ -45,11 +45,11 @@ impl Format {
         })
     }
 
-    /// The format that the name of a file for connections with `traffic` asks for.
+    /// The format by the extension of a file name, for connections with `traffic`.
     ///
     /// # Errors
     ///
-    /// One line that names the file, with the formats that are possible.
+    /// One line that names the file and the possible formats.
     pub(crate) fn for_traffic(path: &Path, traffic: Traffic) -> Result<Format, String> {
         match Format::of_file(path)? {
             Format::Har if traffic != Traffic::Messages => Err(format!(

@@ -1,6 +1,7 @@
-//! The heads of an opening handshake, as they are recorded.
+//! The recorded heads of an opening handshake.
 
-/// The path and the query of a request: GET of HTTP/1.1, or the extended CONNECT of HTTP/2 (RFC 8441).
+/// The path and the query of a request: GET of HTTP/1.1, or the extended CONNECT of HTTP/2 (RFC
+/// 8441).
 pub(crate) fn target(head: &str) -> Option<&str> {
     let mut words = head.lines().next()?.split(' ');
     let is_opening = matches!(words.next()?, "GET" | "CONNECT");
@@ -21,7 +22,7 @@ pub(super) fn is_opening(request: &str) -> bool {
         && upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
 }
 
-/// The reason why the frames behind the response cannot be replayed, if there is one.
+/// The reason why the frames after the response cannot be replayed, if there is one.
 pub(super) fn refusal(response: &str) -> Option<String> {
     let extensions = field(response, "sec-websocket-extensions")?;
     extensions.contains("permessage-deflate").then(|| {
@@ -30,7 +31,7 @@ pub(super) fn refusal(response: &str) -> Option<String> {
     })
 }
 
-/// The length of the head at the start of `bytes`, with its end.
+/// The length of the head at the start of `bytes`, with its empty line.
 pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
 }

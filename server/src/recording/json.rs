@@ -1,17 +1,17 @@
-//! JSON that is appended to a buffer.
+//! Appending JSON to a buffer.
 
 use data_encoding::Encoding;
 use serde::Serialize;
 
 /// Appends a value.
 pub(super) fn value(out: &mut Vec<u8>, value: &impl Serialize) {
-    serde_json::to_writer(out, value).expect("a Vec takes everything, and keys are text");
+    serde_json::to_writer(out, value).expect("writing to a Vec cannot fail, and keys are text");
 }
 
-/// Appends printable ASCII that needs no escapes as a string. False, and nothing is appended, if
-/// `text` is anything else.
+/// Appends `text` as a string if it is printable ASCII that needs no escapes. Otherwise appends
+/// nothing and returns false.
 pub(super) fn plain_string(out: &mut Vec<u8>, text: &[u8]) -> bool {
-    // Without an early exit: the compiler compares 16 bytes at once.
+    // Without an early exit the compiler compares 16 bytes at once.
     let is_plain = text.iter().fold(true, |is_plain, byte| {
         is_plain & (b' '..0x7f).contains(byte) & (*byte != b'"') & (*byte != b'\\')
     });

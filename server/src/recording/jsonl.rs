@@ -1,4 +1,4 @@
-//! JSON Lines: one [`Record`] a line.
+//! JSON Lines: one [`Record`] per line.
 
 use data_encoding::HEXLOWER;
 use echogate_proto::recording::{DataKind, Direction, Frame, Payload, Record, Side, TapPoint};
@@ -16,7 +16,8 @@ pub(crate) struct JsonlEncoder {
     decoder: RecordDecoder,
 }
 
-/// The members that a line of an [`Event::Data`](echogate_proto::recording::Event::Data) begins with.
+/// The members that a line of an [`Event::Data`](echogate_proto::recording::Event::Data) begins
+/// with.
 #[derive(Debug, Serialize)]
 struct Start {
     time: f64,
@@ -31,7 +32,7 @@ impl JsonlEncoder {
     /// Appends the lines of an event to `out`.
     pub(crate) fn encode(&mut self, record: WireRecord, out: &mut Vec<u8>) {
         let (time, connection) = (record.seconds(), record.connection);
-        // Frames that passed together have it in common, as long as their kind is the same.
+        // Consecutive frames of one event begin with the same members if their kind is the same.
         let (mut start, mut start_kind) = (Vec::new(), None);
         self.decoder.decode_in_place(record, |event| {
             match event {
@@ -42,7 +43,7 @@ impl JsonlEncoder {
                         let (event, TapPoint { side, direction }) = ("data", point);
                         let members = Start { time, connection, event, side, direction, kind };
                         json::value(&mut start, &members);
-                        // Members follow.
+                        // Without the closing brace, since members follow.
                         start.pop();
                     }
                     out.extend_from_slice(&start);
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
     use crate::recording::wire::WireEvent;
 
-    /// The lines of a connection, and those that the serialization of its records gives.
+    /// The lines of a connection, and the serialization of its records.
     fn lines(events: impl Iterator<Item = WireEvent>) -> [String; 2] {
         let (mut encoder, mut decoder) = (JsonlEncoder::default(), RecordDecoder::default());
         let (mut lines, mut expected) = (Vec::new(), String::new());

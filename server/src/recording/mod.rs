@@ -1,12 +1,11 @@
-//! Recordings: what passed on connections, as events and in files.
+//! Recordings: the events of connections, in memory and in files.
 //!
 //! - [`wire`]: events as a tap of a connection sees them: bytes and ends
-//! - [`decode`]: from these to events with frames, as in JSON Lines
-//! - [`file`]: a file that is written in a [`format`], by the encoders [`pcapng`], [`jsonl`] and [`har`];
-//!   [`position`]: the events with which a connection continues in another file
-//! - `json`: text of JSON in a buffer; [`head`]: the recorded heads of an opening handshake
-//! - [`model`]: a recording in memory, as it is replayed and compared; [`read`]: from files of any
-//!   format
+//! - [`decode`]: the decoder from these events to events with frames, as in JSON Lines
+//! - [`file`]: a file that is written in a [`format`], by the encoders [`pcapng`], [`jsonl`] and
+//!   [`har`]; [`position`]: the events with which a connection continues in another file
+//! - `json`: appending JSON to a buffer; [`head`]: the recorded heads of an opening handshake
+//! - [`model`]: a recording in memory, to replay and compare; [`read`]: reading files of any format
 
 pub(crate) mod decode;
 pub(crate) mod file;
@@ -21,7 +20,7 @@ pub(crate) mod position;
 pub(crate) mod read;
 pub(crate) mod wire;
 
-/// The text about connections that a recorder has lost altogether.
+/// The text about connections of which a recorder has lost all events.
 fn missing_connections(count: u64) -> String {
     format!("connections that are missing in this recording: {count}")
 }

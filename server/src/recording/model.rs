@@ -1,28 +1,28 @@
-//! A recording in memory, as it is replayed and compared: whole messages, bytes and ends.
+//! A recording in memory, to replay and compare: whole messages, bytes and ends.
 
 use bytes::Bytes;
 use echogate_proto::recording::{Direction, Opened};
 
-/// The connections of a recording, in the order of their beginnings.
+/// The connections of a recording, in the order in which they begin.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Recording {
     pub(crate) connections: Vec<RecordedConnection>,
-    /// Descriptions of what is missing, where no connection is known for it.
+    /// Descriptions of missing data that belongs to no known connection.
     pub(crate) warnings: Vec<String>,
 }
 
-/// One side of a recorded connection: the client's if both are in the file.
+/// One side of a recorded connection: the client's if the file has both.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RecordedConnection {
-    /// The number in the order of the beginnings, from 1.
+    /// The number in the order in which connections begin, from 1.
     pub(crate) number: usize,
     pub(crate) opened: Opened,
     /// The time of the first event, in nanoseconds since 1970.
     pub(crate) start: u64,
     pub(crate) traffic: Traffic,
-    /// In the order of the file.
+    /// The events in the order of the file.
     pub(crate) events: Vec<TimedEvent>,
-    /// The reasons why something is missing here.
+    /// Descriptions of missing data.
     pub(crate) defects: Vec<String>,
     /// The reason why the connection cannot be replayed.
     pub(crate) refusal: Option<String>,
@@ -39,19 +39,19 @@ pub(crate) enum Traffic {
 /// An event of a recorded connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TimedEvent {
-    /// In nanoseconds since 1970.
+    /// The time, in nanoseconds since 1970.
     pub(crate) time: u64,
     pub(crate) direction: Direction,
     pub(crate) action: Action,
 }
 
-/// Something that one end of a connection did.
+/// An action of one end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// A part of a byte stream, cut anywhere.
+    /// A part of a byte stream, of any length.
     Bytes(Bytes),
     Datagram(Bytes),
-    /// A whole WebSocket message, however it was fragmented.
+    /// A WebSocket message, joined from its fragments.
     Message {
         is_text: bool,
         payload: Bytes,

@@ -1,5 +1,4 @@
-//! The positions of connections that are being recorded: what a file needs that begins in their
-//! middle.
+//! The positions of connections that are being recorded, with which a further file continues them.
 
 use std::{collections::BTreeMap, hint::black_box, sync::Arc};
 
@@ -10,23 +9,26 @@ use echogate_proto::{
 
 use super::wire::{WireEvent, WireRecord};
 
-/// The open connections, and the file that each was last written to.
+/// The positions of the open connections.
 #[derive(Debug, Default)]
 pub(crate) struct Positions(BTreeMap<u64, Position>);
 
+/// The position of a connection.
 #[derive(Debug)]
 struct Position {
     opened: Arc<Opened>,
+    /// The bytes so far, lost ones included.
     bytes: u64,
     /// The positions within the frames, in the order of [`TapPoint::ALL`].
     frames: [FrameScanner; 4],
+    /// The number of the file that has the latest event.
     file: u64,
 }
 
 impl Positions {
-    /// Takes an event that is to be written to the file with the number `file`, and calls `emit`
-    /// with the events to be written: before those of a connection that is in another file, there
-    /// are `Opened`, and the rest of a frame as a frame of its own.
+    /// Calls `emit` with the events to write to the file with the number `file` for `record`. If
+    /// the earlier events of the connection are in another file, the first ones are `Opened`, and a
+    /// `Position` for each direction that is within a frame.
     pub(crate) fn pass(&mut self, file: u64, record: WireRecord, mut emit: impl FnMut(WireRecord)) {
         let WireRecord { time, connection, ref event } = record;
         match event {
@@ -36,7 +38,7 @@ impl Positions {
                 self.0.insert(connection, position);
             }
             event => {
-                // Without room in the queue for `Opened`, there are only losses.
+                // A connection whose `Opened` found the queue full has nothing but losses.
                 let Some(position) = self.0.get_mut(&connection) else { return emit(record) };
                 if position.file != file {
                     position.file = file;
@@ -80,8 +82,8 @@ impl Position {
     }
 }
 
-/// Loads `bytes` from the cache of the processor that has written them. These loads do not wait for
-/// each other; those of a scan do, since each frame begins where the one before ends.
+/// Loads `bytes` into the processor's cache. These loads are independent of each other, unlike
+/// those of a scan, in which each frame begins where the one before ends.
 fn load(bytes: &[u8]) {
     const LINE: usize = 64;
     black_box(bytes.iter().step_by(LINE).fold(0, |sum, byte| sum ^ byte));

@@ -1,5 +1,5 @@
-//! Events of a connection as its sockets show them: bytes with their time, and ends. Frames of the
-//! WebSocket protocol are not decoded, and masked as they were sent.
+//! Events of a connection as its sockets show them: bytes with their time, and ends. WebSocket
+//! frames are not decoded, and masked as they were sent.
 
 use std::sync::Arc;
 
@@ -15,9 +15,8 @@ use nix::time::ClockId;
 pub(crate) struct WireRecord {
     /// The time, in nanoseconds since 1970.
     pub(crate) time: u64,
-    /// The identifier of the connection.
+    /// The ID of the connection.
     pub(crate) connection: u64,
-    /// The event.
     pub(crate) event: WireEvent,
 }
 
@@ -35,8 +34,8 @@ pub(crate) enum WireEvent {
     Opened(Arc<Opened>),
     /// Bytes of a stream that were read, or that the system accepted for sending.
     Bytes(TapPoint, Bytes),
-    /// The position of the next bytes within the frames of a direction, where the bytes before
-    /// were not observed: the scanner to continue with.
+    /// The scanner with which the frames of a direction continue whose earlier bytes were not
+    /// observed.
     Position(TapPoint, Box<FrameScanner>),
     /// A datagram.
     Datagram(TapPoint, Bytes),
@@ -44,7 +43,7 @@ pub(crate) enum WireEvent {
     EndOfInput(TapPoint),
     /// The end of one side by a reset, or by a failure of the connection.
     Reset(TapPoint),
-    /// Events that are missing here.
+    /// Events that are missing at this point.
     Lost(Lost),
     /// The last event of a connection, with the reason of its end.
     Closed(Arc<str>),
@@ -52,7 +51,7 @@ pub(crate) enum WireEvent {
 
 /// The present time, in nanoseconds since 1970.
 pub(crate) fn now() -> u64 {
-    // clock_gettime directly: SystemTime adds checked arithmetic in 128 bits for each event.
+    // SystemTime would add checked 128-bit arithmetic to clock_gettime, for each event.
     let now = ClockId::CLOCK_REALTIME.now();
     let nanoseconds = now.map(|now| now.tv_sec() * 1_000_000_000 + now.tv_nsec());
     nanoseconds.map_or(0, |now| u64::try_from(now).unwrap_or_default())

@@ -1,4 +1,4 @@
-//! The line editor, on its own thread.
+//! The line editor, on a dedicated thread.
 
 use std::{
     borrow::Cow,
@@ -26,7 +26,7 @@ use super::{history::MAX_LINES, screen::Screen, signals};
 
 const PROMPT: &str = "> ";
 
-/// The most typed lines in the queue.
+/// The most typed lines that wait to be sent.
 const MAX_QUEUED: usize = 10_000;
 
 /// The notice for a line that does not fit in the queue.
@@ -35,11 +35,11 @@ const QUEUE_FULL: &str = "line discarded: 10,000 lines are waiting to be sent\n"
 /// The input of the user at the terminal.
 #[derive(Debug)]
 pub(crate) struct Typed {
-    /// The lines without their newlines; closed at the end of the input. The queue holds lines that
-    /// are typed while the peer does not read or is disconnected, so that the editor and Ctrl-C
-    /// keep working.
+    /// The lines without their newlines; closed at the end of the input. Lines that are typed while
+    /// the peer does not read or is disconnected wait here, so that the editor and Ctrl-C keep
+    /// working.
     pub(crate) lines: mpsc::Receiver<String>,
-    /// The reason of the end, unless the input has ended regularly.
+    /// Receives the reason of an end that is not the regular end of the input.
     pub(crate) stopped: oneshot::Receiver<Stopped>,
 }
 
@@ -55,8 +55,8 @@ pub(crate) enum Stopped {
 }
 
 /// Starts the editor, with the history in the file `history`. The signals in `fatal` terminate the
-/// process after the terminal has been restored. A program with handlers of its own passes none, and
-/// closes the screen itself.
+/// process after the terminal has been restored. A program with handlers of its own passes none,
+/// and closes the screen itself.
 pub(crate) fn start(history: Option<PathBuf>, fatal: &[i32]) -> io::Result<(Typed, Arc<Screen>)> {
     let mut config = Config::builder()
         .behavior(Behavior::Stdio)
@@ -78,7 +78,7 @@ pub(crate) fn start(history: Option<PathBuf>, fatal: &[i32]) -> io::Result<(Type
     if let Some(file) = &history {
         editor.load_history(file).ok();
     }
-    // For a terminal that cannot move the cursor, the editor has no external printer.
+    // The editor has no external printer for a terminal that cannot move the cursor.
     let printer = editor.create_external_printer().ok();
     let screen = Arc::new(Screen::new(printer)?);
     editor.set_helper(Some(Drawing(screen.clone())));

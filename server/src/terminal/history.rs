@@ -25,8 +25,8 @@ pub(crate) fn file() -> Option<PathBuf> {
     create(&folder, &file).ok().map(|()| file)
 }
 
-/// Creates the directory and the file if missing, readable for the user only. The editor would
-/// create the file as well, but two editors at once would overwrite each other's lines.
+/// Creates the directory and the file if missing, readable by the user only. If the editors created
+/// the file, two of them at once would overwrite each other's lines.
 fn create(folder: &Path, file: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {

@@ -1,7 +1,7 @@
-//! The terminal: a line editor with a prompt, and output above it. Without a prompt, [`print()`] writes
-//! to standard output; the server queues its own (`cli/stdout.rs`).
+//! The terminal: a line editor with a prompt, and output above the prompt. [`print()`] is for
+//! commands without a prompt; the server queues its standard output (`cli/stdout.rs`).
 //!
-//! - `editor`: the line editor, on its own thread
+//! - `editor`: the line editor, on a dedicated thread
 //! - [`history`]: the history file
 //! - `screen`: the output, ordered with what the editor draws
 //! - `signals`: the terminal settings when the process is stopped or terminated
@@ -19,14 +19,14 @@ pub(crate) use self::{
     signals::{FATAL_SIGNALS, fatal_signal},
 };
 
-/// Writes all of `text` to standard output, and waits for its reader.
+/// Writes all of `text` to standard output. Blocks while the reader is slow.
 pub(crate) fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_ref())?;
     out.flush()
 }
 
-/// Prints text whose reader may end early, as `head` does. False if it has, which is no failure.
+/// Prints text for a reader that may end early, as `head` does. Returns whether there is a reader.
 pub(crate) fn print_to_reader(text: impl AsRef<[u8]>) -> io::Result<bool> {
     has_reader(print(text))
 }

@@ -1,13 +1,13 @@
 //! Output to the terminal, ordered with what the line editor draws.
 //!
-//! The editor draws on its own thread. Output may come at any time: while a line is edited, between
-//! two lines, and at the end. It must appear above the edited line, in the order in which it was
-//! written. All output therefore goes through one queue, and [`Mode`] says which thread writes the
-//! queue to the terminal. While a line is edited, that is the editor's: whenever the editor draws,
-//! the cursor is where the prompt begins, and the editor calls [`Screen::take_prompt`] for its
-//! prompt, which returns the queued output in front of the prompt. A redraw request makes the editor
-//! draw. The output is not passed to the editor's external printer, which may delay or reorder text
-//! that comes when a line ends.
+//! The editor draws on a dedicated thread. Output may arrive at any time: while a line is edited,
+//! between two lines, and at the end. The output must appear above the edited line, in the order in
+//! which it was written. All output therefore goes through one queue, and [`Mode`] says which
+//! thread writes the queue to the terminal. While a line is edited, the editor's thread does:
+//! whenever the editor draws, the cursor is where the prompt begins, and the editor calls
+//! [`Screen::take_prompt`], which returns the queued output followed by the prompt. A redraw
+//! request makes the editor draw. The editor's external printer is not used for output, since it
+//! may delay or reorder text at the end of a line.
 
 use std::{
     io,
@@ -25,7 +25,7 @@ use super::print;
 /// The most bytes in the queue; beyond that [`Screen::show`] waits.
 const MAX_QUEUED: usize = 256 * 1024;
 
-/// The line in place of those that [`Screen::show_now`] skips.
+/// The line that replaces those that [`Screen::show_now`] skips.
 const SKIPPED: &str = "* further lines are not shown: the terminal is too slow\n";
 
 /// The text that the external printer prints for a redraw: cursor up and newline, which shows
@@ -46,7 +46,7 @@ pub(crate) struct Screen {
     /// The original terminal settings. They have a lock of their own that is never held during a
     /// write, so that the signal thread does not wait for a blocked terminal.
     original: Mutex<Termios>,
-    /// Sends redraw requests; none if the editor cannot redraw.
+    /// Sends redraw requests; `None` if the editor cannot redraw.
     redraw: Option<SyncSender<()>>,
 }
 
@@ -64,13 +64,13 @@ struct State {
 /// The thread that writes to the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// That of any task with output.
+    /// The thread of any task with output.
     Open,
-    /// That of the editor.
+    /// The editor's thread.
     Editing,
-    /// That of the editor, which has been asked to stop.
+    /// The editor's thread, which has been asked to stop.
     Closing,
-    /// None, since the screen is closed.
+    /// No thread, since the screen is closed.
     Closed,
 }
 
@@ -78,8 +78,8 @@ impl Screen {
     /// Changes the terminal settings for editing. `printer` is the external printer of the editor.
     pub(super) fn new(printer: Option<impl ExternalPrinter + Send + 'static>) -> io::Result<Self> {
         let original = tcgetattr(io::stdin())?;
-        // The editor changes and restores the settings for each line. The same settings hold
-        // between two lines, where typed characters would be echoed otherwise, and Ctrl-D lost.
+        // The editor changes the settings for each line and restores them. They are the same
+        // between two lines, where otherwise typed characters would be echoed, and Ctrl-D lost.
         let mut raw = original.clone();
         if printer.is_some() {
             raw.local_flags &= !(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
@@ -149,7 +149,7 @@ impl Screen {
     /// Enters [`Mode::Editing`]. Returns false if the screen is closed.
     pub(super) fn begin_edit(&self) -> bool {
         let mut state = self.state.lock();
-        // An editor that cannot redraw leaves the terminal to the output.
+        // Without redraws the terminal stays with the tasks that write output.
         if state.mode == Mode::Open && self.redraw.is_some() {
             state.mode = Mode::Editing;
         }
@@ -191,14 +191,14 @@ impl Screen {
         }
     }
 
-    /// Restores the original terminal settings, at any time.
+    /// Restores the original terminal settings. May be called in any mode.
     pub(super) fn restore(&self) -> io::Result<()> {
         let original = self.original.lock();
         Ok(tcsetattr(io::stdin(), SetArg::TCSANOW, &original)?)
     }
 
-    /// Sets the editor's terminal settings again when the process continues after a stop, since the
-    /// shell has changed them, and requests a redraw.
+    /// Sets the terminal settings of the present mode again, and requests a redraw, when the
+    /// process continues after a stop: the shell has changed the settings.
     pub(super) fn resume(&self) {
         let state = self.state.lock();
         let settings = match state.mode {

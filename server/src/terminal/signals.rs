@@ -1,6 +1,6 @@
-//! Signal handling for the terminal settings: with the default actions the terminal would keep the
-//! editor's settings when the process is stopped or terminated. A command with more to do at its end
-//! waits for [`fatal_signal()`].
+//! Signal handling for the terminal settings. With the default actions, the terminal would keep the
+//! editor's settings after the process is stopped or terminated. A command that has to clean up
+//! waits for [`fatal_signal()`] instead.
 
 use std::{fs, future::pending, io, sync::Arc, thread};
 
@@ -18,9 +18,9 @@ use super::Screen;
 /// The signals that terminate a process by default.
 pub(crate) const FATAL_SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
-/// Waits for one of [`FATAL_SIGNALS`]. A signal that the process was started to ignore, as SIGHUP by
-/// `nohup`, is still ignored. One that cannot be handled keeps its action. Each further signal
-/// terminates the process at once.
+/// Waits for one of [`FATAL_SIGNALS`]. A signal that the parent process has set to be ignored, as
+/// `nohup` does with SIGHUP, stays ignored. A signal that cannot be handled keeps its action. Each
+/// further signal terminates the process at once.
 pub(crate) async fn fatal_signal() -> i32 {
     let ignored = ignored();
     let is_handled = |number: &i32| ignored >> (number - 1) & 1 == 0;
@@ -40,7 +40,7 @@ pub(crate) async fn fatal_signal() -> i32 {
     }
 }
 
-/// The ignored signals as a set of bits, where the system shows them.
+/// The ignored signals as a set of bits, from `/proc` of Linux; 0 on other systems.
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -56,9 +56,9 @@ pub(super) fn handle(screen: Arc<Screen>, fatal: &[i32]) -> io::Result<()> {
             match signal {
                 SIGCONT => screen.resume(),
                 signal => {
-                    // A terminal that has been closed needs no settings.
+                    // Fails if the terminal has been closed.
                     screen.restore().ok();
-                    // Returns after SIGTSTP only, when the process continues.
+                    // Returns only after SIGTSTP, when the process continues.
                     emulate_default_handler(signal).ok();
                 }
             }

@@ -1,8 +1,8 @@
-//! Credentials of URLs in error texts, which quote what was given.
+//! Removal of the credentials of URLs from error texts, which quote arguments and settings.
 
-/// The text with `***` in place of each user name and password of a URL (`//USER:PASSWORD@`). A URL
-/// that is invalid counts as well: its credentials reach to the last `@` before a space or a quote,
-/// or before the query if what is in front of that may be a host and a port.
+/// The text with `***` in place of each user name and password of a URL (`//USER:PASSWORD@`), also
+/// of an invalid one. Credentials reach to the last `@` before a space or a quote, or before the
+/// query if the text before the query may be a host and a port.
 pub(crate) fn without_credentials(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -11,7 +11,7 @@ pub(crate) fn without_credentials(text: &str) -> String {
         let end = quoted.unwrap_or(url.len());
         let query = url[..end].find(['?', '#']).filter(|query| is_host_and_path(&url[..*query]));
         let end = query.unwrap_or(end);
-        // A second URL, as in LISTEN=URL, is taken in the next turn.
+        // A second URL, as in LISTEN=URL, is left for the next iteration.
         let end = url[..end].find("//").unwrap_or(end);
         shown.push_str(before);
         shown.push_str("//");
@@ -28,7 +28,7 @@ pub(crate) fn without_credentials(text: &str) -> String {
     shown
 }
 
-/// Whether what is in front of a query may be `HOST/PATH` or `HOST:PORT/PATH`.
+/// Whether the text before a query may be `HOST/PATH` or `HOST:PORT/PATH`.
 fn is_host_and_path(text: &str) -> bool {
     let authority = text.split('/').next().unwrap_or_default();
     let behind_address = authority.rsplit(']').next().unwrap_or_default();
@@ -38,8 +38,8 @@ fn is_host_and_path(text: &str) -> bool {
             .is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The value of a setting for errors: without credentials, and without the query and the options of a
-/// URL, which may be secrets. A URL may have no scheme: behind `=` it may be `HOST:PORT`.
+/// The value of a setting for errors: without credentials, and without the query and the options of
+/// a URL, which may be secrets. After `=`, a URL may be `HOST:PORT` without a scheme.
 pub(crate) fn without_secrets(value: &str) -> String {
     let shown = without_credentials(value);
     let url = ["://", "=", "service:"].iter().filter_map(|start| shown.find(start)).min();

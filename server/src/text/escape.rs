@@ -46,7 +46,7 @@ pub(crate) fn push_byte(out: &mut String, byte: u8) {
     write!(out, "\\x{byte:02x}").expect("writing to a String cannot fail");
 }
 
-/// The first line of `text`, escaped, at most `limit` characters of it.
+/// The first `limit` characters of the first line of `text`, escaped.
 pub(crate) fn first_line(text: &str, limit: usize) -> String {
     let line = text.trim().lines().next().unwrap_or_default().trim_end();
     match line.char_indices().nth(limit) {

@@ -1,11 +1,12 @@
-//! The wording of I/O errors in messages, and the reading of text files, whose errors name the file.
+//! The wording of I/O errors in messages, and the reading of text files, whose errors name the
+//! file.
 
 use std::{fs, io, path::Path};
 
 use nix::errno::Errno;
 
-/// Describes an error as half a sentence without its number: `connection refused`, not
-/// `Connection refused (os error 111)`.
+/// Describes an error in lower case and without its number: `connection refused`, not `Connection
+/// refused (os error 111)`.
 pub(crate) fn describe(error: &io::Error) -> String {
     let text = match error.raw_os_error() {
         Some(number) => Errno::from_raw(number).desc().to_owned(),

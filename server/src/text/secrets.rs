@@ -1,4 +1,4 @@
-//! Header fields whose values are secrets.
+//! Header fields that must not be shown.
 
 /// The header fields whose values are secrets.
 const SECRETS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];

@@ -3,14 +3,15 @@
 use strsim::osa_distance;
 
 /// A suffix for an error about `word`: `; did you mean "KNOWN"?` with the most similar of the
-/// `known` words; empty if none is similar.
+/// `known` words. The suffix is empty if no word is similar.
 pub(crate) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let similar = known.into_iter().filter(|known| is_similar(word, known));
     let nearest = similar.min_by_key(|known| osa_distance(word, known));
     nearest.map_or_else(String::new, |nearest| format!("; did you mean \"{nearest}\"?"))
 }
 
-/// Whether a word may be a misspelling of a known one: a third of its letters differ at most, or one.
+/// Whether a word may be a misspelling of a known one: at most a third of the letters differ, or
+/// one letter.
 pub(crate) fn is_similar(word: &str, known: &str) -> bool {
     let letters = word.chars().count().max(known.chars().count());
     osa_distance(word, known) <= (letters / 3).max(1)

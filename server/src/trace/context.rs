@@ -34,7 +34,8 @@ pub(crate) struct SpanReference {
 }
 
 impl SpanReference {
-    /// Parses a value of `traceparent`. Later versions than 00 are read as far as 00 defines them.
+    /// Parses a value of `traceparent`. Of later versions than 00, the parts that 00 defines are
+    /// read.
     fn parse(value: &[u8]) -> Option<SpanReference> {
         let (known, more) = value.split_at_checked(LENGTH)?;
         let [version, trace, span, flags] = [0..2, 3..35, 36..52, 53..55].map(|part| &known[part]);
@@ -79,8 +80,8 @@ pub(crate) struct TraceContext {
 }
 
 impl TraceContext {
-    /// The trace context in the header fields of a request; `None` without exactly one valid
-    /// `traceparent`, so that the request begins a trace.
+    /// The trace context in the header fields of a request. `None` without exactly one valid
+    /// `traceparent`: the request then begins a trace.
     pub(crate) fn of(headers: &HeaderMap) -> Option<TraceContext> {
         let mut values = headers.get_all(TRACEPARENT).into_iter();
         let value = values.next().filter(|_| values.next().is_none())?;
@@ -90,8 +91,8 @@ impl TraceContext {
     }
 }
 
-/// Replaces the trace context in the header fields of a request to an upstream by that of the client,
-/// with `span`, if there is one, in place of the client's span.
+/// Sets the trace context of a request to an upstream to that of the client. `span`, if there is
+/// one, takes the place of the client's span.
 pub(crate) fn pass(
     received: Option<&TraceContext>,
     span: Option<SpanReference>,

@@ -1,8 +1,9 @@
 //! Distributed traces: the trace context that clients send, and the spans of connections.
 //!
 //! - [`context`]: `traceparent` and `tracestate` of a request
-//! - `spans`: spans that are exported by OTLP (feature `otlp`); `span_queue`: spans that wait for their
-//!   export; `no_spans`: the same interface without the feature, which does nothing
+//! - `spans`: spans that are exported by OTLP (feature `otlp`); `span_queue`: the queue of spans
+//!   before their export; `no_spans`: the same interface for builds without the feature, which does
+//!   nothing
 
 pub(crate) mod context;
 #[cfg(not(feature = "otlp"))]
@@ -26,7 +27,7 @@ pub(crate) use self::spans::{Span, Spans};
 /// Names and values of attributes of a span.
 pub(crate) type Attributes = Vec<(&'static str, String)>;
 
-/// The trace of a connection from its request on.
+/// The trace of a connection, from its request until it is established.
 #[derive(Debug)]
 pub(crate) struct Trace {
     received: Option<TraceContext>,
@@ -66,7 +67,7 @@ impl Trace {
         self.span.end(Err(reason));
     }
 
-    /// The part that an established connection keeps, if there is any.
+    /// The trace of the established connection, if there is one.
     pub(crate) fn of_connection(self) -> Option<ConnectionTrace> {
         let id = self.id()?;
         Some(ConnectionTrace { id, span: self.span })
@@ -86,7 +87,8 @@ impl ConnectionTrace {
         self.span.set("websocket.close.code", code.0.into());
     }
 
-    /// Ends the span of the connection, with the payload bytes from and to the client.
+    /// Ends the span of the connection. `received` and `sent` are the payload bytes from and to the
+    /// client.
     pub(crate) fn ended(&self, [received, sent]: [u64; 2], why: &dyn fmt::Display) {
         self.span.set("echogate.received_bytes", received);
         self.span.set("echogate.sent_bytes", sent);

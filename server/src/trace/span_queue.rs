@@ -1,4 +1,4 @@
-//! The queue of the spans that have ended: a batch processor that logs how many spans are dropped.
+//! The queue of ended spans: a batch processor that logs how many spans are dropped.
 
 use std::{
     env,
@@ -16,24 +16,24 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor},
 };
 
-/// The environment variable with the most spans that wait.
+/// The environment variable that limits the spans in the queue.
 const MAX_QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
 
-/// The most spans that wait without that variable (OpenTelemetry specification).
+/// The most spans in the queue without that variable (OpenTelemetry specification).
 const DEFAULT_MAX_QUEUE: usize = 2048;
 
-/// A batch processor in front of which spans are counted, so that none is dropped without a message.
+/// A batch processor that counts the spans in its queue, so that none is dropped without a message.
 #[derive(Debug)]
 pub(super) struct SpanQueue {
     batches: BatchSpanProcessor,
-    /// The most spans that wait.
+    /// The most spans in the queue.
     max: usize,
     waiting: Arc<AtomicUsize>,
     dropped: AtomicU64,
 }
 
 impl SpanQueue {
-    /// A queue in front of `exporter`, of the size that the environment sets.
+    /// A queue for `exporter`, of the size that the environment sets.
     pub(super) fn new(exporter: impl SpanExporter + 'static) -> SpanQueue {
         let max = env::var(MAX_QUEUE).ok().and_then(|value| value.parse().ok());
         SpanQueue::with_max(exporter, max.unwrap_or(DEFAULT_MAX_QUEUE))
@@ -82,7 +82,7 @@ impl SpanProcessor for SpanQueue {
     }
 }
 
-/// An exporter that subtracts the spans of each batch from those that wait.
+/// An exporter that subtracts the spans of each batch from the number of spans in the queue.
 #[derive(Debug)]
 struct Counted<E> {
     exporter: E,

@@ -26,7 +26,7 @@ use super::{
 /// The environment variables that name the receiver. Without them there are no spans.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
-/// The spans of this process. Clones are the same.
+/// The spans of this process. Clones share the exporter.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spans(Option<Exported>);
 
@@ -37,8 +37,8 @@ struct Exported {
 }
 
 impl Spans {
-    /// Spans that a separate thread exports over `client` to the receiver that the environment names; no
-    /// spans without a receiver.
+    /// The spans of this process, which a separate thread exports over `client` to the receiver
+    /// that the environment names. Without a receiver there are no spans.
     ///
     /// # Errors
     ///
@@ -102,7 +102,8 @@ fn span_context(TraceContext { parent, state, .. }: &TraceContext) -> SpanContex
     )
 }
 
-/// The span of a connection or a dial. A drop before the end counts as a cancellation.
+/// The span of a connection or a dial. A span that is dropped before its end is marked as
+/// cancelled.
 #[derive(Debug)]
 pub(crate) struct Span(Option<Box<Begun>>);
 
@@ -139,7 +140,7 @@ impl Span {
         })
     }
 
-    /// Begins the span of a request of this process.
+    /// Begins the span of a request that this process makes.
     pub(crate) fn child(
         &self,
         name: &'static str,

@@ -296,9 +296,9 @@ fn on_a_terminal_it_is_a_prompt_for_each_client() {
 fn an_endpoint_or_an_option_that_makes_no_sense_is_refused() {
     for (arguments, complaint) in [
         (&["127.0.0.1"][..], "127.0.0.1: no port: expected HOST PORT, HOST:PORT or a URL"),
-        (&["service:upper"], "a service: URL is valid as the upstream of a route only"),
-        (&["tcp://127.0.0.1:0?once"], "unknown option \"once\": the URL of listen has none"),
-        (&["ws://me:pw@127.0.0.1:0"], "a user name is possible in the URLs of connect only"),
+        (&["service:upper"], "a service: URL is valid only as the upstream of a route or forward"),
+        (&["tcp://127.0.0.1:0?once"], "unknown option \"once\": a URL to listen on has no options"),
+        (&["ws://me:pw@127.0.0.1:0"], "a URL to listen on has no user name: only clients send one"),
         (&["tls://127.0.0.1:0"], "tls://127.0.0.1:0: --cert is required (and --key, if"),
         (&["wss://127.0.0.1:0", "--cert=/no"], "--cert: /no: no such file"),
         (

@@ -436,7 +436,7 @@ fn the_family_and_the_source_address_are_as_asked() {
         (
             &["-6", "--source=127.0.0.1", "127.0.0.1:1"],
             2,
-            "tcp://127.0.0.1:1: --source is an IPv4 address, and --ipv6 excludes those",
+            "tcp://127.0.0.1:1: --source is an IPv4 address, which --ipv6 excludes",
         ),
         (
             &["-4", "unix:///s"],
@@ -465,7 +465,7 @@ fn invalid_arguments_are_a_usage_error() {
     for (arguments, complaint) in [
         (
             &["service:upper"][..],
-            "service:upper: a service: URL is valid as the upstream of a route only",
+            "service:upper: a service: URL is valid only as the upstream of a route or forward",
         ),
         (
             &["wss://h/?a=b", "--ca", "/nowhere/ca.pem"],

@@ -153,7 +153,7 @@ fn a_client_in_its_handshake_at_the_end_is_named() {
     let output = mock.child.wait_with_output().unwrap();
     assert_status(&output, 0);
     let address = client.local_addr().unwrap();
-    assert_eq!(stderr(&output), format!("echogate: {address}: stopped within the handshake\n"));
+    assert_eq!(stderr(&output), format!("echogate: {address}: stopped during the handshake\n"));
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(super) fn error_line(error: &str) -> String {
     line("ERROR", env!("CARGO_PKG_NAME"), fields)
 }
 
-/// An object of the log. The members stand in this order.
+/// A line of the JSON log. The members are written in this order.
 #[derive(Serialize)]
 struct Line<'a> {
     time: &'a str,
@@ -62,7 +62,8 @@ struct Line<'a> {
     fields: Fields,
 }
 
-/// The message and the fields of an event. In an object of their own, fields may have any name.
+/// The message and the fields of an event. The fields have an object of their own, so that their
+/// names cannot collide with other members.
 #[derive(Default, Serialize)]
 struct Fields {
     message: String,
@@ -70,11 +71,11 @@ struct Fields {
     fields: Map<String, Value>,
 }
 
-/// JSON escapes line breaks and other control characters, so that an object is one line whatever
-/// clients have sent.
+/// A JSON object with a line break. JSON escapes control characters, so that an object is one line,
+/// whatever clients have sent.
 fn line(level: &str, target: &str, fields: Fields) -> String {
     let mut time = String::new();
-    // An error leaves the time out.
+    // On a failure the time is empty.
     SystemTime.format_time(&mut Writer::new(&mut time)).ok();
     let line = Line { time: &time, level, target, fields };
     let mut text = serde_json::to_string(&line).expect("texts and numbers are JSON");
@@ -115,7 +116,7 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if field.name() == "message" {
-            // A String takes what is written.
+            // Writing to a String cannot fail.
             write!(self.message, "{value:?}").ok();
         } else {
             self.add(field, format!("{value:?}"));

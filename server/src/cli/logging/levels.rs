@@ -9,7 +9,7 @@ use crate::text::suggest;
 /// The paths of this crate's modules, collected by `build.rs`.
 const MODULES: &str = env!("ECHOGATE_MODULES");
 
-/// Dependencies that log through tracing, too.
+/// The dependencies whose log has levels here.
 const OTHER_CRATES: [&str; 2] = ["async_nats", "h2"];
 
 /// A dependency whose log is off unless it is named, since `cluster` logs the same events.
@@ -26,7 +26,7 @@ const LEVELS: [(&str, LevelFilter); 7] = [
     ("trace", LevelFilter::TRACE),
 ];
 
-/// Levels as they are parsed.
+/// The levels parsed so far.
 struct Levels {
     of_modules: Targets,
     /// The level of all other modules.
@@ -43,7 +43,7 @@ impl Levels {
     fn add(&mut self, part: &str) -> Result<(), String> {
         let Some((module, word)) = part.split_once('=') else {
             return match self.general.replace(parse_level(part)?) {
-                Some(_) => Err(format!("\"{part}\": only one level may stand without a module")),
+                Some(_) => Err(format!("\"{part}\": only one level without a module is possible")),
                 None => Ok(()),
             };
         };
@@ -73,8 +73,8 @@ pub(super) fn parse(text: &str, default: LevelFilter) -> Result<Targets, String>
     Ok(levels.or(default))
 }
 
-/// Parses the value of a variable that other programs read, too: parts that are invalid here are
-/// for them, and ignored.
+/// Parses the value of a variable that other programs also read. Parts that are invalid here are
+/// ignored: other programs may understand them.
 pub(super) fn parse_shared(text: &str, default: LevelFilter) -> Targets {
     let mut levels = Levels::new();
     for part in parts(text) {
@@ -100,7 +100,7 @@ fn parse_module(module: &str) -> Result<String, String> {
     }
     let suggestion = suggest::suggestion(module, MODULES.split(' '));
     Err(format!(
-        "unknown module \"{module}\": expected echogate or one of its modules, as \
+        "unknown module \"{module}\": expected echogate or one of its modules, such as \
          echogate::http{suggestion}"
     ))
 }

@@ -1,5 +1,5 @@
-//! The log: `ECHOGATE_LOG` or `RUST_LOG`, and lines on standard error or the console that block no
-//! thread.
+//! The log: levels from `ECHOGATE_LOG` or `RUST_LOG`, and a queue to standard error or the console,
+//! so that logging blocks no thread.
 
 mod format;
 mod levels;
@@ -21,15 +21,15 @@ use self::format::EventFormat;
 use super::output::{FLUSH_TIMEOUT, Output, Unwritten, duplicate, write_all};
 use crate::{config::LogFormat, connections::counters::LOG_LINES_DROPPED};
 
-/// The most bytes of the log that are queued for a slow reader. Lines that exceed it are dropped.
+/// The most bytes of the log that are queued for a slow reader. Further lines are dropped.
 const LOG_QUEUE: usize = 1024 * 1024;
 
 /// The queue of the log. Once it is started, everything on standard error goes through it.
 static LOG: OnceLock<Output> = OnceLock::new();
 
-/// Starts the log with the levels of `ECHOGATE_LOG`; where that is not set, of `RUST_LOG`. It goes to standard error; with `console`,
-/// to the returned receiver instead. From here on, no line that is logged, shown or written by
-/// a panic blocks its thread.
+/// Starts the log with the levels of `ECHOGATE_LOG` or, if that is not set, of `RUST_LOG`. The log
+/// goes to standard error, or with `console` to the returned receiver. From here on, no line that
+/// is logged, shown or written by a panic blocks its thread.
 ///
 /// # Errors
 ///
@@ -144,7 +144,7 @@ impl LogSink {
             }
         }
         if let Err(Unwritten(rest)) = write_all(&self.stderr, entries) {
-            // Not reported: the report would have to go where writing has just failed.
+            // These lines are counted as reported: writing the report would fail as well.
             self.reported += count_dropped(&entries[entries.len() - rest..]);
         }
     }

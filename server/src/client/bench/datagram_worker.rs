@@ -1,4 +1,4 @@
-//! One datagram socket under load: each message may be lost.
+//! One datagram socket under load. A message or its reply may be lost.
 
 use std::{
     future::{Future, poll_fn},
@@ -31,9 +31,10 @@ pub(super) struct DatagramWorker {
     /// Messages released for sending so far.
     released: u64,
     window: Window,
-    /// The time at which the oldest message may be lost.
+    /// Expires when the oldest message counts as lost.
     timer: Pin<Box<Sleep>>,
-    /// A message to send, or a received reply and one byte more.
+    /// Room for a message to send, or for a reply and one byte, which shows that a reply is too
+    /// long.
     buffer: Vec<u8>,
 }
 
@@ -153,7 +154,7 @@ impl DatagramWorker {
         })
     }
 
-    /// The time from which the latency of message `number`, sent at `sent`, counts.
+    /// The time from which the latency of message `number` counts: when it was due, or `sent`.
     fn due_at(&self, number: u64, sent: Instant) -> Instant {
         self.load.schedule.due_at(self.number, number).unwrap_or(sent)
     }

@@ -66,7 +66,8 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval at which the progress line is updated.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The most bytes in flight on one connection. The payload ring takes some times as much memory.
+/// The most bytes in flight on one connection. The messages and replies that [`Payload`] holds take
+/// several times as much memory.
 const MAX_IN_FLIGHT: u64 = 64 << 20;
 
 /// The command line of `echogate bench`.
@@ -75,8 +76,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     target: TargetArgs,
 
-    /// The number of connections. All are made before the first message is sent; with --once, so
-    /// many exist at the same time
+    /// The number of connections, all made before the first message is sent. With --once, the
+    /// number of connections at the same time
     #[arg(long, short, value_name = "N", default_value_t = 50)]
     #[arg(value_parser = parse_count::<u32>)]
     connections: u32,
@@ -94,9 +95,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     warm_up: Duration,
 
-    /// Messages in flight on each connection: so many are sent together, and the next ones when
-    /// all replies have come. Over datagrams the next one is sent when one is answered or lost,
-    /// that is without a reply for 1 s. With --rate it is the limit
+    /// Messages in flight on each connection: this many are sent together, and the next ones when
+    /// all replies have come. Over datagrams the next one is sent when one is answered, or lost (no
+    /// reply within 1 s). With --rate, this is the limit
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = parse_count::<u64>)]
     in_flight: u64,
@@ -115,7 +116,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["rate", "in_flight"])]
     once: bool,
 
-    /// The expected replies
+    /// The replies to expect
     #[arg(long, value_enum, default_value_t = Expect::Upper)]
     expect: Expect,
 
@@ -131,7 +132,7 @@ enum Expect {
     Upper,
     /// The unchanged message
     Echo,
-    /// Any bytes, as many as the message has
+    /// Any bytes, as many as in the message
     Any,
 }
 
@@ -184,7 +185,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     }
 }
 
-/// Refuses combinations of options that are invalid together.
+/// Rejects invalid combinations of options.
 fn check(args: &Args, target: &Target) -> Result<(), String> {
     if matches!(target, Target::Udp(..)) && args.size > MAX_UDP as u64 {
         return Err(format!("--size exceeds the largest UDP datagram: {MAX_UDP} bytes"));
@@ -268,7 +269,8 @@ fn spawn_redialers(load: &Arc<Load>, target: Target) -> Workers {
                 let opened = tokio::select! {
                     opened = open(&target, number) => opened?,
                     () = load.schedule.given_up(number) => {
-                        return Err(format!("connection {}: not established in time", number + 1));
+                        let why = "not established by the end of the run";
+                        return Err(format!("connection {}: {why}", number + 1));
                     }
                 };
                 if let RawConnection::Stream(stream, early) = opened {

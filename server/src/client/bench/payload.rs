@@ -6,8 +6,8 @@ use echogate_proto::ws::{OpCode, frame::masked_frame};
 
 use super::Expect;
 
-/// The least number of different messages in a row, so that the reply to another message is
-/// detected.
+/// The least number of different messages in a row, by which the reply to another message is
+/// noticed.
 const MIN_MESSAGES: u64 = 4;
 
 /// A ring of messages and their expected replies, generated in advance and shared by all
@@ -29,7 +29,7 @@ pub(super) struct Payload {
 /// A byte of a reply that is not the expected one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mismatch {
-    /// Its position in the bytes that were compared.
+    /// The position in the compared bytes.
     pub(super) at: usize,
     pub(super) expected: u8,
     pub(super) got: u8,
@@ -41,15 +41,15 @@ impl Mismatch {
         let [expected, got] = [self.expected, self.got].map(u8::escape_ascii);
         let (byte, reply) = (byte + 1, reply + 1);
         format!(
-            "byte {byte} of reply {reply} is '{got}', expected '{expected}' (--expect upper, echo \
-             or any tells which replies are expected)"
+            "byte {byte} of reply {reply} is '{got}', expected '{expected}' (select the \
+             expected replies with --expect upper, echo or any)"
         )
     }
 }
 
 impl Payload {
-    /// Generates messages of `size` bytes of text without newlines, for connections with
-    /// `in_flight` messages in flight; for a WebSocket as masked frames.
+    /// Generates messages of `size` bytes of text without newlines, as masked frames for a
+    /// WebSocket, for connections with `in_flight` messages in flight.
     pub(super) fn new(size: u64, in_flight: u64, expect: Expect, websocket: bool) -> Payload {
         let count = in_flight * MIN_MESSAGES.div_ceil(in_flight).max(2);
         let keys = RandomState::new();
@@ -78,7 +78,7 @@ impl Payload {
         number as u64 % rounds * self.in_flight
     }
 
-    /// At most `len` bytes to send from position `at` on; fewer at the end of the ring.
+    /// At most `len` bytes to send from position `at` on. There are fewer at the end of the ring.
     pub(super) fn wire(&self, at: u64, len: u64) -> &[u8] {
         let rest = &self.wire[index(at, self.wire.len())..];
         &rest[..usize::try_from(len).map_or(rest.len(), |len| len.min(rest.len()))]

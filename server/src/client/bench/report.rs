@@ -1,4 +1,4 @@
-//! The report, and the progress line before it.
+//! The report, and the progress line while the load runs.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ pub(super) struct Report {
     in_flight: u64,
     /// Requested messages per second.
     rate: Option<u64>,
-    /// Each message had a new connection.
+    /// Whether each message had a new connection.
     once: bool,
     /// The time from the end of the warm-up to the last reply.
     seconds: f64,
@@ -36,7 +36,7 @@ pub(super) struct Report {
     lost: Option<u64>,
     /// Late or duplicate replies.
     stray: Option<u64>,
-    /// Messages that were due and not sent, since the limit in flight was reached.
+    /// Messages that were due and not sent because of the limit in flight.
     unsent: u64,
     frames_per_message: Option<f64>,
 }
@@ -102,7 +102,7 @@ impl fmt::Display for Report {
         let Report { url, connections, size, in_flight, .. } = self;
         writeln!(f, "endpoint  {url}")?;
         let connections = counted(*connections, "connection");
-        write!(f, "load      {connections}, {size} bytes per message, ")?;
+        write!(f, "load      {connections}, {} per message, ", counted(*size, "byte"))?;
         match self.once {
             true => writeln!(f, "a new one per message")?,
             false => writeln!(f, "{in_flight} in flight on each")?,
@@ -135,7 +135,7 @@ impl Report {
     }
 }
 
-/// Formats microseconds in the customary unit.
+/// Formats microseconds in µs, ms or s.
 fn format_time(micros: f64) -> String {
     match micros {
         ..1e3 => format!("{micros:.0} µs"),

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// The longest sleep of the thread that releases messages, and so the longest time to stop it.
+/// The longest sleep of the thread that releases messages, and so the time within which it stops.
 const MAX_SLEEP: Duration = Duration::from_millis(50);
 
 /// The schedule that all connections share.
@@ -20,14 +20,13 @@ pub(super) struct Schedule {
     /// Messages per second over all connections, with `--rate`.
     rate: Option<u64>,
     phase: AtomicU8,
-    lanes: Vec<Lane>,
+    connections: Vec<DueMessages>,
 }
 
-/// The part of the schedule for one connection.
+/// The messages of one connection that are due and have not been taken.
 #[derive(Debug, Default)]
-struct Lane {
-    /// Messages that are due and have not been taken.
-    waiting: AtomicU64,
+struct DueMessages {
+    count: AtomicU64,
     waker: AtomicWaker,
 }
 
@@ -48,13 +47,13 @@ impl Schedule {
             start: Instant::now(),
             rate,
             phase: AtomicU8::new(LoadPhase::Send as u8),
-            lanes: (0..connections).map(|_| Lane::default()).collect(),
+            connections: (0..connections).map(|_| DueMessages::default()).collect(),
         }
     }
 
-    /// Registers the task of `lane`'s connection, to be woken for due messages and new phases.
-    pub(super) fn register(&self, lane: usize, waker: &Waker) {
-        self.lanes[lane].waker.register(waker);
+    /// Registers the task of a connection, to be woken for due messages and new phases.
+    pub(super) fn register(&self, connection: usize, waker: &Waker) {
+        self.connections[connection].waker.register(waker);
     }
 
     pub(super) fn phase(&self) -> LoadPhase {
@@ -65,10 +64,10 @@ impl Schedule {
         }
     }
 
-    /// Waits for [`LoadPhase::GiveUp`] in place of `lane`'s connection.
-    pub(super) async fn given_up(&self, lane: usize) {
+    /// Waits for [`LoadPhase::GiveUp`], as the task of a connection that is not open yet.
+    pub(super) async fn given_up(&self, connection: usize) {
         poll_fn(|cx| {
-            self.register(lane, cx.waker());
+            self.register(connection, cx.waker());
             if self.phase() == LoadPhase::GiveUp { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -77,32 +76,33 @@ impl Schedule {
     /// Enters `phase`, unless a later one has been entered.
     pub(super) fn enter(&self, phase: LoadPhase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
-        self.lanes.iter().for_each(|lane| lane.waker.wake());
+        self.connections.iter().for_each(|due| due.waker.wake());
     }
 
-    /// Takes the messages that are due on `lane`, at most `room`; none without `--rate`.
-    pub(super) fn take(&self, lane: usize, room: u64) -> Option<u64> {
+    /// Takes the messages that are due on a connection, at most `room`; `None` without `--rate`.
+    pub(super) fn take(&self, connection: usize, room: u64) -> Option<u64> {
         self.rate?;
-        let waiting = &self.lanes[lane].waiting;
-        let taken = waiting.load(Ordering::Acquire).min(room);
-        waiting.fetch_sub(taken, Ordering::AcqRel);
+        let due = &self.connections[connection].count;
+        let taken = due.load(Ordering::Acquire).min(room);
+        due.fetch_sub(taken, Ordering::AcqRel);
         Some(taken)
     }
 
-    /// The time at which message `number` of `lane`, counted from 0, is due; none without `--rate`.
-    pub(super) fn due_at(&self, lane: usize, number: u64) -> Option<Instant> {
-        let all = number * self.lanes.len() as u64 + lane as u64;
+    /// The time at which message `number` of a connection, counted from 0, is due; `None` without
+    /// `--rate`.
+    pub(super) fn due_at(&self, connection: usize, number: u64) -> Option<Instant> {
+        let all = number * self.connections.len() as u64 + connection as u64;
         self.rate.map(|rate| self.start + offset(all, rate))
     }
 
     /// The number of messages that are due and have not been taken.
     pub(super) fn waiting(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.waiting.load(Ordering::Acquire)).sum()
+        self.connections.iter().map(|due| due.count.load(Ordering::Acquire)).sum()
     }
 
     /// Releases each message when it is due, for one connection after the other, until
-    /// [`LoadPhase::Send`] ends. Runs on a thread of its own, since timers of tokio have a resolution
-    /// of 1 ms.
+    /// [`LoadPhase::Send`] ends. The caller provides a thread, since timers of tokio have a
+    /// resolution of 1 ms.
     pub(super) fn run(&self) {
         let Some(rate) = self.rate else { return };
         for number in 0.. {
@@ -117,16 +117,15 @@ impl Schedule {
                 }
                 thread::sleep(left.min(MAX_SLEEP));
             }
-            let lane = number % self.lanes.len() as u64;
-            let lane =
-                &self.lanes[usize::try_from(lane).expect("a remainder is less than the length")];
-            lane.waiting.fetch_add(1, Ordering::AcqRel);
-            lane.waker.wake();
+            let index = usize::try_from(number % self.connections.len() as u64);
+            let due = &self.connections[index.expect("a remainder is less than the length")];
+            due.count.fetch_add(1, Ordering::AcqRel);
+            due.waker.wake();
         }
     }
 }
 
-/// The time from the start to when message `number` of all connections is due.
+/// The time after the start at which message `number`, counted over all connections, is due.
 fn offset(number: u64, rate: u64) -> Duration {
     let nanos = u128::from(number) * 1_000_000_000 / u128::from(rate);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
@@ -139,7 +138,8 @@ mod tests {
     #[test]
     fn messages_are_due_for_one_connection_after_the_other() {
         let schedule = Schedule::new(4, Some(1000));
-        let after = |lane, number| schedule.due_at(lane, number).unwrap() - schedule.start;
+        let after =
+            |connection, number| schedule.due_at(connection, number).unwrap() - schedule.start;
         assert_eq!(after(0, 0), Duration::ZERO);
         assert_eq!(after(3, 0), Duration::from_millis(3));
         assert_eq!(after(0, 1), Duration::from_millis(4));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_is_never_left_for_an_earlier_one() {
+    fn a_phase_is_never_left_for_an_earlier_one() {
         let schedule = Schedule::new(1, None);
         assert_eq!(schedule.phase(), LoadPhase::Send);
         schedule.enter(LoadPhase::GiveUp);

@@ -1,13 +1,15 @@
-//! Sequence numbers in messages. The reply to a datagram may be late, duplicated, reordered or
-//! lost, and is matched to its message by the number.
+//! Sequence numbers in messages, by which replies to datagrams are matched. A reply may be late,
+//! duplicated, reordered or lost.
 
 use super::{
     Expect,
     payload::{Mismatch, Payload},
 };
 
-/// The digits of a number, of [`BITS`] bits each.
+/// The digits of a number.
 const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// The bits that a digit holds.
 const BITS: u32 = 5;
 
 /// The most digits of a number, enough for years of messages.
@@ -18,14 +20,14 @@ const MAX_DIGITS: u64 = 10;
 pub(super) struct Sequence {
     /// The index of the first message in the payload.
     first: u64,
-    /// Bytes of a message that hold its number. In short messages they are too few for all digits,
-    /// and the numbers wrap around.
+    /// The number of bytes of a message that hold its number. The numbers of short messages wrap
+    /// around.
     digits: usize,
     upper: bool,
 }
 
 impl Sequence {
-    /// Creates the messages of the socket `socket`. They have no numbers if any reply is accepted.
+    /// Creates the messages of the socket `socket`, without numbers if any reply is accepted.
     pub(super) fn new(payload: &Payload, socket: usize) -> Sequence {
         let max = if payload.expect == Expect::Any { 0 } else { MAX_DIGITS };
         Sequence {
@@ -65,7 +67,7 @@ impl Sequence {
         rest.map_err(|mismatch| Mismatch { at: mismatch.at + self.digits, ..mismatch })
     }
 
-    /// Reads the number in `reply`, if it has one. It stands for all numbers that
+    /// Reads the number in `reply`, if it has one. The result stands for all numbers that
     /// [`Self::matches`] accepts.
     pub(super) fn read(self, reply: &[u8]) -> Option<u64> {
         reply[..self.digits].iter().try_fold(0, |number, byte| {

@@ -33,7 +33,7 @@ pub(super) struct Stats {
     pub(super) stray: u64,
 }
 
-/// The statistics of all connections, in a few shards: that limits both memory and contention.
+/// The statistics of all connections, in a few shards to limit both memory and contention.
 #[derive(Debug)]
 pub(super) struct ShardedStats(Vec<Mutex<Stats>>);
 

@@ -1,4 +1,4 @@
-//! One stream connection under load: byte stream or WebSocket.
+//! One connection under load: a byte stream or a WebSocket.
 
 use std::{
     future::poll_fn,
@@ -33,11 +33,10 @@ use crate::{
 /// The time limit of the close at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The masking key of control frames. A load generator needs no random one.
+/// The masking key of control frames. A load generator needs no random keys.
 const KEY: [u8; 4] = [0x5a, 0xa5, 0x3c, 0xc3];
 
-/// A worker that sends messages over one connection and checks the replies. It stores none of
-/// their bytes.
+/// A worker that sends messages over one connection and checks the replies without storing them.
 pub(super) struct StreamWorker {
     /// The number of the connection, from 0.
     number: usize,
@@ -49,7 +48,7 @@ pub(super) struct StreamWorker {
     first: u64,
     /// Messages released for sending so far.
     released: u64,
-    /// The time at which the latest of them were released.
+    /// The time at which the latest messages were released.
     released_at: Instant,
     /// The start of the connection, if it is for one message whose latency counts from there.
     begun: Option<Instant>,
@@ -86,8 +85,8 @@ impl StreamWorker {
         StreamWorker { begun: Some(begun), ..self }
     }
 
-    /// Sends messages and checks replies until the load ends or no message is left, and all
-    /// replies have come; then closes the connection. `early` has been received already.
+    /// Sends messages and checks replies until the load ends or no message is left, and all replies
+    /// have come. Then closes the connection. `early` was read with the opening handshake.
     ///
     /// # Errors
     ///
@@ -118,7 +117,7 @@ impl StreamWorker {
                 }
             }
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
-                // Bytes that the server has sent before explain the failure better.
+                // A wrong reply or a Close that has arrived explains the failure better.
                 while let Poll::Ready(received) = self.poll_receive(cx) {
                     received?;
                 }
@@ -230,7 +229,7 @@ impl StreamWorker {
             return Ok(());
         }
         let count = self.received / payload.size;
-        Err(format!("more bytes than were sent, after reply {count}"))
+        Err(format!("the server sent more bytes than expected after reply {count}"))
     }
 
     /// Counts the replies that have become complete since `before` bytes were received.

@@ -11,14 +11,14 @@ use super::{
 };
 use crate::recording::model::{Action, RecordedConnection, Recording};
 
-/// The connections of two recordings, compared in the order of their beginnings.
+/// The comparison of the connections of two recordings, in the order in which they begin.
 #[derive(Debug, Serialize)]
 pub(in crate::client) struct Comparison {
     same: bool,
     pub(super) connections: Vec<ConnectionComparison>,
 }
 
-/// A connection of one recording, and the one of the other with the same number.
+/// The comparison of the connections at the same position in both recordings.
 #[derive(Debug, Serialize)]
 pub(in crate::client) struct ConnectionComparison {
     /// The number in the first recording that has the connection, from 1.
@@ -36,13 +36,13 @@ pub(in crate::client) struct ConnectionComparison {
     /// The median of the differences between the reply times, in milliseconds: positive where those
     /// of `b` are longer.
     pub(super) latency_shift_ms: Option<f64>,
-    pub(super) a: Option<Facts>,
-    pub(super) b: Option<Facts>,
+    pub(super) a: Option<Figures>,
+    pub(super) b: Option<Figures>,
 }
 
 /// The figures of a connection.
 #[derive(Debug, Serialize)]
-pub(super) struct Facts {
+pub(super) struct Figures {
     pub(super) to_server: Counts,
     pub(super) to_client: Counts,
     pub(super) latency: Option<Latency>,
@@ -73,7 +73,7 @@ impl Comparison {
         comparison
     }
 
-    /// Notes that the replay of the connection at `index` has failed.
+    /// Adds a failure of the replay of the connection at `index`.
     pub(in crate::client) fn add_failure(&mut self, index: usize, text: String) {
         self.connections[index].failures.push(text);
         self.same = false;
@@ -102,7 +102,7 @@ impl ConnectionComparison {
         let times = [a, b].map(|connection| connection.map(reply_times).unwrap_or_default());
         let latency_shift_ms = shift_ms(&times[0], &times[1]);
         let facts = |connection: Option<&RecordedConnection>, times| {
-            connection.map(|connection| Facts::of(connection, times))
+            connection.map(|connection| Figures::of(connection, times))
         };
         let [a_times, b_times] = times;
         let (a, b) = (facts(a, a_times), facts(b, b_times));
@@ -124,7 +124,7 @@ impl ConnectionComparison {
     }
 }
 
-/// The differences of two connections. Messages are compared with a byte stream as bytes.
+/// The differences of two connections. A WebSocket and a byte stream are compared as bytes.
 pub(super) fn differences(
     a: &RecordedConnection,
     b: &RecordedConnection,
@@ -146,8 +146,8 @@ pub(super) fn differences(
     differences
 }
 
-impl Facts {
-    fn of(connection: &RecordedConnection, reply_times: Vec<u64>) -> Facts {
+impl Figures {
+    fn of(connection: &RecordedConnection, reply_times: Vec<u64>) -> Figures {
         let counts = |direction| {
             let mut counts = Counts::default();
             for event in connection.of(direction) {
@@ -164,7 +164,7 @@ impl Facts {
             }
             counts
         };
-        Facts {
+        Figures {
             to_server: counts(Direction::ToServer),
             to_client: counts(Direction::ToClient),
             latency: Latency::of(reply_times),

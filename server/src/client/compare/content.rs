@@ -1,4 +1,4 @@
-//! The content that an end of a connection has sent, without what is ignored.
+//! The content of one direction of a connection, without the ignored parts.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::recording::model::{Action, RecordedConnection, Traffic};
 /// The payload of one direction.
 #[derive(Debug)]
 pub(super) enum Content<'a> {
-    /// A stream, however it was cut.
+    /// A stream, without the boundaries of its reads.
     Bytes(FilteredPayload<'a>),
     /// Messages or datagrams.
     Messages(Vec<Message<'a>>),
@@ -24,11 +24,11 @@ pub(super) struct Message<'a> {
     pub(super) payload: FilteredPayload<'a>,
 }
 
-/// Bytes without those that are ignored.
+/// Bytes without the ignored parts.
 #[derive(Debug)]
 pub(super) struct FilteredPayload<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
-    /// The parts that were removed: the offset where they were in `bytes`, and their lengths.
+    /// The removed parts: the offset in `bytes` at which each one was, and its length.
     removed: Vec<(usize, usize)>,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum DirectionEnd {
 }
 
 impl<'a> Content<'a> {
-    /// The content of a direction; `as_bytes`: messages are joined.
+    /// The content of a direction. With `as_bytes`, messages are joined.
     pub(super) fn of(
         connection: &'a RecordedConnection,
         direction: Direction,

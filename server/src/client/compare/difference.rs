@@ -1,13 +1,15 @@
-//! The first difference of what two ends have sent.
+//! The first difference of the contents of two directions.
 
 use echogate_proto::recording::{Direction, Payload};
 use serde::Serialize;
 
 use super::content::{Content, DirectionEnd, FilteredPayload, Message};
 
-/// The bytes before a difference that are shown, and those from it on.
+/// The most bytes before a difference that are shown.
 const BEFORE: usize = 16;
-const BEHIND: usize = 32;
+
+/// The most bytes from a difference on that are shown.
+const AFTER: usize = 32;
 
 /// The first difference in a direction.
 #[derive(Debug, PartialEq, Serialize)]
@@ -43,7 +45,7 @@ pub(super) struct Excerpt {
     pub(super) kind: Option<&'static str>,
     /// The number of bytes of the excerpt before the difference.
     pub(super) before: usize,
-    /// Whether there are more bytes in front of the excerpt, and behind it.
+    /// Whether more bytes precede the excerpt, and whether more follow.
     pub(super) cut: [bool; 2],
     #[serde(flatten)]
     pub(super) payload: Payload,
@@ -120,13 +122,13 @@ fn shown(kept: &FilteredPayload<'_>, at: usize, kind: Option<&'static str>) -> S
 
 fn excerpt(bytes: &[u8], at: usize, kind: Option<&'static str>) -> Excerpt {
     let at = at.min(bytes.len());
-    // Not in the middle of a character.
+    // A UTF-8 character is not cut.
     let is_boundary = |index: usize| bytes.get(index).is_none_or(|byte| byte & 0xc0 != 0x80);
     let mut start = at.saturating_sub(BEFORE);
     while start < at && !is_boundary(start) {
         start += 1;
     }
-    let mut end = (at + BEHIND).min(bytes.len());
+    let mut end = (at + AFTER).min(bytes.len());
     while end > at && !is_boundary(end) {
         end -= 1;
     }

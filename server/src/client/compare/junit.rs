@@ -1,4 +1,4 @@
-//! A comparison as JUnit XML, as CI servers read it.
+//! A comparison as JUnit XML, which CI servers read.
 
 use std::fmt::Write;
 
@@ -36,7 +36,7 @@ pub(super) fn xml(comparison: &Comparison, names: [&str; 2]) -> String {
     xml + "</testsuite>\n</testsuites>\n"
 }
 
-/// `text` in XML 1.0, which cannot have control characters.
+/// `text` escaped for XML 1.0, which has no control characters: they become U+FFFD.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

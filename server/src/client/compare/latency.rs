@@ -14,8 +14,8 @@ pub(super) struct Latency {
     pub(super) p90_ms: f64,
 }
 
-/// The reply times of a connection in their order, in nanoseconds: those from the last payload to the
-/// server to the first one back.
+/// The reply times of a connection in order, in nanoseconds. A reply time is that from the last
+/// payload to the server until the next payload to the client.
 pub(super) fn reply_times(connection: &RecordedConnection) -> Vec<u64> {
     let mut asked = None;
     let mut times = Vec::new();
@@ -33,7 +33,7 @@ pub(super) fn reply_times(connection: &RecordedConnection) -> Vec<u64> {
 }
 
 /// The median of the differences between the reply times of two recordings, reply by reply, in
-/// milliseconds: positive where those of `b` are longer. None unless both have replies.
+/// milliseconds: positive if those of `b` are longer. `None` unless both have replies.
 pub(super) fn shift_ms(a: &[u64], b: &[u64]) -> Option<f64> {
     let mut shifts: Vec<f64> = a.iter().zip(b).map(|(a, b)| *b as f64 - *a as f64).collect();
     shifts.sort_unstable_by(f64::total_cmp);
@@ -41,7 +41,7 @@ pub(super) fn shift_ms(a: &[u64], b: &[u64]) -> Option<f64> {
 }
 
 impl Latency {
-    /// The figures of these reply times; none without replies.
+    /// The figures of `times`; `None` without replies.
     pub(super) fn of(mut times: Vec<u64>) -> Option<Latency> {
         times.sort_unstable();
         let milliseconds = |percent| Some(quantile(&times, percent)? as f64 / 1e6);

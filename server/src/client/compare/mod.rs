@@ -1,12 +1,10 @@
 //! `echogate compare`: the differences of two recordings.
 //!
-//! - `content`: what an end of a connection has sent, without what is ignored
+//! - `content`: the content of one direction, without the ignored parts
 //! - `difference`: the first difference of two contents
 //! - `comparison`: the connections of two recordings; `latency`: the reply times
-//! - `report`: as text and JSON; `junit`: as XML
-//! - `selection`: the connections of a recording that are meant
-//!
-//! All but `run` is without sockets and clock.
+//! - `report`: the comparison as text; `junit`: the comparison as XML
+//! - `selection`: the connections of a recording that a command uses
 
 mod comparison;
 mod content;
@@ -47,7 +45,7 @@ pub(crate) struct CompareArgs {
     #[arg(value_name = "A")]
     a: PathBuf,
 
-    /// The second recording, of any of these formats
+    /// The second recording, in any of these formats
     #[arg(value_name = "B")]
     b: PathBuf,
 
@@ -62,7 +60,7 @@ pub(crate) struct CompareArgs {
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct OutputArgs {
     /// Remove what matches this regular expression before comparing, such as times and identifiers
-    /// (repeatable). It matches bytes: \d and \w are ASCII only
+    /// (repeatable). The expression matches bytes: \d and \w are ASCII only
     #[arg(long, value_name = "PATTERN", value_parser = parse_pattern)]
     pub(super) ignore: Vec<Regex>,
 
@@ -70,7 +68,7 @@ pub(super) struct OutputArgs {
     #[arg(long)]
     pub(super) json: bool,
 
-    /// Write the comparison to FILE as JUnit XML too, a test case for each connection
+    /// Also write the comparison to FILE as JUnit XML, with a test case for each connection
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
 }
@@ -81,16 +79,16 @@ Examples:
   echogate compare browser.har server.jsonl --ignore '\"id\":\"[0-9a-f-]+\"' --json
   echogate compare a.jsonl b.jsonl --junit result.xml
 
-The connections of both are compared in the order of their beginnings: streams as bytes, however they \
-were cut, and WebSockets and datagrams message for message. Pings and Pongs are counted only.
+Connections are compared in the order in which they begin: streams as bytes, however they were read, \
+and WebSockets and datagrams message by message. Pings and Pongs are only counted.
 
 Exit status: 0 the same; 1 different; 2 invalid usage, or a file that cannot be read or written.";
 
-/// A pattern as bytes of any encoding have it.
+/// Parses a pattern that matches bytes of any encoding.
 fn parse_pattern(text: &str) -> Result<Regex, String> {
     let pattern = RegexBuilder::new(text).unicode(false).build();
     pattern.map_err(|error| match error {
-        // The text has the pattern in its first lines, and the reason in its last one.
+        // The last line has the reason, and those before it have the pattern.
         regex::Error::Syntax(text) => {
             first_line(text.lines().last().unwrap_or_default(), MAX_ERROR)
         }
@@ -136,7 +134,8 @@ impl OutputArgs {
     }
 }
 
-/// The error of an output that cannot be written. Its exit status is not that of a difference.
+/// The error of an output that cannot be written. Its exit status differs from that of a
+/// difference.
 fn failed(path: &Path, error: &io::Error) -> Error {
     Error::Usage(format!("{}: {}", path.display(), describe(error)))
 }

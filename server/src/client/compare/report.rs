@@ -8,7 +8,7 @@ use echogate_proto::{
 };
 
 use super::{
-    comparison::{Comparison, ConnectionComparison, Counts, Facts},
+    comparison::{Comparison, ConnectionComparison, Counts, Figures},
     content::DirectionEnd,
     difference::{Difference, Excerpt, Shown},
 };
@@ -59,14 +59,14 @@ fn add(text: &mut String, connection: &ConnectionComparison) -> std::fmt::Result
     Ok(())
 }
 
-/// The lines about what clients have sent.
+/// The lines about the differences in what the clients have sent.
 pub(in crate::client) fn of_clients(comparison: &Comparison) -> Vec<String> {
     let differences = comparison.connections.iter().flat_map(|connection| &connection.differences);
     let of_clients = differences.filter(|difference| difference.direction == Direction::ToServer);
     of_clients.flat_map(lines).collect()
 }
 
-/// The difference in three lines.
+/// A difference in three lines.
 pub(super) fn lines(difference: &Difference) -> [String; 3] {
     let Difference { direction, message, offset, a, b } = difference;
     let mut position = match direction {
@@ -97,7 +97,7 @@ fn shown(shown: &Shown) -> String {
         Shown::Excerpt(Excerpt { kind, before, cut, payload }) => {
             let dots = cut.map(|cut| if cut { "…" } else { "" });
             let kind = kind.map_or_else(String::new, |kind| format!("{kind} "));
-            // The difference begins behind the bar.
+            // A bar marks the beginning of the difference.
             let (front, back) = payload.as_bytes().split_at(*before);
             match payload {
                 Payload::Text(text) if text.is_char_boundary(*before) => {
@@ -114,14 +114,14 @@ fn shown(shown: &Shown) -> String {
     }
 }
 
-fn figures(facts: &Facts) -> String {
+fn figures(facts: &Figures) -> String {
     let counts = |counts: &Counts| {
-        let mut text = format!("{} bytes", counts.bytes);
+        let mut text = counted(counts.bytes, "byte");
         for (name, count) in
-            [("messages", counts.messages), ("Pings", counts.pings), ("Pongs", counts.pongs)]
+            [("message", counts.messages), ("Ping", counts.pings), ("Pong", counts.pongs)]
         {
             if count > 0 {
-                text += &format!(" {count} {name}");
+                text += &format!(" {}", counted(count, name));
             }
         }
         text

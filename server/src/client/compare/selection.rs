@@ -1,4 +1,4 @@
-//! The connections of a recording that are meant.
+//! The connections of a recording that a command uses.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ pub(in crate::client) const MAX_TARGET: usize = 100;
 /// The connections that a command uses.
 #[derive(clap::Args, Clone, Debug)]
 pub(in crate::client) struct Selection {
-    /// Use only the connection with this number, in the order of their beginnings, from 1
-    /// (repeatable)
+    /// Use only connection N of the recording, counted from 1 in the order in which connections
+    /// begin (repeatable)
     #[arg(long = "connection", short = 'n', value_name = "N")]
     #[arg(value_parser = parse_count::<u32>)]
     numbers: Vec<u32>,
@@ -27,7 +27,7 @@ impl Selection {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or a selected connection cannot be replayed or is not there.
+    /// The file cannot be read, or a selected connection does not exist or cannot be replayed.
     pub(in crate::client) fn read(&self, path: &Path) -> Result<Recording, Error> {
         let name = path.display();
         let recording = read_file(path).map_err(Error::Usage)?;

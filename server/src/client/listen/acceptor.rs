@@ -24,10 +24,10 @@ const BACKLOG: u32 = 128;
 /// The time that a client has for the TLS and the WebSocket handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most clients in a handshake at the same time: a silent one does not keep others out.
+/// The most clients in a handshake at the same time, so that a silent client does not block others.
 const MAX_HANDSHAKES: usize = 64;
 
-/// The pause of accepting when file descriptors or memory have run out.
+/// The pause before the next accept(2) when file descriptors or memory have run out.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The bound sockets, and the clients in a handshake, whose results are `T`.
@@ -40,7 +40,8 @@ pub(in crate::client) struct Acceptor<'a, T> {
 pub(in crate::client) enum Arrived<T> {
     /// The client of a stream, and the result of its handshakes, or the reason why they failed.
     Client(Peer, Result<T, String>),
-    /// The first datagram of this socket, which receives no others here.
+    /// A datagram socket whose first datagram has arrived and has not been read. The acceptor has
+    /// given up the socket.
     Datagrams(Arc<DatagramSocket>),
 }
 
@@ -70,9 +71,9 @@ impl<'a, T: 'a> Acceptor<'a, T> {
         self.handshakes.is_empty()
     }
 
-    /// Waits for the next client whose `handshakes` have ended, or for a datagram. Others are accepted
-    /// meanwhile if `accepts`. Where file descriptors or memory have run out, they are accepted when
-    /// there are some. Cancel safe.
+    /// Waits until the `handshakes` of a client have ended, or a datagram arrives. Meanwhile, if
+    /// `accepts`, further clients are accepted, as soon as there are file descriptors and memory
+    /// for them. Cancel safe.
     ///
     /// # Errors
     ///

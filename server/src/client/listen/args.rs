@@ -28,8 +28,8 @@ use crate::{
 pub(crate) struct ListenArgs {
     /// The endpoint to listen on: [HOST:]PORT for TCP, tcp://HOST:PORT, tls://HOST:PORT,
     /// unix:///PATH, ws://HOST:PORT[/PATH], wss://HOST:PORT[/PATH], udp://HOST:PORT or
-    /// unixgram:///PATH. Without a host, only this machine can connect; 0.0.0.0:PORT is for all.
-    /// Port 0 is a free port
+    /// unixgram:///PATH. Without a host, only this machine can connect; 0.0.0.0:PORT accepts other
+    /// machines. Port 0 selects a free port
     #[arg(value_name = "[HOST:]PORT|URL")]
     endpoint: TargetEndpoint,
 
@@ -37,7 +37,7 @@ pub(crate) struct ListenArgs {
     #[arg(value_name = "PORT", value_parser = parse_port)]
     port: Option<u16>,
 
-    /// Serve one client after the other instead of the first one only
+    /// Serve one client after the other, not only the first one
     #[arg(long, short = 'k')]
     pub(super) keep_open: bool,
 
@@ -49,7 +49,7 @@ pub(crate) struct ListenArgs {
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
-    /// Accept web pages of this origin, as http://localhost:3000 (ws, wss; repeatable)
+    /// Accept web pages of this origin, such as http://localhost:3000 (ws, wss; repeatable)
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<AllowedOrigin>,
 
@@ -72,7 +72,7 @@ Examples:
 const LONG_EXAMPLES: &str = "\
 On a terminal, listen is a prompt, as connect is. In a pipe the standard input is sent to the client, \
 and the client's bytes are written to the standard output; over WebSocket each line is a text message \
-(--binary for bytes as they are). At the end of the input, listen half-closes TCP, TLS and Unix \
+(--binary sends the bytes unchanged). At the end of the input, listen half-closes TCP, TLS and Unix \
 sockets, and WebSockets whose client has offered the subprotocol half-close, and reads until the \
 client ends its side; an input without a byte ends when the client does. Then listen exits, or waits \
 for the next client (--keep-open).
@@ -82,7 +82,7 @@ sender of a datagram. Others are not accepted. A WebSocket client may ask for an
 none. Web pages of other origins than the listener's own are refused without --allow-origin.
 
 A transfer that is cut, because a process is killed or the connection is reset, fails at both ends \
-with status 1. Unix sockets have no reset: there an end looks the same in both cases.
+with status 1. Unix sockets have no reset: there a cut looks like a regular end.
 
 Examples:
   echogate listen 9000
@@ -119,10 +119,10 @@ impl ListenArgs {
     pub(super) fn settings(&self, endpoint: &Endpoint) -> Result<ListenerSettings, String> {
         let Endpoint { address, options, credentials } = endpoint;
         if let Some((key, _)) = options.first() {
-            return Err(format!("unknown option \"{key}\": the URL of listen has none"));
+            return Err(format!("unknown option \"{key}\": a URL to listen on has no options"));
         }
         if credentials.is_some() {
-            return Err("a user name is possible in the URLs of connect only".to_owned());
+            return Err("a URL to listen on has no user name: only clients send one".to_owned());
         }
         let tls = server_tls::read(self.cert.as_deref(), self.key.as_deref(), address)?;
         let (at, path) = listen_address(address)?;
@@ -138,9 +138,9 @@ impl ListenArgs {
             return Err("--allow-origin is valid with ws:// and wss:// only".to_owned());
         }
         if self.keep_open && traffic == Traffic::Datagrams {
-            return Err("--keep-open requires connections, which datagrams have not: their end \
-                        cannot be seen"
-                .to_owned());
+            return Err(
+                "--keep-open requires connections, which datagram sockets do not have".to_owned()
+            );
         }
         let options = TransportOptions {
             silence: self.wait().silence(),

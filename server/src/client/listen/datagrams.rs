@@ -18,8 +18,9 @@ use crate::{
 };
 
 /// Connects the socket to the sender of its first datagram, which stays in the receive queue. From
-/// then on only datagrams of that sender are received. A sender without an address (an unnamed Unix
-/// socket) cannot be connected to: then the datagrams of all senders are received, and none is answered.
+/// then on the system queues no datagrams of other senders. A sender without an address (an unnamed
+/// Unix socket) cannot be connected to: then the datagrams of all senders are received, and none is
+/// answered.
 pub(in crate::client) async fn connect(
     socket: Arc<DatagramSocket>,
 ) -> io::Result<(Peer, ConnectedSocket)> {

@@ -21,11 +21,11 @@ use crate::{
 /// The settings of a listener.
 #[derive(Debug)]
 pub(super) struct ListenerSettings {
-    /// The endpoint as given.
+    /// The endpoint on the command line.
     pub(super) address: Address,
     pub(super) at: ListenAddr,
     pub(super) tls: Option<ServerTls>,
-    /// The WebSocket clients that are accepted; none for other endpoints.
+    /// The WebSocket clients that are accepted; `None` for other endpoints.
     pub(super) rules: Option<Rules>,
     pub(super) options: TransportOptions,
 }
@@ -104,7 +104,9 @@ pub(in crate::client) fn listen_address(
             (ListenAddr::Tcp(at.clone()), Some(path.clone()))
         }
         Address::Service(_) => {
-            return Err("a service: URL is valid as the upstream of a route only".to_owned());
+            return Err(
+                "a service: URL is valid only as the upstream of a route or forward".to_owned()
+            );
         }
     })
 }
@@ -122,7 +124,7 @@ pub(in crate::client) async fn tls_handshake(
     }
 }
 
-/// Opens the connection of a client: TLS and WebSocket handshakes, as the settings require them.
+/// Performs the handshakes with a client that the settings require: TLS, WebSocket.
 async fn handshakes(settings: Rc<ListenerSettings>, stream: Stream) -> Result<Connection, String> {
     let ListenerSettings { tls, rules, options, .. } = &*settings;
     let stream = tls_handshake(tls.as_ref(), rules.is_some(), stream).await?;

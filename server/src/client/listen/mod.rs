@@ -2,8 +2,8 @@
 //! after the other.
 //!
 //! - `args`: the command line
-//! - `acceptor`: the bound sockets, and the clients that reach them; `datagrams`: the first sender of a
-//!   datagram socket
+//! - `acceptor`: the bound sockets, and the clients that reach them; `datagrams`: the first sender
+//!   of a datagram socket
 //! - `listener`: the endpoint, and the clients that have connected
 //! - `websocket`: the server's side of the opening handshake
 
@@ -18,19 +18,20 @@ use std::io::{self, Write};
 use futures_util::TryFutureExt;
 
 use self::listener::Listener;
-use super::{Error, modes::Mode, session::SessionError, shown_url, verbose};
+use super::{Error, modes::Mode, session::SessionError, shown_url, verbose, warn_of_key_log};
 use crate::text::io_error::describe;
 
 pub(crate) use self::args::ListenArgs;
 
-/// Runs `echogate listen`: waits for a client and exchanges the standard streams with it, until both
-/// directions have ended; with `--keep-open` for one client after the other.
+/// Runs `echogate listen`: waits for a client and exchanges the standard streams with it, until
+/// both directions have ended; with `--keep-open` for one client after the other.
 ///
 /// As after [`run`](super::run), a read of the standard input may still be pending.
 pub(crate) async fn run(args: ListenArgs) -> Result<(), Error> {
     let endpoint = args.endpoint().map_err(Error::Usage)?;
     let url = shown_url(&endpoint);
     let settings = args.settings(&endpoint).map_err(|why| Error::Usage(format!("{url}: {why}")))?;
+    warn_of_key_log();
     let listener = Listener::bind(settings).await;
     let listener =
         listener.map_err(|error| Error::Failed(format!("{url}: {}", describe(&error))))?;
@@ -71,8 +72,11 @@ async fn serve(
     }
 }
 
-/// The notice about the end of one session among several, if there is something to say; or the
-/// failure of the standard streams, which ends all.
+/// The notice about the end of one session among several; `None` if that end has no description.
+///
+/// # Errors
+///
+/// A failure of the standard streams, or a signal, which ends all sessions.
 fn end_of(peer: &str, ended: Result<String, SessionError>) -> Result<Option<String>, SessionError> {
     match ended {
         Ok(description) if description.is_empty() => Ok(None),

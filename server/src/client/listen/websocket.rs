@@ -21,7 +21,7 @@ use crate::{
     text::{escape::escape, io_error::describe},
 };
 
-/// The clients that are accepted, and the format of the messages to them.
+/// The WebSocket clients that are accepted, and the format of the messages to them.
 #[derive(Clone, Debug)]
 pub(in crate::client) struct Rules {
     /// The path that clients must ask for; `/` stands for any.
@@ -43,7 +43,7 @@ pub(in crate::client) struct Accepted<S> {
 }
 
 impl<S: ByteStream + 'static> Accepted<S> {
-    /// The connection, with messages as the rules say.
+    /// The connection, with messages in the format of `rules`.
     pub(super) async fn connection(self, rules: &Rules) -> Connection {
         let Accepted { stream, early, half_close } = self;
         let format = MessageFormat { half_close, binary: rules.binary };

@@ -9,7 +9,7 @@ pub(super) mod pipe;
 use self::{messages::Messages, pipe::Pipe};
 use super::{session::SessionError, transport::Connection};
 
-/// The use of the connection.
+/// The mode of a command.
 #[derive(Debug)]
 pub(super) enum Mode {
     Pipe(Pipe),
@@ -17,7 +17,7 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    /// Waits for `next`; none if the user has ended the input of the prompt before.
+    /// Waits for `next`. Returns `None` if the user ends the input of the prompt first.
     pub(super) async fn until_done<T>(
         &mut self,
         next: impl Future<Output = Result<T, SessionError>>,
@@ -28,7 +28,7 @@ impl Mode {
         }
     }
 
-    /// Whether the input has an end, before which the peer has only a part of it.
+    /// Whether the input has an end, so that a connection that is cut leaves the peer a part of it.
     pub(super) fn has_end(&self) -> bool {
         match self {
             Mode::Pipe(_) => true,

@@ -49,8 +49,8 @@ impl Pipe {
     /// Sends all of the standard input, and writes all that is received to the standard output,
     /// until both directions have ended. After the end of the input the peer is still read from.
     /// After the end of the peer's direction the input is still sent, until it pauses or the peer
-    /// refuses it. One chunk is held in memory for each direction, so that backpressure is passed on.
-    /// Over a transport of messages each read of the input is one message.
+    /// refuses it. One chunk is held in memory for each direction, so that backpressure is passed
+    /// on. Over a transport of messages each read of the input is one message.
     pub(in crate::client) async fn run(
         &mut self,
         Connection { mut sender, receiver, peer_role, peer, .. }: Connection,
@@ -111,13 +111,13 @@ async fn upload(
         }
     }
     if !pending.has_sent() && (sender.half_closes() || wait == Wait::UntilPeerEnds) {
-        // Some programs, such as nc, stop sending when their peer ends its direction: an input without
-        // a byte, such as /dev/null, ends when everything has been received.
+        // Some programs, such as nc, stop sending when their peer ends its direction: an input
+        // without a byte, such as /dev/null, ends when everything has been received.
         tokio::select! {
             () = peer.done(Some(Duration::ZERO)) => {}
             () = pending.wait_until_peer_is_silent(wait) => {
                 if let Wait::For(_) = wait {
-                    // The time has passed.
+                    // The peer has been silent for this time already.
                     wait = Wait::For(Duration::ZERO);
                 }
             }

@@ -42,17 +42,18 @@ pub(crate) struct ReplayArgs {
     #[arg(long = "loop", help_heading = "Server", requires = "serve")]
     pub(super) repeat: bool,
 
-    /// Accept web pages of this origin, as http://localhost:3000 (ws, wss; repeatable)
+    /// Accept web pages of this origin, such as http://localhost:3000 (ws, wss; repeatable)
     #[arg(long, value_name = "ORIGIN", help_heading = "Server", requires = "serve")]
     pub(super) allow_origin: Vec<AllowedOrigin>,
 
-    /// Play at this many times the recorded speed, such as 10 or 0.5; max: without pauses, each
-    /// connection when those have ended that had ended before it began [default: 1]
+    /// Play at this many times the recorded speed, such as 10 or 0.5. max: without pauses; a
+    /// connection begins when all those have ended that had ended before it in the recording
+    /// [default: 1]
     #[arg(long, value_name = "N", help_heading = "Time", conflicts_with = "paced_by_peer")]
     #[arg(value_parser = parse_speed)]
     speed: Option<Pace>,
 
-    /// Send each message when as much has come from the other side as had come before it in the
+    /// Send each message when the other side has sent as much as it had before that message in the
     /// recording (default with --serve)
     #[arg(long, help_heading = "Time")]
     paced_by_peer: bool,
@@ -62,12 +63,12 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "TIME", help_heading = "Time", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// Record what passes into FILE, whose name ends in .pcapng, .jsonl or .har. A file of this name
-    /// is replaced when a connection begins
+    /// Record the replayed connections into FILE, whose name ends in .pcapng, .jsonl or .har. An
+    /// existing file is replaced when a connection begins
     #[arg(long, value_name = "FILE", help_heading = "Result")]
     record: Option<PathBuf>,
 
-    /// Compare what passes with the recording; differences are a failure
+    /// Compare the replayed connections with the recording; a difference is a failure
     #[arg(long, help_heading = "Result", conflicts_with = "serve")]
     pub(super) compare: bool,
 
@@ -84,14 +85,14 @@ Examples:
 const LONG_EXAMPLES: &str = "\
 The recording may be one of this program, a capture (tcpdump -w, Wireshark), or a HAR of Chrome or \
 mitmproxy. Streams, WebSocket messages and datagrams need an endpoint of the same kind. A capture of \
-TLS is encrypted, and refused.
+TLS is encrypted, and cannot be replayed.
 
 A WebSocket is opened with the recorded subprotocol, and with the recorded path and query unless the \
 URL has a path. Other headers of the recording, such as cookies, are not sent: see --header. Pings are \
 answered when they come, so that recorded answers to Pings are not sent.
 
-An end (half-close, Close, reset) waits for what had come before it in the recording, at any speed. \
-Where the recording does not have the end of a connection, the connection is ended regularly.
+At any speed, an end (half-close, Close, reset) waits until the other side has sent what it had sent \
+before. A connection whose end is not in the recording is ended regularly.
 
 With --serve, the first client gets the first connection of the recording, the second client the second \
 one, and so on; then this program exits, or begins again (--loop). What clients send is compared with \
@@ -106,9 +107,9 @@ Examples:
   echogate replay session.jsonl wss://echo.example/ -H 'Authorization: Bearer x' --connection 2
       One connection, with a token that recordings do not have.
   echogate replay --serve session.jsonl ws://127.0.0.1:9000 --loop
-      A mock server out of a recording.
+      A mock server from a recording.
 
-Exit status: 0 success; 1 failure, among them a difference (--compare) and a client that has sent \
+Exit status: 0 success; 1 failure, including a difference (--compare) and a client that has sent \
 something else (--serve); 2 invalid usage, or a file that cannot be read.";
 
 /// The times of the steps.
@@ -118,7 +119,7 @@ pub(super) enum Pace {
     Recorded(f64),
     /// At once.
     Immediate,
-    /// When as much has come from the peer as before the step in the recording.
+    /// When the peer has sent as much as before the step in the recording.
     ByPeer,
 }
 
@@ -138,7 +139,7 @@ impl ReplayArgs {
         self.speed.unwrap_or(if by_peer { Pace::ByPeer } else { Pace::Recorded(1.0) })
     }
 
-    /// The limit of the other side's silence.
+    /// The limit of the peer's silence, in addition to the longest one in the recording.
     pub(super) fn silence(&self) -> Option<Duration> {
         self.timeout.or((!self.serve).then_some(Duration::from_secs(5)))
     }
@@ -149,12 +150,12 @@ impl ReplayArgs {
         file.transpose().map_err(Error::Usage)
     }
 
-    /// Whether what passes is compared with the recording.
+    /// Whether the replayed connections are compared with the recording.
     pub(super) fn compares(&self) -> bool {
         self.compare || self.serve
     }
 
-    /// Refuses options that have no effect.
+    /// Rejects options that have no effect.
     pub(super) fn check(&self) -> Result<(), Error> {
         let output = [
             ("--ignore", !self.output.ignore.is_empty() && !self.serve),
@@ -167,8 +168,8 @@ impl ReplayArgs {
         }
     }
 
-    /// The target for a recorded connection: with its path and subprotocol, as far as the command
-    /// line has none.
+    /// The target for a recorded connection. The recorded path and subprotocol are used unless the
+    /// command line has others.
     pub(super) fn target(
         &self,
         endpoint: &Endpoint,
@@ -187,7 +188,7 @@ impl ReplayArgs {
         Target::new(&endpoint, &args)
     }
 
-    /// Refuses connections with another traffic than that of the endpoint.
+    /// Rejects connections whose traffic is not that of the endpoint.
     pub(super) fn check_traffic(
         &self,
         connections: &[RecordedConnection],
@@ -197,7 +198,7 @@ impl ReplayArgs {
             let what = match connection.traffic {
                 Traffic::Bytes => "is a byte stream",
                 Traffic::Messages => "is a WebSocket",
-                Traffic::Datagrams => "is datagrams",
+                Traffic::Datagrams => "has datagrams",
             };
             if connection.traffic != traffic {
                 let (file, number) = (self.file.display(), connection.number);

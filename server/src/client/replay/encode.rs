@@ -11,7 +11,8 @@ use echogate_proto::{
 
 use crate::{gateway::masking_key, recording::model::Action};
 
-/// The bytes of an action of the end that sends in the direction `own`; none for an end.
+/// The bytes of an action of the end that sends in the direction `own`. [`Action::End`] and
+/// [`Action::Reset`] have none.
 pub(super) fn encode(action: &Action, own: Direction) -> Bytes {
     match action {
         Action::Bytes(bytes) | Action::Datagram(bytes) => bytes.clone(),

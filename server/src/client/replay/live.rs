@@ -1,4 +1,4 @@
-//! A connection that is replayed: what has passed on it so far.
+//! The events of a connection that is being replayed, and the progress of its peer.
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,25 +26,25 @@ use crate::{
     },
 };
 
-/// A connection that is played, with its events so far.
+/// A connection that is being replayed, with its events so far.
 #[derive(Debug)]
 pub(super) struct Live {
     number: u64,
     /// The direction in which this program sends.
     own: Direction,
     traffic: Traffic,
-    /// The events so far, to be compared; none if they are not.
+    /// The events so far, if they are to be compared.
     records: Option<RefCell<Vec<WireRecord>>>,
     /// The file of `--record`.
     output: Option<Arc<FileWriter>>,
     /// The progress of the peer.
     progress: Cell<Progress>,
-    /// Whether the connection has ended: nothing more will come.
+    /// Whether the connection has ended, so that nothing more will be received.
     has_ended: Cell<bool>,
     /// Whether the peer has reset the connection.
     is_reset: Cell<bool>,
     frames: RefCell<Frames>,
-    /// The peer has sent something, or ended.
+    /// Notified when the peer has sent something or has ended.
     pub(super) changed: Notify,
 }
 
@@ -52,14 +52,14 @@ pub(super) struct Live {
 #[derive(Debug, Default)]
 struct Frames {
     direction: FrameDirection,
-    /// The payloads of Pings that are not answered.
+    /// The payloads of Pings that have not been answered.
     pings: VecDeque<Vec<u8>>,
     /// The payload of the Close.
     close: Option<Vec<u8>>,
 }
 
 impl Live {
-    /// A connection that begins now. The kind in `opened` follows from the traffic.
+    /// A connection that begins now. `opened` gets the kind that `traffic` implies.
     pub(super) fn new(
         number: u64,
         own: Direction,
@@ -113,7 +113,7 @@ impl Live {
         self.add(self.payload(self.own, bytes));
     }
 
-    /// Records the end of the own direction.
+    /// Records the end of this program's direction.
     pub(super) fn ended(&self, is_reset: bool) {
         self.add(end(self.own, is_reset));
     }
@@ -131,7 +131,7 @@ impl Live {
         self.changed.notify_one();
     }
 
-    /// Notes that the peer has ended.
+    /// Records that the peer has ended the connection or its direction.
     pub(super) fn peer_ended(&self, is_reset: bool) {
         self.progress.set(Progress { has_ended: true, ..self.progress.get() });
         self.has_ended.set(true);
@@ -140,7 +140,7 @@ impl Live {
         self.changed.notify_one();
     }
 
-    /// The payload of the next Ping that is not answered.
+    /// Takes the payload of the next Ping to answer.
     pub(super) fn next_ping(&self) -> Option<Vec<u8>> {
         self.frames.borrow_mut().pings.pop_front()
     }
@@ -150,7 +150,8 @@ impl Live {
         self.frames.borrow().close.clone()
     }
 
-    /// Everything that has passed, when the connection has ended; nothing if it is not compared.
+    /// Records the end of the connection, and takes all events. There are none unless they are to
+    /// be compared.
     pub(super) fn take(&self) -> Vec<WireRecord> {
         self.add(WireEvent::Closed("replayed".into()));
         self.records
@@ -179,7 +180,7 @@ impl Live {
 }
 
 impl Frames {
-    /// Takes the next bytes, and counts the messages that end there.
+    /// Decodes the next bytes, and counts the messages that end in them.
     fn decode(&mut self, bytes: Bytes, progress: &mut Progress) {
         let Frames { direction, pings, close } = self;
         direction.decode(bytes, |part| match part {
@@ -210,7 +211,7 @@ pub(super) fn opposite(direction: Direction) -> Direction {
     }
 }
 
-/// The connection of these records, which must be of one connection.
+/// The connection that `records` describe. All records must belong to one connection.
 pub(super) fn recorded(records: &[WireRecord]) -> RecordedConnection {
     let (mut decoder, mut builder) = (RecordDecoder::default(), Builder::default());
     for record in records {

@@ -1,9 +1,9 @@
 //! `echogate replay`: one side of a recording, played against an endpoint or a client.
 //!
 //! - `args`: the command line
-//! - `script`: what one end of a connection does, and when; `order`: the order of connections
-//! - `player`: a script, played over a connection; `encode`: the bytes of its actions; `live`: what
-//!   passes on it
+//! - `script`: the steps of one end of a connection; `order`: the order of connections
+//! - `player`: plays a script over a connection; `encode`: the bytes of actions; `live`: the events
+//!   of the connection
 //! - `wire`: the halves of an open connection
 //! - `serve`: the server's side
 
@@ -100,7 +100,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Prints the comparison, or what has failed.
+/// Prints the comparison or, without `--compare`, the failures.
 fn report(
     args: &ReplayArgs,
     url: &str,
@@ -142,15 +142,15 @@ struct Replay<'a> {
     connections: &'a [RecordedConnection],
     order: Order,
     output: Option<Arc<FileWriter>>,
-    /// Cancelled by a signal: each connection ends as it is then.
+    /// Cancelled by a signal. Each connection then ends at once.
     stopped: CancellationToken,
 }
 
 impl Replay<'_> {
-    /// Plays the connection at `index`, when it is to begin.
+    /// Waits for the beginning of the connection at `index`, and plays it.
     async fn play(&self, index: usize) -> Played {
         let connection = &self.connections[index];
-        // A connection that this one waited for may have ended by the signal.
+        // The signal may also have ended the connections that this one waited for.
         self.stopped.run_until_cancelled(self.begin(index)).await;
         let has_begun = !self.stopped.is_cancelled();
         let target = self.args.target(self.endpoint, connection);
@@ -190,13 +190,13 @@ fn handshake(target: &Result<Target, String>) -> Opened {
     let protocol = upgrade.headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|name| name.to_str().ok());
     Opened {
         request: Some(format!("GET {} HTTP/1.1\r\n", upgrade.path)),
-        // Several are offered by --protocol only.
+        // A recording has one subprotocol; a list comes from --protocol.
         protocol: protocol.filter(|name| !name.contains(',')).map(str::to_owned),
         ..Opened::default()
     }
 }
 
-/// Warns of what is missing in the recording.
+/// Warns of the defects of the recording.
 fn warn_of_defects(file: &Path, recording: &Recording) {
     for connection in &recording.connections {
         let position = format!("{}: connection {}", file.display(), connection.number);

@@ -1,24 +1,26 @@
-//! The order of connections where their times are not kept: a connection begins when all those have
-//! ended that had ended before it began in the recording.
+//! The order of connections that are replayed without their times: a connection begins when all
+//! those have ended that had ended before its beginning in the recording.
 
 use tokio::sync::watch;
 
 use crate::recording::model::RecordedConnection;
 
-/// The connections that have ended, for those that wait for them.
+/// The connections that have ended, and the number that each connection waits for.
 #[derive(Debug)]
 pub(super) struct Order {
     /// The rank of each connection by its end.
     ranks: Vec<usize>,
-    /// The number of connections, in the order of their ends, that each waits for.
+    /// For each connection, the number of connections that it waits for. These are the first ones
+    /// in the order of the recorded ends.
     required: Vec<usize>,
-    /// The number of connections, in the order of their ends, that have all ended.
     ended: watch::Sender<Ended>,
 }
 
 #[derive(Debug, Default)]
 struct Ended {
+    /// Whether the connection of each rank has ended.
     ranks: Vec<bool>,
+    /// The lowest rank of a connection that has not ended.
     all_before: usize,
 }
 
@@ -45,11 +47,11 @@ impl Order {
     /// Waits until the connection at `index` may begin.
     pub(super) async fn may_begin(&self, index: usize) {
         let mut ended = self.ended.subscribe();
-        // The sender is in self.
+        // `self` has the sender, so that this cannot fail.
         ended.wait_for(|ended| ended.all_before >= self.required[index]).await.ok();
     }
 
-    /// Notes the end of the connection at `index`.
+    /// Records the end of the connection at `index`.
     pub(super) fn set_ended(&self, index: usize) {
         self.ended.send_modify(|ended| {
             ended.ranks[self.ranks[index]] = true;

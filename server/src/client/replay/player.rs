@@ -1,4 +1,4 @@
-//! One end of a connection, played.
+//! The player of one end of a recorded connection.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -30,35 +30,36 @@ use crate::{
 /// The most bytes that are read beyond those of the recording. They are kept in memory.
 const MAX_EXCESS: u64 = 16 << 20;
 
-/// The time for the end of the connection behind the last step.
+/// The time for the end of the connection after the last step.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The end of the own direction by the steps of a script.
+/// The state of this program's direction after the steps of a script.
 #[derive(Debug, PartialEq, Eq)]
 enum Ending {
-    /// No step has ended it.
+    /// No step has ended the direction.
     Open,
-    /// By a Close, or an end of the stream.
+    /// Ended by a Close, or by an end of the stream.
     Ended,
-    /// By a reset, which is to follow.
+    /// To be ended by a reset.
     Reset,
-    /// By the peer, before everything was sent: the amount that was sent, and the reason.
+    /// Ended by the peer before everything was sent. The text has the amount that was sent, and the
+    /// reason.
     Interrupted(String),
 }
 
-/// One end of a connection.
+/// The player of one end of a connection.
 pub(super) struct Player {
     script: Script,
     own: Direction,
     pace: Pace,
-    /// The limit of the peer's silence while something of it is awaited.
+    /// The limit of the peer's silence, beyond the longest one in the recording.
     timeout: Option<Duration>,
     live: Live,
 }
 
 impl Player {
-    /// The player of the end of `connection` that sends in the direction `own`. What passes is
-    /// recorded under `number`.
+    /// The player of the end of `connection` that sends in the direction `own`. Events are recorded
+    /// with the connection number `number`.
     pub(super) fn new(
         args: &ReplayArgs,
         connection: &RecordedConnection,
@@ -83,7 +84,8 @@ impl Player {
         }
     }
 
-    /// Everything that has passed, when the connection has ended; nothing if it is not compared.
+    /// Takes all events after the end of the connection. There are none unless they are to be
+    /// compared.
     pub(super) fn take(&self) -> Vec<WireRecord> {
         self.live.take()
     }
@@ -92,7 +94,7 @@ impl Player {
     ///
     /// # Errors
     ///
-    /// One line about a peer that has not sent, or not received, what it had in the recording.
+    /// One line: the peer has not sent or not received what it had in the recording.
     pub(super) async fn play(&self, wire: RawConnection) -> Result<(), String> {
         let (mut source, mut sink) = halves(wire, &self.live);
         let played = tokio::select! {
@@ -116,8 +118,8 @@ impl Player {
         Ok(())
     }
 
-    /// Whether a reset by the peer means that data was lost. One that answers a Close or close_notify
-    /// does not: many peers do not read these.
+    /// Whether a reset by the peer means that data was lost. A reset after a Close or a
+    /// close_notify does not, since many peers do not read these.
     fn must_deliver(&self, stream: &Stream) -> bool {
         let is_plain = matches!(stream, Stream::Plain(_));
         is_plain && !self.script.is_reset_by_peer && self.live.close().is_none()
@@ -191,8 +193,8 @@ impl Player {
         Ok(ending)
     }
 
-    /// The end of a script whose steps from `index` on cannot be sent: `ending`, that of the steps
-    /// before them, if they have no payload.
+    /// The state of a script whose steps from `index` on cannot be sent. That is `ending`, the
+    /// state before them, if these steps have no payload.
     fn interrupted(&self, index: usize, reason: &str, ending: Ending) -> Ending {
         let units = |steps: &[Step]| steps.iter().map(|step| units(&step.action)).sum::<u64>();
         let (sent, all) = (units(&self.script.steps[..index]), units(&self.script.steps));
@@ -202,7 +204,7 @@ impl Player {
         }
     }
 
-    /// Waits for the time of a step of a connection that has begun at `start`.
+    /// Waits until `step` is due, on a connection that has begun at `start`.
     async fn wait(&self, step: &Step, start: Instant, sink: &mut Sink) -> Result<(), String> {
         if let Pace::Recorded(speed) = self.pace {
             let at = start + step.at.div_f64(speed);
@@ -214,7 +216,7 @@ impl Player {
                 }
             }
         }
-        // An end must not cut what had come before it, however slow the peer is.
+        // An end must not cut off data of a slow peer that had come before the end.
         let is_end = matches!(step.action, Action::Close { .. } | Action::End | Action::Reset);
         if is_end || matches!(self.pace, Pace::ByPeer) {
             return self.await_peer(step.after, sink).await;
@@ -226,7 +228,7 @@ impl Player {
     ///
     /// # Errors
     ///
-    /// The peer has ended before, or is silent for too long.
+    /// The peer ends first, or is silent for too long.
     async fn await_peer(&self, goal: Progress, sink: &mut Sink) -> Result<(), String> {
         let peer = self.peer();
         loop {
@@ -264,7 +266,7 @@ impl Player {
         }
     }
 
-    /// The name of what [`Progress`] counts.
+    /// The unit of [`Progress::units`].
     fn unit(&self) -> &'static str {
         match self.live.traffic() {
             Traffic::Bytes => "bytes",
@@ -284,7 +286,7 @@ impl Player {
     async fn answer_pings(&self, sink: &mut Sink) {
         while let Some(payload) = self.live.next_ping() {
             let frame = control(OpCode::Pong, &payload, self.own);
-            // The reader reports the end of the connection.
+            // An error means that the connection has ended, which the reader reports.
             self.send(frame, sink).await.ok();
         }
     }
@@ -319,7 +321,7 @@ impl Player {
         sink.shutdown().await;
     }
 
-    /// Waits until something is the case, at most [`END_TIMEOUT`].
+    /// Waits until `condition` holds, at most [`END_TIMEOUT`].
     async fn until(&self, condition: impl Fn(&Live) -> bool) {
         let met = async {
             while !condition(&self.live) {

@@ -1,4 +1,5 @@
-//! The part of one end of a recorded connection: what it sends, and after what of the other end.
+//! The script of one end of a recorded connection: its actions, and what the other end has sent
+//! before each of them.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -10,13 +11,13 @@ use echogate_proto::{
 
 use crate::recording::model::{Action, RecordedConnection};
 
-/// The part of one end.
+/// The script of one end.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Script {
     pub(super) steps: Vec<Step>,
     /// The progress of the other end at the end of the recording.
     pub(super) total: Progress,
-    /// The bytes in it at most, with the headers of frames.
+    /// The most bytes that the other end sends, frame headers included.
     pub(super) total_bytes: u64,
     /// The longest time in which the other end sends nothing.
     pub(super) longest_silence: Duration,
@@ -39,7 +40,7 @@ pub(super) struct Step {
 pub(super) struct Progress {
     /// Bytes of a stream, messages or datagrams.
     pub(super) units: u64,
-    /// Whether its direction has ended, by a Close or by an end of the stream.
+    /// Whether the direction has ended, by a Close, an end of the stream or a reset.
     pub(super) has_ended: bool,
 }
 
@@ -51,8 +52,8 @@ impl Progress {
 }
 
 impl Script {
-    /// The part of the end that sends in the direction `own`. Pongs that answer a Ping are left out:
-    /// Pings are answered when they come.
+    /// The script of the end that sends in the direction `own`, without the Pongs that answer a
+    /// Ping: the player answers Pings when they come.
     pub(super) fn new(connection: &RecordedConnection, own: Direction) -> Script {
         let (mut progress, mut last, mut longest_silence) = (Progress::default(), 0, 0);
         let (mut pings, mut total_bytes, mut is_reset_by_peer) = (VecDeque::new(), 0, false);
@@ -72,7 +73,7 @@ impl Script {
             }
             longest_silence = longest_silence.max(at.saturating_sub(last));
             last = at;
-            // Four bytes are the masking key.
+            // The masking key has four bytes.
             let payload = event.action.payload().map_or(MAX_CONTROL, Bytes::len);
             total_bytes += (payload + FrameHeader::MAX + 4) as u64;
             progress.units += units(&event.action);

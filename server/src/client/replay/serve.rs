@@ -29,6 +29,7 @@ use crate::{
         server_tls,
         target::traffic_of,
         target_args::TargetArgs,
+        warn_of_key_log,
     },
     connections::registry::Peer,
     net::{stream::Stream, tls::server::ServerTls},
@@ -44,10 +45,10 @@ struct MockServer<'a> {
     args: &'a ReplayArgs,
     connections: &'a [RecordedConnection],
     tls: Option<ServerTls>,
-    /// The WebSocket clients that are accepted; none for other endpoints.
+    /// The WebSocket clients that are accepted; `None` for other endpoints.
     rules: Option<Rules>,
     output: Option<Arc<FileWriter>>,
-    /// Cancelled by a signal: what clients have not sent by then is reported as missing.
+    /// Cancelled by a signal. What clients have not sent by then is reported as missing.
     stopped: CancellationToken,
     url: String,
 }
@@ -61,18 +62,18 @@ struct ServedClient {
     result: Result<(), String>,
 }
 
-/// Refuses options that only a client has.
+/// Rejects options that are valid for clients only.
 fn check(args: &TargetArgs, endpoint: &Endpoint) -> Result<(), String> {
-    // The certificate is that of the server.
+    // With --serve, --cert is the certificate of the server.
     let mut given = args.given().map(|(_, flag)| flag).chain(args.address.flag());
     if let Some(flag) = given.find(|flag| *flag != "--cert") {
-        return Err(format!("{flag} is for clients, not for --serve"));
+        return Err(format!("{flag} is not valid with --serve: only clients use it"));
     }
     if let Some((key, _)) = endpoint.options.first() {
-        return Err(format!("unknown option \"{key}\": the URL of --serve has none"));
+        return Err(format!("unknown option \"{key}\": a URL to listen on has no options"));
     }
     if endpoint.credentials.is_some() {
-        return Err("a user name is for clients, not for --serve".to_owned());
+        return Err("a URL to listen on has no user name: only clients send one".to_owned());
     }
     Ok(())
 }
@@ -91,7 +92,9 @@ pub(super) async fn run(
     args.check_traffic(&recording.connections, traffic)?;
     if traffic == Traffic::Datagrams {
         if args.repeat {
-            return Err(usage("--loop requires connections, which datagrams have not".to_owned()));
+            return Err(usage(
+                "--loop requires connections, which datagram sockets do not have".to_owned(),
+            ));
         }
         if recording.connections.len() > 1 {
             let text = "a datagram socket has one client: select a connection with --connection";
@@ -104,6 +107,7 @@ pub(super) async fn run(
     let rules = path.map(|path| Rules { path, allowed_origins, binary: false, protocol });
     let (cert, key) = (args.target.cert.as_deref(), args.target.key.as_deref());
     let tls = server_tls::read(cert, key, &endpoint.address).map_err(usage)?;
+    warn_of_key_log();
     let acceptor = Acceptor::bind(&at).await.map_err(failed)?;
     let url = acceptor.bound(&endpoint.address).to_string();
     let server = MockServer {
@@ -130,8 +134,8 @@ pub(super) async fn run(
 }
 
 impl MockServer<'_> {
-    /// Serves clients until all recorded connections were played, or until Ctrl-C. Returns the number
-    /// of clients that have sent something else, and of all.
+    /// Serves clients until all recorded connections were played, or until a signal. Returns the
+    /// number of clients that did not behave as recorded, and the number of all clients.
     async fn run<'a>(
         &'a self,
         mut acceptor: Acceptor<'a, RawConnection>,
@@ -184,7 +188,7 @@ impl MockServer<'_> {
             Ok(RawConnection::Stream(accepted.stream, accepted.early))
         };
         let opened = self.stopped.run_until_cancelled(opened).await;
-        opened.unwrap_or_else(|| Err("stopped within the handshake".to_owned()))
+        opened.unwrap_or_else(|| Err("stopped during the handshake".to_owned()))
     }
 
     /// Plays a recorded connection to the client with this number.
@@ -200,7 +204,7 @@ impl MockServer<'_> {
         ServedClient { client, index, records: player.take(), result }
     }
 
-    /// Prints how a client has behaved. Returns whether it was as recorded.
+    /// Prints whether a client has behaved as recorded, and returns it.
     fn report(&self, served: &ServedClient) -> bool {
         let ServedClient { client, index, records, result } = served;
         let [a, b] = [self.connections[*index].clone(), recorded(records)]

@@ -26,12 +26,13 @@ use crate::{
 /// The size of the buffer for datagrams, in bytes.
 const MAX_DATAGRAM: usize = 256 * 1024;
 
-/// The time for the peer to take what is written.
+/// The time limit of a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The time for bytes in flight to arrive before a reset, which would discard them, and the interval
-/// at which the kernel is asked.
+/// The time for bytes in flight to arrive before a reset, which would discard them.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The interval at which the system is asked whether bytes are in flight.
 const DELIVERY_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The reading half.
@@ -46,7 +47,8 @@ pub(super) enum Sink {
     Datagrams(Rc<ConnectedSocket>),
 }
 
-/// The halves of `connection`. Adds the bytes that were read with the opening handshake to `live`.
+/// The halves of `connection`. The bytes that were read with the opening handshake are added to
+/// `live`.
 pub(super) fn halves(connection: RawConnection, live: &Live) -> (Source, Sink) {
     match connection {
         RawConnection::Stream(stream, early) => {
@@ -81,12 +83,12 @@ impl Source {
         pending().await
     }
 
-    /// Reads what comes next; none at the end.
+    /// Reads the next bytes or datagram; `None` at the end of a stream.
     async fn read(&mut self) -> io::Result<Option<Bytes>> {
         match self {
             Source::Stream(half, buffer) => {
                 let read = half.read(buffer).await?;
-                // A copy: what is kept must not keep the whole buffer.
+                // A slice of the buffer would keep all of it in memory.
                 let bytes = Bytes::copy_from_slice(&buffer[..read]);
                 Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
             }
@@ -114,7 +116,7 @@ impl Sink {
         }
     }
 
-    /// Ends the direction. An error means that the connection has ended already.
+    /// Ends the direction. An error is ignored: the connection has then ended already.
     pub(super) async fn shutdown(&mut self) {
         if let Sink::Stream(half) = self {
             timeout(WRITE_TIMEOUT, half.shutdown()).await.ok();
@@ -122,9 +124,9 @@ impl Sink {
     }
 }
 
-/// Resets a connection when its last bytes have arrived.
+/// Resets a connection after its last bytes have arrived.
 pub(super) async fn reset(mut stream: Stream) {
-    // After a failure there is nothing to wait for.
+    // An error means that the peer has reset the connection already.
     delivered(&stream).await.ok();
     stream.reset_on_drop();
 }

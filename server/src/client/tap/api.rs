@@ -24,17 +24,18 @@ use crate::{
     text::{escape, io_error::describe},
 };
 
-/// The time limit of an answer; of the head only, where events follow.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time limit of a response; for a stream of events, of its head.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest time without a byte. The server sends a comment every 15 s without an event.
+/// The longest silence in a stream of events. The server sends a comment after 15 s without an
+/// event.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest event, in bytes.
 const MAX_EVENT: usize = 16 << 20;
 
-/// The longest answer that is not a stream of events, in bytes.
-const MAX_ANSWER: usize = 64 << 20;
+/// The longest response that is not a stream of events, in bytes.
+const MAX_RESPONSE: usize = 64 << 20;
 
 /// The API of a server.
 pub(super) struct Api {
@@ -57,7 +58,7 @@ impl Api {
     ///
     /// # Errors
     ///
-    /// A URL that is not one of an HTTP server, or options that do not go with it.
+    /// The URL is not that of an HTTP server, or an option is not valid with it.
     pub(super) fn new(
         server: &Endpoint,
         ca: Option<&Path>,
@@ -66,7 +67,10 @@ impl Api {
     ) -> Result<Api, String> {
         let Endpoint { address, options, credentials } = server;
         if !options.is_empty() || credentials.is_some() {
-            return Err("expected a URL without options and credentials (--token)".to_owned());
+            return Err(
+                "expected a URL without options and credentials: a token is given with --token"
+                    .to_owned(),
+            );
         }
         let proxies = Proxies::of_client(None, None);
         let host = |scheme, at: &HostPort, trust| {
@@ -94,27 +98,27 @@ impl Api {
         Ok(Api { at: connection, host: name, base, token: token.map(str::to_owned) })
     }
 
-    /// Reads an answer.
+    /// Requests `path`, and parses the response.
     ///
     /// # Errors
     ///
-    /// No connection, a refusal in the server's words, or an answer that is not as expected.
+    /// No connection, an error of the server in its own words, or an unexpected response.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        let body = within("answer", ANSWER_TIMEOUT, async {
+        let body = within("answer", RESPONSE_TIMEOUT, async {
             let body = self.request(path).await?;
-            axum::body::to_bytes(body, MAX_ANSWER).await.map_err(|error| error.to_string())
+            axum::body::to_bytes(body, MAX_RESPONSE).await.map_err(|error| error.to_string())
         });
         let body = body.await?;
         serde_json::from_slice(&body).map_err(|error| unexpected(path, &error))
     }
 
-    /// Subscribes to events.
+    /// Subscribes to the events of `path`.
     ///
     /// # Errors
     ///
-    /// No connection, or a refusal in the server's words.
+    /// No connection, or an error of the server in its own words.
     pub(super) async fn events(&self, path: &str) -> Result<Events, String> {
-        let body = within("answer", ANSWER_TIMEOUT, self.request(path)).await?;
+        let body = within("answer", RESPONSE_TIMEOUT, self.request(path)).await?;
         Ok(Events { stream: body.into_data_stream(), buffer: Vec::new(), path: path.to_owned() })
     }
 
@@ -136,8 +140,8 @@ impl Api {
             true => "the response is not HTTP: expected the server's HTTP address".to_owned(),
             false => format!("HTTP: {error}"),
         };
-        let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = shaken.map_err(failed)?;
+        let opened = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = opened.map_err(failed)?;
         tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(failed)?;
         checked(response).await
@@ -154,7 +158,11 @@ async fn within<T>(
     timeout(limit, answer).await.map_err(silent)?
 }
 
-/// The body of a successful response; the status and the first line of any other one.
+/// The body of a successful response.
+///
+/// # Errors
+///
+/// The status and the first line of any other response.
 async fn checked(response: Response<Incoming>) -> Result<Body, String> {
     let status = response.status();
     let body = Body::new(response.into_body());
@@ -168,23 +176,24 @@ async fn checked(response: Response<Incoming>) -> Result<Body, String> {
 }
 
 fn unexpected(path: &str, error: &serde_json::Error) -> String {
-    format!("/{path}: not an answer of echogate: {error}")
+    format!("/{path}: not a response of echogate: {error}")
 }
 
 /// Server-sent events with JSON.
 pub(super) struct Events {
     stream: BodyDataStream,
-    /// The bytes of lines that have arrived.
+    /// Received bytes that have not been parsed.
     buffer: Vec<u8>,
     path: String,
 }
 
 impl Events {
-    /// The next event; none at the end of the stream.
+    /// The next event; `None` at the end of the stream.
     ///
     /// # Errors
     ///
-    /// The connection fails, or the event is not as expected.
+    /// The connection fails, is silent for [`EVENT_TIMEOUT`], or carries something else than
+    /// events.
     pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, String> {
         let mut searched = 0;
         loop {

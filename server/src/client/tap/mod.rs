@@ -1,4 +1,4 @@
-//! `echogate tap`: what passes on a connection of a running server, in the terminal.
+//! `echogate tap`: the events of a connection of a running server, in the terminal.
 //!
 //! - `api`: requests to the server's API
 //! - `output`: events as lines
@@ -22,7 +22,7 @@ use self::{
     api::Api,
     output::{Format, Output},
 };
-use super::{Error, target_endpoint::TargetEndpoint};
+use super::{Error, target_endpoint::TargetEndpoint, warn_of_key_log};
 use crate::{
     terminal,
     text::{escape::escape, io_error::describe},
@@ -32,13 +32,13 @@ use crate::{
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The HTTP address of the server, as http://HOST:PORT, https://HOST, HOST:PORT or
-    /// unix:///PATH [default: http://127.0.0.1:8080], and the ID of the connection. Without an ID:
-    /// the only connection, or a list of all
+    /// The HTTP address of the server (http://HOST:PORT, https://HOST, HOST:PORT or unix:///PATH)
+    /// [default: http://127.0.0.1:8080], and the ID of the connection. Without an ID, show the only
+    /// connection, or list all
     #[arg(value_name = "URL|ID", num_args = 0..=2)]
     target: Vec<String>,
 
-    /// Wait for the next connection that opens, and show that one
+    /// Wait for the next connection, and show it
     #[arg(long)]
     any: bool,
 
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// The token of chat's operators, which a server on another machine asks for
+    /// The token of the operators of chat, which a server on another machine requires
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
 
@@ -78,7 +78,7 @@ Examples:
 
 Exit status: 0 the connection has ended; 1 the server refused or ended the tap; 2 invalid usage.";
 
-/// The address of a server where none is given.
+/// The address of the server if none is given.
 const DEFAULT: &str = "http://127.0.0.1:8080";
 
 /// Runs `echogate tap`.
@@ -91,6 +91,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     }
     let api = Api::new(&server, args.ca.as_deref(), args.insecure, args.token.as_deref());
     let api = api.map_err(|error| Error::Usage(format!("{url}: {error}")))?;
+    warn_of_key_log();
     let id = match id {
         Some(id) => id.to_string(),
         None if args.any => "next".to_owned(),
@@ -131,7 +132,8 @@ fn target(arguments: &[String]) -> Result<(Endpoint, Option<u64>), String> {
         let what = if ids.len() > 1 { "one ID" } else { "one URL" };
         return Err(format!("expected {what}: {}", escape(&arguments.join(" "))));
     }
-    let id = ids.first().map(|id| id.parse().map_err(|_| format!("{id}: not an ID")));
+    let id =
+        ids.first().map(|id| id.parse().map_err(|_| format!("{id} is not the ID of a connection")));
     let wrong = |error: EndpointError| format!("{}: {error}", escape(url));
     let endpoint: TargetEndpoint = url.parse().map_err(wrong)?;
     Ok((endpoint.with_port(None)?, id.transpose()?))
@@ -147,7 +149,7 @@ fn shown(server: &Endpoint) -> String {
     }
 }
 
-/// The connections without those that a bridge of the server makes to a listener of the same process.
+/// The connections without hairpins.
 fn clients(open: &[Connection]) -> Vec<&Connection> {
     let upstreams: HashSet<&str> =
         open.iter().filter_map(|it| it.upstream_from.as_deref()).collect();
@@ -174,7 +176,8 @@ fn list(open: &[Connection]) -> String {
             connection.carried.bytes_sent.to_string(),
         ]
     }));
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let line = |row: &[String; 7]| {
         let cells = row.iter().enumerate().map(|(column, cell)| {
             let width = width(column);

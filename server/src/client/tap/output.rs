@@ -14,13 +14,13 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::text::{counted, escape};
 
-/// The bytes in a line of hexadecimal text.
+/// The bytes per line of hexadecimal text.
 const HEX_LINE: usize = 16;
 
 /// The format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// A line for each event, with escaped lines of payload behind it.
+    /// A line for each event, followed by escaped lines of payload.
     Text,
     /// The same with payload in hexadecimal.
     Hex,
@@ -100,8 +100,8 @@ fn described(event: &Event) -> (Option<TapPoint>, String, &[u8]) {
         Event::EndOfInput(point) => (Some(*point), "end of input".to_owned(), &[]),
         Event::Reset(point) => (Some(*point), "reset".to_owned(), &[]),
         Event::Lost(lost) => {
-            let text = format!("{} events with {} bytes lost", lost.events, lost.bytes);
-            (None, text, &[])
+            let (events, bytes) = (counted(lost.events, "event"), counted(lost.bytes, "byte"));
+            (None, format!("{events} with {bytes} lost"), &[])
         }
         Event::Closed { reason } => (None, format!("closed: {}", escape::escape(reason)), &[]),
     }
@@ -166,7 +166,7 @@ fn text_lines(lines: &mut String, payload: &[u8]) {
     }
 }
 
-/// Appends lines of hexadecimal text, with the position in front and the characters behind.
+/// Appends lines of hexadecimal text, each between its position and its characters.
 fn hex_lines(lines: &mut String, payload: &[u8]) {
     for (number, line) in payload.chunks(HEX_LINE).enumerate() {
         let shown = line.iter().map(|byte| match byte {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_lines_with_escaped_payload_behind() {
+    fn events_are_lines_followed_by_escaped_payload() {
         let frame = Frame { fin: true, opcode: 1, rsv: 4, masked: true, length: 13, offset: 0 };
         let text = data(TO_SERVER, DataKind::Text, Some(frame), b"one\r\n\x1b[31mtwo");
         assert_eq!(

@@ -21,8 +21,8 @@ pub(in crate::client) struct Close {
 }
 
 impl Close {
-    /// The Close that `decoder` has read with the result `event`, if it is one; also one whose
-    /// code must not be sent.
+    /// The Close frame of `event`, the latest result of `decoder`, if it is one. A frame whose code
+    /// must not be sent counts as well.
     pub(in crate::client) fn received(
         event: &Result<Option<Event>, Violation>,
         decoder: &Decoder,
@@ -38,16 +38,16 @@ impl Close {
         Some(Close { code, reason: String::from_utf8_lossy(reason).into_owned() })
     }
 
-    /// The regular end, or the failure, that the code stands for. The peer answers our Close with
-    /// its code, `ours`.
-    pub(super) fn into_end(self, by: PeerRole, ours: Option<CloseCode>) -> io::Result<Received> {
-        let regular = [None, Some(CloseCode::NORMAL), Some(CloseCode::GOING_AWAY), ours];
+    /// The regular end, or the failure, that the code stands for. `local` is the code of the local
+    /// Close, which the peer answers with the same code.
+    pub(super) fn into_end(self, by: PeerRole, local: Option<CloseCode>) -> io::Result<Received> {
+        let regular = [None, Some(CloseCode::NORMAL), Some(CloseCode::GOING_AWAY), local];
         if !regular.contains(&self.code) {
             return Err(io::Error::other(self.describe(by)));
         }
         let answer = self.code.unwrap_or(CloseCode::NO_STATUS).0;
-        let description = match ours {
-            Some(ours) => format!("closed ({}); the {by} answered {answer}", ours.0),
+        let description = match local {
+            Some(local) => format!("closed ({}); the {by} answered {answer}", local.0),
             None => self.describe(by),
         };
         Ok(Received::End(End { description, may_read: false }))

@@ -1,5 +1,5 @@
-//! Connections of datagrams: UDP and Unix datagram sockets, connected with connect(2) to the one
-//! peer that they exchange datagrams with. Nothing on the wire marks the end of such a connection.
+//! Connections of datagrams: UDP and Unix datagram sockets that are connected to their only peer
+//! with connect(2). Nothing on the wire marks the end of such a connection.
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,9 +20,11 @@ use crate::{
     recording::wire::WireEvent,
 };
 
-/// Unanswered datagrams at most. A Unix socket queues 10 by default on Linux, and the server's
-/// replies are lost if they find the queue full.
+/// The most unanswered datagrams over UDP.
 const WINDOW_UDP: usize = 32;
+
+/// The most unanswered datagrams over a Unix socket. On Linux a socket queues 10 by default, and
+/// the server loses replies that find the queue full.
 const WINDOW_UNIX: usize = 8;
 
 /// The size of the receive buffer, in bytes: a Unix datagram is limited by the send buffer of its
@@ -35,7 +37,7 @@ struct SharedSocket {
     socket: ConnectedSocket,
     received: Notify,
     window: RefCell<SendWindow>,
-    /// The receiver waits for a datagram, so all that came before are processed.
+    /// Whether the receiver waits for a datagram, so that all earlier ones are processed.
     receiving: Cell<bool>,
     /// The error of the sender. The system reports an error once, to either half.
     send_error: RefCell<Option<io::Error>>,
@@ -58,8 +60,8 @@ pub(in crate::client) struct DatagramReceiver {
     buffer: Box<[u8]>,
 }
 
-/// Splits a connected socket. While the send window is full, replies are awaited until nothing has
-/// come for `silence`.
+/// Splits a connected socket. While the send window is full, the sender waits for replies until
+/// nothing has come for `silence`.
 pub(super) fn split(
     socket: ConnectedSocket,
     silence: Duration,

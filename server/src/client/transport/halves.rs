@@ -39,8 +39,8 @@ impl Sender {
         }
     }
 
-    /// Whether [`Sender::finish`] signals the end of the input to the peer, which can then end its
-    /// own direction when all replies are sent.
+    /// Whether [`Sender::finish`] half-closes the connection, so that the peer can end its own
+    /// direction after its replies.
     pub(in crate::client) fn half_closes(&self) -> bool {
         match self {
             Sender::Stream(_) => true,
@@ -49,7 +49,7 @@ impl Sender {
         }
     }
 
-    /// Whether our Close is to follow when both directions have ended by half-closes.
+    /// Whether the local Close is to follow when both directions have ended by half-closes.
     pub(in crate::client) fn closes_last(&self) -> bool {
         matches!(self, Sender::WebSocket(sender) if sender.closes_last())
     }
@@ -89,7 +89,7 @@ impl Sender {
         }
     }
 
-    /// Signals the end of the input, where the transport can end one direction alone.
+    /// Half-closes the connection, where the transport can.
     pub(in crate::client) async fn finish(&mut self) -> io::Result<()> {
         match self {
             Sender::Stream(sender) => sender.shutdown().await,
@@ -105,9 +105,9 @@ impl Sender {
         }
     }
 
-    /// Ends the connection although input is missing: over a stream with a reset guard, waits until all
-    /// that was sent is delivered, and has the connection reset when it is dropped; over WebSocket, sends
-    /// Close 1001.
+    /// Ends the connection before all input is sent. Over a stream with a reset guard, waits until
+    /// all that was sent is delivered, and leaves the connection to be reset when it is dropped.
+    /// Over WebSocket, sends Close 1001.
     pub(in crate::client) async fn abandon(&mut self) -> io::Result<()> {
         if let Sender::Stream(sender) = self {
             sender.abandon().await?;
@@ -139,7 +139,7 @@ impl Sender {
 }
 
 impl Receiver {
-    /// Waits for the next event. Cancel safe: dropping the future loses nothing.
+    /// Waits for the next event. Cancel safe, except while a WebSocket is closing.
     pub(in crate::client) async fn receive(&mut self) -> io::Result<Received> {
         match self {
             Receiver::Stream(receiver) => receiver.receive().await,

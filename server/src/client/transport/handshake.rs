@@ -16,12 +16,13 @@ use crate::{
 /// The time limit of the handshake. A gateway may have to dial its upstream first.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Performs the handshake on `stream`, with its heads in `heads` whatever the result is.
+/// Performs the handshake on `stream`. `heads` gets the heads of request and response, also after a
+/// failure.
 ///
 /// # Errors
 ///
-/// When the stream fails, the response is invalid, or the server rejects the handshake or selects
-/// none of the offered subprotocols.
+/// The stream fails, the response is invalid, or the server rejects the handshake or selects none
+/// of the offered subprotocols.
 pub(in crate::client) async fn open(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     upgrade: &Upgrade,

@@ -1,10 +1,11 @@
-//! A connection as the modes use it, over any transport: a sender and a receiver.
+//! A connection over any transport: a sender and a receiver.
 //!
 //! - `halves`: the sender and the receiver; `received`: the events that the receiver reports
 //! - `stream`: byte streams (TCP, TLS, Unix sockets)
-//! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them; `close`: their end
-//! - `observed`: a stream with an observer; `trace`: the observer for `--verbose`; `recorded`: that for
-//!   `--record`, and the recorder of the handshake
+//! - `websocket`: WebSocket messages; `handshake`: the opening handshake before them; `close`:
+//!   their end
+//! - `observed`: a stream with an observer; `trace`: the observer for `--verbose`; `recorded`: the
+//!   observer and the handshake recorder for `--record`
 //! - `datagram`: UDP and Unix datagrams; `send_window`: the limit of unanswered datagrams
 
 pub(super) mod close;
@@ -73,14 +74,14 @@ impl Display for PeerRole {
 /// The options of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct TransportOptions {
-    /// Before the peer is sent more datagrams than it may be able to buffer, its replies are awaited
-    /// until nothing has come for this time.
+    /// The silence of a datagram peer after which outstanding replies count as lost
+    /// ([`send_window`]).
     pub(super) silence: Duration,
-    /// Lines in a stream end with CR LF.
+    /// Whether lines in a stream end with CR LF.
     pub(super) crlf: bool,
-    /// Heads and frames of a WebSocket are shown ([`verbose`](super::verbose)).
+    /// Whether heads and frames of a WebSocket are shown ([`verbose`](super::verbose)).
     pub(super) verbose: bool,
-    /// A TCP connection is reset if this process ends before [`Sender::finish`] or
+    /// Whether a TCP connection is reset if this process ends before [`Sender::finish`] or
     /// [`Sender::set_complete`], so that the peer does not take a part of the input for all of it.
     pub(super) reset_when_cut: bool,
     /// The recorder of the connections of the process.
@@ -88,7 +89,7 @@ pub(super) struct TransportOptions {
 }
 
 impl TransportOptions {
-    /// The stream below a WebSocket.
+    /// The stream of a WebSocket, observed if its frames are shown.
     pub(super) fn traced(
         &self,
         stream: impl ByteStream + 'static,
@@ -100,7 +101,7 @@ impl TransportOptions {
         }
     }
 
-    /// A connection that is to be recorded, and what is known of it.
+    /// The recorder of a new connection with its description; `None` if nothing is recorded.
     fn recorded(
         &self,
         ends: [Option<SocketAddr>; 2],
@@ -120,7 +121,7 @@ pub(super) struct Connection {
     pub(super) peer_role: PeerRole,
     /// The local address, if it is an IP address.
     pub(super) local: Option<SocketAddr>,
-    /// The name of a client.
+    /// The address of the peer for notices, if the peer is a client.
     pub(super) peer: Option<String>,
 }
 
@@ -167,8 +168,8 @@ impl Connection {
         Ok(Connection { local, ..connection })
     }
 
-    /// The connection over a stream on which the opening handshake is complete. `early` was read
-    /// together with the peer's part of the handshake.
+    /// The connection over a stream after the opening handshake. `early` are the bytes that were
+    /// read together with the peer's part of the handshake.
     pub(super) async fn of_websocket(
         stream: Box<dyn ByteStream>,
         early: Vec<u8>,

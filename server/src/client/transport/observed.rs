@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// An observer of a stream.
 pub(super) trait StreamObserver {
-    /// Event: bytes were read. The observer leaves them as they are.
+    /// Event: bytes were read. The observer must not change them, although a decoder needs `&mut`.
     fn received(&mut self, bytes: &mut [u8]);
 
     /// Event: the peer has ended its direction.

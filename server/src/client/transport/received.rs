@@ -11,7 +11,7 @@ pub(in crate::client) enum Received {
     Message(Bytes),
     /// A Pong with its payload.
     Pong(Bytes),
-    /// The end of the peer's direction, where the end of the connection is still to follow.
+    /// The end of the peer's direction. The end of the connection follows.
     HalfClosed,
     /// The regular end of the connection.
     End(End),
@@ -22,6 +22,6 @@ pub(in crate::client) enum Received {
 pub(in crate::client) struct End {
     /// The description of the end, for the user.
     pub(in crate::client) description: String,
-    /// Only the peer's direction has ended: the peer may still read.
+    /// Whether only the peer's direction has ended, so that the peer may still read.
     pub(in crate::client) may_read: bool,
 }

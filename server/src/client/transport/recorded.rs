@@ -19,7 +19,7 @@ use crate::{
 /// future is dropped, when it is dropped itself.
 #[derive(Debug)]
 pub(super) struct HandshakeRecorder {
-    /// The connection, if it is recorded, and what is known of it without the handshake.
+    /// The connection, if it is recorded, and its description without the handshake.
     connection: Option<(ConnectionRecorder, Opened)>,
     pub(super) heads: Heads,
 }
@@ -29,7 +29,7 @@ impl HandshakeRecorder {
         HandshakeRecorder { connection, heads: Heads::default() }
     }
 
-    /// The recorder of the stream behind a handshake that has succeeded; none if it is not recorded.
+    /// The recorder of the stream after a successful handshake; `None` if it is not recorded.
     pub(super) fn opened(mut self, agreed: &mut Established) -> Option<StreamRecorder> {
         let (connection, opened) = self.take()?;
         let protocol = agreed.protocol.clone();
@@ -62,8 +62,8 @@ impl Drop for HandshakeRecorder {
 #[derive(Debug)]
 pub(super) struct StreamRecorder {
     connection: ConnectionRecorder,
-    /// A write has failed with the connection. The system reports that once: reads then see what
-    /// looks like a regular end.
+    /// Whether a write has failed with the connection. The system reports the failure once, so that
+    /// reads then see a regular end.
     output_failed: bool,
 }
 
@@ -97,7 +97,7 @@ impl StreamObserver for StreamRecorder {
     }
 
     fn output_failed(&mut self, error: &io::Error) {
-        // A broken pipe is the consequence of an end that reads see.
+        // The cause of a broken pipe is an end that reads see as well.
         self.output_failed |= error.kind() != io::ErrorKind::BrokenPipe;
     }
 

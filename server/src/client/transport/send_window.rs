@@ -3,14 +3,14 @@
 
 use std::collections::VecDeque;
 
-/// Unanswered bytes at most. A receive buffer has 208 KiB on Linux, where a datagram may occupy
-/// twice its length.
+/// The most unanswered bytes. A receive buffer has 208 KiB on Linux, and a datagram may occupy
+/// twice its length there.
 const MAX_BYTES: usize = 64 * 1024;
 
 /// A limit of unanswered datagrams, each of which is expected to get one reply.
 #[derive(Debug)]
 pub(super) struct SendWindow {
-    /// Unanswered datagrams at most.
+    /// The most unanswered datagrams.
     limit: usize,
     /// The lengths of the unanswered datagrams, the oldest first.
     lengths: VecDeque<usize>,
@@ -49,8 +49,8 @@ impl SendWindow {
         self.bytes = 0;
     }
 
-    /// Whether a reply must be awaited before more is sent. A peer that has never replied, even
-    /// after its replies were counted as lost, is not waited for.
+    /// Whether the sender must wait for a reply. A peer that has never replied, and whose replies
+    /// have been counted as lost, is not waited for.
     pub(super) fn is_full(&self) -> bool {
         let replies = self.answered || !self.has_losses;
         replies && (self.lengths.len() >= self.limit || self.bytes >= MAX_BYTES)

@@ -14,7 +14,7 @@ pub(in crate::client) struct StreamSender {
     half: WriteHalf<Box<dyn ByteStream>>,
     /// The last byte sent, if line ends are to be CR LF.
     crlf: Option<u8>,
-    /// Resets the connection unless it has ended regularly.
+    /// The guard that resets the connection unless the session has ended regularly.
     guard: Option<ResetGuard>,
 }
 
@@ -60,8 +60,8 @@ impl StreamSender {
         Ok(())
     }
 
-    /// Has the connection be reset when it is dropped, if it has a guard. Waits until all that was
-    /// sent is delivered.
+    /// With a guard, waits until all that was sent is delivered, and leaves the connection to be
+    /// reset when it is dropped.
     pub(super) async fn abandon(&mut self) -> io::Result<()> {
         match self.guard.take() {
             Some(guard) => guard.delivered().await,
@@ -76,7 +76,7 @@ impl StreamSender {
     }
 }
 
-/// `bytes` with a CR before each LF that has none. `last` is the byte before them.
+/// `bytes` with a CR before each LF that lacks one. `last` is the byte before `bytes`.
 fn with_crlf(bytes: &[u8], last: &mut u8) -> Vec<u8> {
     let mut converted = Vec::with_capacity(bytes.len() + bytes.len() / 16);
     for &byte in bytes {
@@ -100,8 +100,8 @@ impl StreamReceiver {
     }
 }
 
-/// Reads the next bytes of `source`, at most `limit`; none at its end. `buffer` provides the
-/// memory, and is empty between calls.
+/// Reads the next bytes of `source`, at most `limit`. The result is empty at the end of `source`.
+/// `buffer` provides the memory, and is empty between calls.
 pub(in crate::client) async fn read_chunk(
     source: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,

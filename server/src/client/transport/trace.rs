@@ -1,4 +1,4 @@
-//! The opening handshake and the frames of a WebSocket for `--verbose`, as its stream carries them.
+//! The opening handshake and the frames of a WebSocket, shown for `--verbose`.
 
 use bytes::Bytes;
 use echogate_proto::{
@@ -53,11 +53,11 @@ struct Tracer {
 
 #[derive(Debug)]
 enum State {
-    /// The part of a head that has passed.
+    /// A head, of which these bytes have passed.
     Head(Vec<u8>),
-    /// The frames behind a head.
+    /// The frames after the handshake.
     Frames(FrameDirection),
-    /// The body of a response that refuses the handshake.
+    /// The body of a response that rejects the handshake, or what follows a head that is too long.
     Body,
 }
 
@@ -66,8 +66,8 @@ impl Tracer {
         Tracer { direction, state: State::Head(Vec::new()) }
     }
 
-    /// Passes bytes, and calls `show` with a line for each line of a head, for each control frame and
-    /// for the beginning of each data frame.
+    /// Passes bytes, and calls `show` with a line for each line of a head, for each control frame
+    /// and for the beginning of each data frame.
     fn pass(&mut self, mut bytes: &[u8], mut show: impl FnMut(&str)) {
         while let State::Head(head) = &mut self.state {
             let Some((first, rest)) = bytes.split_first() else { return };

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::text::{escape::first_line, io_error::describe};
 
-/// The largest message that is sent or received, in bytes: it is held in memory completely.
+/// The largest message that is sent or received, in bytes. A message is held in memory completely.
 const MAX_MESSAGE: usize = 16 << 20;
 
 /// The time that the peer has to end the connection after both sides have sent a Close.
@@ -41,7 +41,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The most characters of a library error that are shown.
 const MAX_ERROR: usize = 200;
 
-/// A stream whose Close frame is kept.
+/// A stream with an observer that keeps the peer's Close frame.
 type ObservedStream = Observed<Box<dyn ByteStream>, CloseObserver>;
 
 /// The sending half of a WebSocket.
@@ -50,7 +50,7 @@ pub(in crate::client) struct WebSocketSender {
     sink: SplitSink<WebSocketStream<ObservedStream>, Message>,
     format: MessageFormat,
     peer_role: PeerRole,
-    end: Rc<OurEnd>,
+    end: Rc<LocalEnd>,
 }
 
 /// The receiving half of a WebSocket.
@@ -59,26 +59,26 @@ pub(in crate::client) struct WebSocketReceiver {
     stream: SplitStream<WebSocketStream<ObservedStream>>,
     half_close: bool,
     peer_role: PeerRole,
-    end: Rc<OurEnd>,
+    end: Rc<LocalEnd>,
     /// The peer's Close, once it has been received.
     close: Rc<RefCell<Option<Close>>>,
 }
 
-/// The end of our direction, which the sender sets.
+/// The end of the local direction, which the sender sets.
 #[derive(Debug, Default)]
-struct OurEnd {
-    /// The end of the input has been signalled.
+struct LocalEnd {
+    /// Whether the end of the input has been sent.
     finished: Cell<bool>,
-    /// The code of our Close, once it has been sent.
+    /// The code of the local Close, once it has been sent.
     closed: Cell<Option<CloseCode>>,
 }
 
 /// The format of outgoing messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::client) struct MessageFormat {
-    /// The subprotocol `half-close` is agreed on: an empty binary message ends a direction.
+    /// Whether the subprotocol `half-close` is selected: an empty binary message ends a direction.
     pub(in crate::client) half_close: bool,
-    /// Lines are sent as binary messages instead of text messages.
+    /// Whether lines are sent as binary messages instead of text messages.
     pub(in crate::client) binary: bool,
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn split(
     };
     let socket = WebSocketStream::from_partially_read(stream, early, role, Some(limits)).await;
     let (sink, stream) = socket.split();
-    let end = Rc::<OurEnd>::default();
+    let end = Rc::<LocalEnd>::default();
     let half_close = format.half_close;
     let receiver = WebSocketReceiver { stream, half_close, peer_role, end: end.clone(), close };
     (WebSocketSender { sink, format, peer_role, end }, receiver)
@@ -116,7 +116,7 @@ impl WebSocketSender {
         self.format.half_close
     }
 
-    /// Whether our Close follows the end of both directions: the server's part.
+    /// Whether the local Close follows the end of both directions: the server sends it.
     pub(super) fn closes_last(&self) -> bool {
         self.peer_role == PeerRole::Client
     }
@@ -157,7 +157,7 @@ impl WebSocketReceiver {
             let closed = match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(Received::Message(text.into())),
                 Some(Ok(Message::Binary(bytes))) if self.half_close && bytes.is_empty() => {
-                    // After the end of both directions the server's Close follows with the result.
+                    // After the end of both directions comes the Close of the server.
                     if self.end.finished.get() && self.peer_role == PeerRole::Server {
                         continue;
                     }
@@ -173,12 +173,12 @@ impl WebSocketReceiver {
                 }
                 Some(Err(error)) => Err(io_error(error)),
             };
-            // The recorded code is preferred: the library replaces one that must not be sent.
+            // The library replaces a code that must not be sent; the observer has the original.
             let close = match self.close.take() {
                 Some(close) => close,
                 None => closed?,
             };
-            // Reading on sends our Close if the peer's was not the answer to ours.
+            // Unless the peer's Close answers the local one, further reads send the answer to it.
             let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
             timeout(CLOSE_TIMEOUT, rest).await.ok();
             return close.into_end(self.peer_role, self.end.closed.get());
@@ -189,9 +189,9 @@ impl WebSocketReceiver {
 /// An observer that keeps the peer's Close frame as it was sent.
 #[derive(Debug)]
 struct CloseObserver {
-    /// None after the Close or a violation, which the library reports.
+    /// The decoder; `None` after the Close or a violation, which the library reports.
     decoder: Option<Decoder>,
-    /// The peer's frames are masked.
+    /// Whether the peer's frames are masked.
     masked: bool,
     close: Rc<RefCell<Option<Close>>>,
 }

@@ -1,4 +1,4 @@
-//! The JSON of an entry.
+//! An entry of a HAR file, and its JSON.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Message;
 use crate::recording::{head, json};
 
-/// The bytes of messages behind which another chunk begins.
+/// The bytes of messages after which another chunk begins.
 const CHUNK: usize = 64 * 1024;
 
 /// An entry of a connection that is open.
@@ -21,9 +21,10 @@ pub(super) struct Entry {
     part: u32,
     started: f64,
     ended: f64,
-    /// The elements of the array, each with a comma and a line feed behind it, in chunks, so that the
-    /// growth of a long entry copies nothing.
+    /// The elements of the array, each followed by a comma and a line feed. Chunks let a long entry
+    /// grow without copies.
     messages: Vec<Vec<u8>>,
+    /// The comments of [`Entry::comment`], joined.
     comment: String,
     /// The events that are missing in this entry.
     lost: Lost,
@@ -47,16 +48,16 @@ impl Entry {
         1024 + self.messages.iter().map(Vec::len).sum::<usize>()
     }
 
-    /// Adds a message, whose element of the array begins with `start`: see [`message_start`]. Text is
-    /// the text itself, everything else is in base64. Returns the number of bytes by which the entry
-    /// has grown.
+    /// Adds a message whose element of the array begins with `start` (see [`message_start`]): text
+    /// as it is, and everything else in base64. Returns the number of bytes by which the entry has
+    /// grown.
     pub(super) fn add(&mut self, time: f64, start: &[u8], message: &Message<'_>) -> usize {
         let Message { opcode, fin, payload } = *message;
         if self.messages.last().is_none_or(|chunk| chunk.len() >= CHUNK) {
             let capacity = if self.messages.is_empty() { 0 } else { CHUNK + CHUNK / 4 };
             self.messages.push(Vec::with_capacity(capacity));
         }
-        let out = self.messages.last_mut().expect("there is one now");
+        let out = self.messages.last_mut().expect("a chunk was added above");
         let before = out.len();
         out.extend_from_slice(start);
         json::value(out, &opcode);
@@ -71,12 +72,12 @@ impl Entry {
         out.len() - before
     }
 
-    /// Notes that events are missing.
+    /// Counts events that are missing.
     pub(super) fn lose(&mut self, lost: Lost) {
-        self.comment(&format!("{} events ({} bytes) are lost", lost.events, lost.bytes));
         self.lost += lost;
     }
 
+    /// Adds a comment.
     pub(super) fn comment(&mut self, text: &str) {
         if !self.comment.is_empty() {
             self.comment.push_str("; ");
@@ -84,7 +85,7 @@ impl Entry {
         self.comment.push_str(text);
     }
 
-    /// Appends the entry as it is so far to `out`.
+    /// Appends the JSON of the entry, in its present state, to `out`.
     pub(super) fn write(&self, out: &mut Vec<u8>, connection: u64, opened: &Opened) {
         let request = Head::new(opened.request.as_deref(), self.side);
         let response = Head::new(opened.response.as_deref(), self.side);
@@ -140,7 +141,7 @@ impl Entry {
         out.pop();
         out.extend_from_slice(b",\"_webSocketMessages\":[\n");
         self.messages.iter().for_each(|chunk| out.extend_from_slice(chunk));
-        // No comma behind the last one.
+        // JSON has no comma after the last element.
         out.truncate(out.len() - if self.messages.is_empty() { 0 } else { 2 });
         out.extend_from_slice(b"]}");
     }
@@ -148,7 +149,7 @@ impl Entry {
     fn description(&self, opened: &Opened) -> String {
         let mut parts = Vec::new();
         if self.part > 1 {
-            parts.push("continues the entry before with the same connection".to_owned());
+            parts.push("continues the previous entry of the same connection".to_owned());
         } else if opened.bytes_before > 0 {
             parts.push(format!("{} bytes before are not in this file", opened.bytes_before));
         }
@@ -158,6 +159,10 @@ impl Entry {
         if let Some(upstream) = &opened.upstream {
             parts.push(format!("upstream {upstream}"));
         }
+        if self.lost.events > 0 {
+            let Lost { events, bytes } = self.lost;
+            parts.push(format!("{events} events ({bytes} bytes) are lost"));
+        }
         if !self.comment.is_empty() {
             parts.push(self.comment.clone());
         }
@@ -165,13 +170,13 @@ impl Entry {
     }
 }
 
-/// The beginning of messages that passed together, up to their opcodes.
+/// The beginning of the elements for messages of one event, up to their opcodes.
 pub(super) fn message_start(time: f64, direction: Direction) -> Vec<u8> {
     let kind = if direction == Direction::ToServer { "send" } else { "receive" };
     format!(r#"{{"type":"{kind}","time":{},"opcode":"#, json!(time)).into()
 }
 
-/// A head as it was sent.
+/// The head of a request or response.
 struct Head<'a> {
     target: Option<&'a str>,
     host: Option<&'a str>,
@@ -179,7 +184,7 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// The head on the client's side; that on the upstream's is not known.
+    /// The head on the client's side. The one on the upstream's side is not known.
     fn new(text: Option<&'a str>, side: Side) -> Head<'a> {
         let text = text.filter(|_| side == Side::Client).unwrap_or_default();
         let fields = text.lines().skip(1).filter_map(|line| line.split_once(':'));

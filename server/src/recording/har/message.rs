@@ -2,20 +2,20 @@
 
 use echogate_proto::recording::Frame;
 
-/// The most bytes of a message that are kept: a longer one becomes several, as fragments do.
+/// The most bytes of a message that are held. A longer message is written in parts, like fragments.
 const MAX_MESSAGE: usize = 1 << 20;
 
 /// A message, or a part of a long one.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
-    /// The opcode of the frame; that of continuation frames for a part behind the first.
+    /// The opcode of the message; that of continuation frames for a part after the first.
     pub(super) opcode: u8,
     /// Whether no further part follows.
     pub(super) fin: bool,
     pub(super) payload: &'a [u8],
 }
 
-/// The message of a direction as far as it has arrived.
+/// The message of a direction that has not arrived completely.
 #[derive(Debug, Default)]
 pub(super) struct MessageAssembler {
     opcode: u8,
@@ -23,7 +23,8 @@ pub(super) struct MessageAssembler {
 }
 
 impl MessageAssembler {
-    /// Takes a frame, or a part of one, and calls `emit` with the message that it completes.
+    /// Adds a frame, or a part of one. Calls `emit` with the message if it is complete, or with a
+    /// part of a long message.
     pub(super) fn data(&mut self, frame: Frame, payload: &[u8], emit: &mut dyn FnMut(Message<'_>)) {
         if frame.opcode != 0 && frame.offset == 0 {
             (self.opcode, self.payload) = (frame.opcode, Vec::new());

@@ -1,8 +1,9 @@
-//! HAR 1.2 files, with WebSocket messages as Chrome writes them. Other connections are only counted.
+//! HAR 1.2 files, with WebSocket messages as Chrome writes them. Other connections are only
+//! counted.
 //!
-//! The messages of a connection are in one entry, so that those of open connections are written
-//! again, at the end of the file, whenever something is added: see [`HarEncoder::tail`]. Where
-//! there are too many of them, a connection continues in another entry.
+//! The messages of a connection are in one entry. The entries of open connections are at the end of
+//! the file, and are written again whenever something is added: see [`HarEncoder::tail`]. A
+//! connection with many messages continues in further entries.
 //!
 //! - `entry`: the JSON of an entry; `message`: messages from frames
 
@@ -38,7 +39,7 @@ const MAX_OPEN: usize = 2 << 20;
 pub(crate) struct HarEncoder {
     /// The sides of open connections that have frames.
     open: BTreeMap<(u64, Side), WebSocket>,
-    /// The bytes of their entries.
+    /// The bytes of the entries of `open`.
     open_bytes: usize,
     /// The sides that have ended since the latest flush.
     ended: BTreeMap<(u64, Side), WebSocket>,
@@ -51,12 +52,12 @@ pub(crate) struct HarEncoder {
     separator: &'static str,
 }
 
-/// The numbers at the end of the file, of connections that have no entry.
+/// The totals of connections without an entry, for the end of the file.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     /// The number of connections without frames.
     others: u64,
-    /// The losses of connections that are missing altogether.
+    /// The losses of connections of which no event was recorded.
     missing: Lost,
 }
 
@@ -79,7 +80,7 @@ struct Entries {
 }
 
 impl HarEncoder {
-    /// An encoder, which appends the start of a file to `out`.
+    /// Creates an encoder, and appends the start of a file to `out`.
     pub(crate) fn new(out: &mut Vec<u8>) -> HarEncoder {
         let creator = json!({ "name": "echogate", "version": env!("CARGO_PKG_VERSION") });
         out.extend(format!("{{\"log\":{{\"version\":\"1.2\",\"creator\":{creator},").bytes());
@@ -95,7 +96,7 @@ impl HarEncoder {
         }
     }
 
-    /// Takes an event, and appends entries that are complete to `out`.
+    /// Encodes an event, and appends entries that are complete to `out`.
     pub(crate) fn encode(&mut self, record: WireRecord, out: &mut Vec<u8>) {
         let (time, connection) = (record.seconds(), record.connection);
         match record.event {
@@ -115,7 +116,7 @@ impl HarEncoder {
             }
             WireEvent::Lost(lost) if connection == 0 => self.totals.missing += lost,
             WireEvent::Lost(lost) => {
-                // Without an entry of the client's side, that of the upstream's has the losses.
+                // If only the upstream's side has frames, its entry has the losses.
                 if !self.open.contains_key(&(connection, Side::Client))
                     && let Some(socket) = self.open.get_mut(&(connection, Side::Upstream))
                 {
@@ -151,8 +152,8 @@ impl HarEncoder {
         }
     }
 
-    /// Appends the entries of open connections and the end of the file to `out`. Returns the length of
-    /// `out` behind the entries.
+    /// Appends the entries of open connections and the end of the file to `out`. Returns the length
+    /// of `out` after the entries.
     pub(crate) fn tail(&self, out: &mut Vec<u8>) -> usize {
         out.reserve(self.open_bytes + 1024);
         let mut separator = self.separator;
@@ -179,7 +180,7 @@ impl HarEncoder {
         end_of_entries
     }
 
-    /// Takes a flush as written.
+    /// Records that a flush has been written.
     pub(crate) fn commit(&mut self) {
         self.ended.clear();
         self.totals_flushed = self.totals;
@@ -188,9 +189,9 @@ impl HarEncoder {
         }
     }
 
-    /// Forgets what came since the latest flush after one that has failed. Entries that were open then
-    /// stay in the file as they are: their connections continue in others. Connections that have ended
-    /// since then are open again.
+    /// Discards, after a failed flush, everything since the latest successful one. Entries that
+    /// were open at that time stay in the file as they are, and their connections continue in
+    /// further entries. Connections that have ended since are open again.
     pub(crate) fn roll_back(&mut self, has_entries: bool) {
         self.open.append(&mut self.ended);
         self.open_bytes = 0;
@@ -241,7 +242,7 @@ impl HarEncoder {
             Part::Data { frame: Some(frame), payload, .. } => {
                 assembler.data(frame, payload, &mut add);
             }
-            // The rest of a frame whose beginning is not known.
+            // The rest of a frame whose header was not observed.
             Part::Data { frame: None, payload, .. } => {
                 add(Message { opcode: 0, fin: true, payload });
             }
@@ -251,8 +252,8 @@ impl HarEncoder {
         });
     }
 
-    /// The entry for what is known of a side besides its messages. The upstream's side has one only
-    /// if it has messages, or losses that no other entry has.
+    /// The entry for comments and losses of a side. The upstream's side has an entry only if it has
+    /// messages, or losses that no other entry has.
     fn described(&mut self, time: f64, key: (u64, Side)) -> Option<&mut Entry> {
         let (entries, open_bytes) = (&mut self.open.get_mut(&key)?.entries, &mut self.open_bytes);
         let has_entry = key.1 == Side::Client || entries.count > 0;
@@ -261,7 +262,7 @@ impl HarEncoder {
 }
 
 impl WebSocket {
-    /// Appends the present entry, if there is one, behind `separator`.
+    /// Appends `separator` and the present entry, if there is one.
     fn write(&self, out: &mut Vec<u8>, separator: &mut &'static str, connection: u64) {
         if let Some(entry) = &self.entries.current {
             out.extend_from_slice(separator.as_bytes());

@@ -32,7 +32,7 @@ fn opened() -> Opened {
     }
 }
 
-/// A file that a test writes, as at a crash after any event.
+/// A file in memory that is complete JSON after each event.
 struct File {
     encoder: HarEncoder,
     bytes: Vec<u8>,
@@ -159,7 +159,10 @@ fn losses_before_the_first_message_of_a_side_that_alone_has_frames_are_in_its_en
     let opened = Opened { client_has_frames, upstream_has_frames, ..opened() };
     file.add(1, WireEvent::Opened(opened.into()));
     file.add(1, WireEvent::Lost(Lost { events: 2, bytes: 30 }));
+    file.add(1, WireEvent::Lost(Lost { events: 3, bytes: 40 }));
     let entries = &file.log()["entries"];
     assert_eq!(entries[0]["connection"], "1 upstream", "{entries}");
-    assert_eq!(entries[0]["_lost"], json!(Lost { events: 2, bytes: 30 }));
+    assert_eq!(entries[0]["_lost"], json!(Lost { events: 5, bytes: 70 }));
+    let comment = entries[0]["comment"].as_str().unwrap();
+    assert!(comment.ends_with("; 5 events (70 bytes) are lost"), "{comment}");
 }

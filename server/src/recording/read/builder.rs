@@ -1,4 +1,4 @@
-//! From records to connections with whole messages.
+//! The builder of connections with whole messages from records.
 
 use std::collections::HashMap;
 
@@ -19,19 +19,19 @@ pub(crate) struct Builder {
     /// The index of each connection.
     indices: HashMap<u64, usize>,
     connections: Vec<Pending>,
-    /// The losses of connections that are missing altogether.
+    /// The losses of connections of which no event was recorded.
     missing: Lost,
     warnings: Vec<String>,
 }
 
-/// A connection whose records are not all there.
+/// A connection whose last record may not have been read.
 #[derive(Debug, Default)]
 struct Pending {
     opened: Opened,
     /// The time of the first record, in nanoseconds since 1970.
     start: Option<u64>,
     sides: [PendingSide; 2],
-    /// All that is lost.
+    /// The sum of all losses.
     lost: Lost,
     defects: Vec<String>,
     refusal: Option<String>,
@@ -51,7 +51,7 @@ struct PartialMessage {
 }
 
 impl Builder {
-    /// Takes the next record.
+    /// Adds the next record.
     pub(crate) fn add(&mut self, record: Record) {
         let Record { time, connection, event } = record;
         let time = (time.max(0.0) * 1e9) as u64;
@@ -60,7 +60,7 @@ impl Builder {
             return;
         }
         let pending = self.connection(connection);
-        // A defect can be noted before the first record.
+        // The connection may be known by a defect that was added before its first record.
         let is_new = pending.start.is_none();
         pending.start.get_or_insert(time);
         match event {
@@ -86,17 +86,17 @@ impl Builder {
         self.connections.is_empty()
     }
 
-    /// Notes that something is missing for which no connection is known.
+    /// Adds a warning about missing data that belongs to no known connection.
     pub(super) fn warn(&mut self, text: String) {
         self.warnings.push(text);
     }
 
-    /// Notes that something is missing in a connection.
+    /// Adds a description of missing data of a connection.
     pub(super) fn add_defect(&mut self, connection: u64, text: String) {
         self.connection(connection).defects.push(text);
     }
 
-    /// Notes that a connection cannot be replayed.
+    /// Sets the reason why a connection cannot be replayed, unless it has one.
     pub(super) fn refuse(&mut self, connection: u64, text: String) {
         self.connection(connection).refusal.get_or_insert(text);
     }
@@ -127,8 +127,8 @@ impl Builder {
 }
 
 impl Pending {
-    /// Whether the recording has more of the connection than losses and its end. It has no more where
-    /// the file with its first event could not be written.
+    /// Whether the recording has more of the connection than losses and its end. It does not if the
+    /// file with the first event could not be written.
     fn has_more_than_losses(&self) -> bool {
         let is_empty =
             |side: &PendingSide| side.events.is_empty() && side.partial.iter().all(Option::is_none);
@@ -206,8 +206,8 @@ impl Pending {
         }
         let traffic = self.traffic(side, &events);
         if traffic == Traffic::Messages {
-            // The direction of a WebSocket ends with its Close: the end of the stream below adds
-            // nothing, and HAR has none.
+            // The direction of a WebSocket ends with its Close. The end of the stream that follows
+            // is left out: HAR does not have it.
             let mut closed = [false; 2];
             events.retain(|event| {
                 let closed = &mut closed[event.direction as usize];

@@ -30,7 +30,7 @@ struct Log {
     #[serde(default)]
     creator: Creator,
     entries: Vec<Entry>,
-    /// The connections that this program has lost altogether.
+    /// The losses of connections of which this program has recorded no event.
     #[serde(rename = "_lost")]
     lost: Option<Lost>,
 }
@@ -84,7 +84,7 @@ struct Message {
     time: f64,
     opcode: i32,
     data: String,
-    /// False where this program has cut a long message: its next part follows.
+    /// False for a part of a long message that this program has cut, unless it is the last part.
     #[serde(rename = "_fin", default = "whole")]
     fin: bool,
 }
@@ -108,8 +108,8 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
     if let Some(lost) = lost {
         builder.add(Record { time: 0.0, connection: 0, event: Event::Lost(lost) });
     }
-    // This program's files may have several entries of a connection: the number of each, and the
-    // side that began it.
+    // A connection may have several entries in a file of this program. The map has the number of
+    // each connection, and the side of its first entry.
     let mut known: HashMap<String, (u64, Side)> = HashMap::new();
     let is_own = creator.name == "echogate";
     let all = entries.len();
@@ -133,14 +133,14 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
             known.insert(name.to_owned(), (connection, first));
         }
         let opened = entry.opened(connection, side);
-        // Each side has the losses of the connection.
+        // The entries of both sides have the losses of the connection, which count once.
         let lost = entry.lost.filter(|_| side == first);
         let lost = lost.map(|lost| Record { event: Event::Lost(lost), ..opened.clone() });
         [Some(opened), lost].into_iter().flatten().for_each(|record| builder.add(record));
         for (index, message) in (1..).zip(messages) {
             message.add(connection, side, &mut builder).map_err(|text| {
                 let position = format!("entry {number}, message {index}");
-                ReadError::new(input.offset(), format!("(before here) {position}: {text}"))
+                ReadError::new(input.offset(), format!("before this byte, in {position}: {text}"))
             })?;
         }
     }
@@ -152,7 +152,7 @@ pub(super) fn read(mut input: Input<impl BufRead>) -> Result<Recording, ReadErro
 }
 
 impl Entry {
-    /// The beginning of a connection.
+    /// The first record of a connection.
     fn opened(&self, connection: u64, side: Side) -> Record {
         let started = self.started_date_time.parse::<Timestamp>().ok();
         let first = self.messages.iter().flatten().map(|message| message.time).next();
@@ -186,7 +186,7 @@ impl Message {
         let direction = match &*self.kind {
             "send" => Direction::ToServer,
             "receive" => Direction::ToClient,
-            // Chrome's note that the connection failed.
+            // Chrome reports a failure of the connection in this way.
             "error" => {
                 builder.add_defect(connection, format!("the browser reported: {}", self.data));
                 return Ok(());

@@ -1,4 +1,4 @@
-//! A file that is read once from its start, with the offsets for errors.
+//! A file that is read once from its start, with offsets for errors.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
@@ -12,33 +12,33 @@ use crate::text::{
 /// The most characters of an error's text.
 const MAX_TEXT: usize = 300;
 
-/// The damage of a file.
+/// An error in a file.
 #[derive(Debug, Error)]
 #[error("byte {offset}: {text}")]
 pub(crate) struct ReadError {
-    /// In bytes from the start of the file.
+    /// The position, in bytes from the start of the file.
     offset: u64,
     text: String,
-    /// Whether the file ends too early, and is not damaged before.
+    /// Whether the error is that the file ends too early.
     is_end: bool,
 }
 
 impl ReadError {
-    /// The damage at `offset`. The text may quote the file.
+    /// An error at `offset`. The text may quote the file: it is escaped.
     pub(super) fn new(offset: u64, text: impl AsRef<str>) -> ReadError {
         ReadError { offset, text: first_line(&escape(text.as_ref()), MAX_TEXT), is_end: false }
     }
 
-    /// The early end of the file at `offset`.
+    /// The error that the file ends too early, at `offset`.
     pub(super) fn end(offset: u64, text: impl AsRef<str>) -> ReadError {
         ReadError { is_end: true, ..ReadError::new(offset, text) }
     }
 
-    /// The warning about a file that ends too early: everything before its end is used.
+    /// Turns the error that the file ends too early into a warning.
     ///
     /// # Errors
     ///
-    /// Any other damage, unchanged.
+    /// Any other error, unchanged.
     pub(super) fn into_warning(self) -> Result<String, ReadError> {
         if self.is_end { Ok(format!("{self}; everything before is used")) } else { Err(self) }
     }
@@ -61,8 +61,8 @@ impl<R: BufRead> Input<R> {
         self.offset
     }
 
-    /// Reads `length` bytes of a part of the file named `what`. Memory grows with what is there, not
-    /// with what `length` promises.
+    /// Reads `length` bytes of a part of the file that errors call `what`. Memory is allocated for
+    /// the bytes that exist, whatever `length` is.
     pub(super) fn take(&mut self, length: u64, what: &str) -> Result<Vec<u8>, ReadError> {
         let start = self.offset;
         let mut bytes = Vec::new();
@@ -89,7 +89,8 @@ impl<R: BufRead> Input<R> {
         next.map(<[u8]>::is_empty).map_err(|error| ReadError::new(self.offset, describe(&error)))
     }
 
-    /// Reads a line with its end; an empty one at the end of the file.
+    /// Reads a line with its line ending, at most `limit` bytes. Returns an empty one at the end of
+    /// the file.
     pub(super) fn line(&mut self, limit: u64) -> Result<Vec<u8>, ReadError> {
         let mut line = Vec::new();
         let read = (&mut self.reader).take(limit).read_until(b'\n', &mut line);
@@ -99,7 +100,6 @@ impl<R: BufRead> Input<R> {
     }
 }
 
-/// Counts the bytes for the offset of an error.
 impl<R: Read> Read for Input<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {

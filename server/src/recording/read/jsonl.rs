@@ -1,4 +1,4 @@
-//! JSON Lines: one [`Record`] a line.
+//! JSON Lines: one [`Record`] per line.
 
 use std::io::BufRead;
 

@@ -1,8 +1,8 @@
-//! Readers of recordings, all to one [`Recording`]: JSON Lines, HAR, pcap and pcapng.
+//! Readers that turn files into a [`Recording`]: JSON Lines, HAR, pcap and pcapng.
 //!
-//! - `input`: a file with the offsets for errors
-//! - `jsonl`, `har`, `capture`: the formats, to records
-//! - `builder`: from records to connections
+//! - `input`: a file with offsets for errors
+//! - `jsonl`, `har`, `capture`: the readers of the formats, which yield records
+//! - `builder`: the builder of connections from records
 
 mod builder;
 mod capture;
@@ -21,20 +21,21 @@ use self::input::{Input, ReadError};
 use super::model::Recording;
 use crate::text::io_error::describe;
 
-/// The bytes at the start of a file that tell its format.
+/// The number of bytes at the start of a file by which the format is recognized.
 const PROBE: u64 = 4096;
 
-/// The latest time of an event, in seconds since 1970: in the year 2261, with nanoseconds in 63 bits.
+/// The latest time of an event, in seconds since 1970. Later ones, from the year 2262 on, exceed 63
+/// bits in nanoseconds.
 const MAX_TIME: f64 = 9.2e9;
 
-/// U+FEFF in UTF-8, with which some programs begin a text.
+/// The byte order mark, U+FEFF in UTF-8, with which some programs begin a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads the file at `path`. The format is recognized by the content.
 ///
 /// # Errors
 ///
-/// One line that names the file, the offset of the damage in bytes, and what was expected there.
+/// One line that names the file, the offset of the error in bytes, and what was expected there.
 pub(crate) fn read_file(path: &Path) -> Result<Recording, String> {
     let name = path.display();
     let file = File::open(path).map_err(|error| format!("{name}: {}", describe(&error)))?;
@@ -45,7 +46,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Recording, String> {
 ///
 /// # Errors
 ///
-/// One line with the offset of the damage, in bytes, and what was expected there.
+/// One line with the offset of the error in bytes, and what was expected there.
 pub(crate) fn read(mut source: impl BufRead) -> Result<Recording, ReadError> {
     let mut probe = Vec::new();
     let probed = (&mut source).take(PROBE).read_to_end(&mut probe);
@@ -100,7 +101,7 @@ impl Format {
     }
 }
 
-/// Refuses a time, in seconds since 1970, that no event can have.
+/// Checks a time in seconds since 1970: an event cannot have any number.
 fn check_time(time: f64) -> Result<(), String> {
     if (0.0..=MAX_TIME).contains(&time) {
         return Ok(());

@@ -42,7 +42,7 @@ fn file(format: FileFormat, events: &[(u64, WireEvent)]) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
-/// The two pcapng files of a connection that goes on in the second one behind `cut` events.
+/// The two pcapng files of a connection, of which the first file has `cut` events.
 fn two_files(events: &[WireEvent], cut: usize) -> [Vec<u8>; 2] {
     let directory = tempfile::tempdir().unwrap();
     let (mut positions, mut open) = (Positions::default(), OpenConnections::default());
@@ -289,8 +289,8 @@ fn connections_of_which_a_file_has_only_losses_are_missing() {
     let udp = Opened { kind: Some(Kind::Udp), ..Opened::default() };
     let lost = WireEvent::Lost(Lost { events: 2, bytes: 10 });
     let known = [(1, tcp()), (1, data(UP, "a"))];
-    // A packet names the losses of the second connection, which has no others; the line of the second
-    // has no description before it.
+    // A packet names the losses of the second connection, which has no others; the line of the
+    // second has no description before it.
     for (format, missing) in [
         (FileFormat::Pcapng, vec![(2, WireEvent::Opened(udp.into())), (2, lost.clone())]),
         (FileFormat::Jsonl, vec![(2, lost)]),
@@ -313,7 +313,7 @@ fn losses_at_the_end_of_datagrams_are_those_of_their_connection() {
         upstream: Some("udp://192.0.2.9:53".to_owned()),
         ..Opened::default()
     };
-    // The second file has packets of one side, and behind them one with the names of both.
+    // The second file has packets of one side, followed by one with the names of both.
     for point in [UP, upstream] {
         let events = [
             WireEvent::Opened(opened.clone().into()),
@@ -334,7 +334,7 @@ fn what_is_missing_is_reported() {
     let lost = WireEvent::Lost(Lost { events: 2, bytes: 10 });
     let upstream = TapPoint { side: Side::Upstream, ..UP };
     let text = "10 bytes are missing (in 2 events)";
-    // The packet behind the loss is one of either side, and may be the first one of its side.
+    // The packet after the loss is one of either side, and may be the first one of its side.
     for point in [UP, upstream] {
         let events = [
             (1, tcp()),

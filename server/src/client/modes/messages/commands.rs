@@ -20,8 +20,8 @@ pub(super) enum TypedLine {
     Text(String),
 }
 
-/// Parses a typed line: `/ping [TEXT]`, `/pong [TEXT]` or `/close [CODE [REASON]]`; any other text,
-/// and `//TEXT` for one that begins with a slash, is that of a message.
+/// Parses a typed line: the commands `/ping [TEXT]`, `/pong [TEXT]` and `/close [CODE [REASON]]`,
+/// or a message. `//TEXT` is the message `/TEXT`.
 ///
 /// # Errors
 ///

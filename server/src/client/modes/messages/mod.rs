@@ -1,5 +1,5 @@
-//! The messages mode: typed lines, the lines of the input, or a timer; over one connection or
-//! several in turn.
+//! The messages mode: messages from a prompt, from the lines of the input or from a timer, over one
+//! connection or several in turn.
 //!
 //! - `source`: the sources of messages; `prompt`: the prompt among them; `commands`: its commands
 //! - `upload`: sending; `replies`: receiving
@@ -43,7 +43,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(in crate::client) struct MessageOptions {
     pub(in crate::client) format: OutputFormat,
-    /// The transport has control frames, which commands of the prompt send.
+    /// Whether the prompt has commands, which send control frames (WebSocket).
     pub(in crate::client) commands: bool,
     /// Show the round-trip time of each reply.
     pub(in crate::client) timing: bool,
@@ -69,7 +69,7 @@ pub(in crate::client) struct Messages {
     output: Output,
     /// The prompt, until it is opened.
     prompt: Option<Prompt>,
-    /// The reason why the prompt was stopped, once it is.
+    /// Receives the reason when the prompt is stopped.
     stopped: Option<oneshot::Receiver<Stopped>>,
     /// Something has been received since [`Messages::take_received`].
     received: bool,
@@ -110,7 +110,7 @@ impl Messages {
         unless_stopped(stopped, uploader.prepare(output)).await
     }
 
-    /// Whether the input has an end, before which the peer has only a part of it.
+    /// Whether the input has an end, so that a connection that is cut leaves the peer a part of it.
     pub(in crate::client) fn has_end(&self) -> bool {
         self.uploader.has_end()
     }
@@ -139,7 +139,7 @@ impl Messages {
         Ok(())
     }
 
-    /// Reports that the connection is lost; the next one is reported as well.
+    /// Reports that the connection is lost. The next connection will be reported as well.
     pub(in crate::client) async fn set_lost(&mut self, text: &str) -> Result<(), SessionError> {
         self.lost = true;
         self.notice(text).await
@@ -183,7 +183,7 @@ impl Messages {
         ended
     }
 
-    /// Waits for `next`; none if the user has ended the input of the prompt before.
+    /// Waits for `next`. Returns `None` if the user ends the input of the prompt first.
     pub(in crate::client) async fn until_done<T>(
         &mut self,
         next: impl Future<Output = Result<T, SessionError>>,
@@ -205,7 +205,7 @@ impl Messages {
         unless_stopped(stopped, next).await
     }
 
-    /// Waits for `future`, unless the user stops the prompt before.
+    /// Waits for `future`. Fails if the prompt is stopped first.
     pub(in crate::client) async fn unless_stopped<T>(
         &mut self,
         future: impl Future<Output = Result<T, SessionError>>,

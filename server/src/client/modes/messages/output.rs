@@ -28,7 +28,7 @@ pub(super) struct ScreenGuard(pub(super) Arc<Screen>);
 
 impl Drop for ScreenGuard {
     fn drop(&mut self) {
-        // A screen that is closed already is left as it is.
+        // Closing a closed screen has no effect.
         self.0.close().ok();
     }
 }

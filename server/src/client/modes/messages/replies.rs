@@ -97,7 +97,8 @@ impl Replies {
         }
     }
 
-    /// Formats what has been received, none being a timeout; also returns the end of the download.
+    /// Formats what has been received, or the rest of a line after a timeout (`None`). Also returns
+    /// the end of the download.
     fn format(
         &self,
         received: Option<io::Result<Received>>,
@@ -109,7 +110,7 @@ impl Replies {
             Some(Ok(Received::Bytes(bytes))) => (formatter.bytes(&bytes), None),
             Some(Ok(Received::Message(message))) => (formatter.message(&message), None),
             Some(Ok(Received::Pong(payload))) => {
-                // Unsolicited Pongs are signs of life.
+                // A Pong without a Ping (RFC 6455 section 5.5.3) is not shown.
                 let time = self.pings.borrow_mut().received(Instant::now());
                 let shown = time.map(|time| show_pong(&payload, time));
                 (shown.unwrap_or_default().into_bytes(), None)
@@ -131,7 +132,7 @@ fn show_pong(payload: &[u8], time: Duration) -> String {
     format!("pong{text} ({})\n", format_time(time))
 }
 
-/// The number of replies in received bytes, as far as it can be known: the lines.
+/// The number of replies in received bytes: the number of lines, at least 1; 0 for other events.
 fn lines(received: &Option<io::Result<Received>>) -> u64 {
     match received {
         Some(Ok(Received::Bytes(bytes))) => {

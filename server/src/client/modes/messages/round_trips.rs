@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Messages without a reply that are remembered; beyond that the oldest is dropped.
+/// The most messages without a reply that are kept; then the oldest is dropped.
 const MAX_PENDING: usize = 1024;
 
 /// The times at which the messages without a reply were sent, the oldest first.
@@ -21,8 +21,8 @@ impl RoundTrips {
         self.0.push_back(at);
     }
 
-    /// Counts a reply as received, and returns its round-trip time; none if no message is pending,
-    /// as with a message that the server sends unasked.
+    /// Counts a reply as received, and returns its round-trip time; `None` if no message is
+    /// pending, because the server has sent this one of its own accord.
     pub(super) fn received(&mut self, at: Instant) -> Option<Duration> {
         self.0.pop_front().map(|sent| at.saturating_duration_since(sent))
     }

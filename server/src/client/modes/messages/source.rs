@@ -21,7 +21,7 @@ use crate::client::{
     transport::{CHUNK, Sender},
 };
 
-/// The longest line of the input, in bytes: it is held in memory completely.
+/// The longest line of the input, in bytes. A line is held in memory completely.
 const MAX_LINE: usize = 16 << 20;
 
 /// A message to send.
@@ -129,7 +129,7 @@ impl Source {
         }
     }
 
-    /// Whether messages are read as fast as they can be sent.
+    /// Whether the next message is available as soon as it can be sent.
     pub(super) fn is_input(&self) -> bool {
         matches!(self, Source::Lines(_))
     }

@@ -65,7 +65,8 @@ impl Uploader {
         self.source.is_typed()
     }
 
-    /// Whether the source has an end, before which the peer has only a part of the input.
+    /// Whether the source has an end, so that a connection that is cut leaves the peer a part of
+    /// the input.
     pub(super) fn has_end(&self) -> bool {
         match &self.source {
             Source::Lines(_) => true,
@@ -209,8 +210,8 @@ impl Uploader {
         self.failure.take().map_or(Ok(UploadEnd::Done), Err)
     }
 
-    /// The silence of the source that ends the upload after the peer has ended its direction; none
-    /// if the source is certain to continue.
+    /// The silence of the source that ends the upload after the peer has ended its direction;
+    /// `None` if the source is certain to continue.
     fn pause(&self) -> Option<Duration> {
         match &self.source {
             _ if self.options.reconnect => Some(Duration::ZERO),
@@ -238,8 +239,8 @@ impl Uploader {
         close_upload(sender).await
     }
 
-    /// The error of messages that could not be sent. It is no failure for a prompt or an endless
-    /// timer, nor where the messages are sent over another connection.
+    /// The error for messages that could not be sent. `None` for a prompt and an endless timer, and
+    /// if the messages will be sent over another connection.
     fn unsent(&self, peer_role: PeerRole) -> Option<SessionError> {
         let sent = self.sent;
         let count = match &self.source {

@@ -1,4 +1,4 @@
-//! From segments to connections.
+//! The connections of a capture, from its segments.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,7 +21,7 @@ use crate::recording::{pcapng::loss, wire::WireEvent};
 /// Both ends of a connection, the lower address first, and whether it is TCP.
 type Key = (bool, SocketAddr, SocketAddr);
 
-/// The end of the name of an upstream's side.
+/// The end of the name of the upstream's side of a connection.
 const UPSTREAM_SIDE: &str = ", upstream side";
 
 /// The connections of a capture so far.
@@ -34,9 +34,9 @@ pub(super) struct CapturedConnections {
     fragments: u64,
     /// The number of packets with a link type that is not supported, which are skipped.
     unsupported: u64,
-    /// The number of packets, or of connections of this program, that were not captured.
+    /// The number of packets that were not captured; in a file of this program, of connections.
     dropped: u64,
-    /// The losses by the name of the connection, as named by packets of the upstream's side and by
+    /// The losses by the name of the connection, from packets of the upstream's side and from
     /// packets without a segment.
     losses: HashMap<String, Lost>,
 }
@@ -47,19 +47,22 @@ pub(super) struct CapturedConnection {
     pub(super) client: SocketAddr,
     pub(super) server: SocketAddr,
     is_tcp: bool,
-    /// TCP from and to the client.
+    /// The TCP streams from and to the client.
     directions: [Option<Reassembly>; 2],
     pub(super) events: Vec<(u64, WireEvent)>,
-    /// Descriptions of what is missing.
+    /// Descriptions of missing data.
     pub(super) defects: Vec<&'static str>,
     has_end: bool,
-    /// The name of a connection and of its side, in a capture of this program.
+    /// The name of the connection and of its side, in a capture of this program.
     own_name: Option<String>,
     /// The losses that comments of this program name.
     pub(super) lost: Lost,
 }
 
+/// The defect of a connection whose beginning the capture does not have.
 const BEGINS_BEFORE: &str = "it begins before the capture";
+
+/// The defect of a connection whose packets the capture has in part.
 const CUT: &str = "its packets are cut: capture whole packets (tcpdump -s 0)";
 
 impl CapturedConnections {
@@ -67,7 +70,7 @@ impl CapturedConnections {
         self.connections.iter().all(|connection| connection.events.is_empty())
     }
 
-    /// Descriptions of the packets that are missing.
+    /// Descriptions of the packets that are missing, with their numbers.
     pub(super) fn warnings(&self) -> Vec<String> {
         let fragments = "IP fragments that were skipped, whose datagrams are missing".to_owned();
         let unsupported = format!("packets that were skipped, which are not of {LINK_TYPES}");
@@ -81,7 +84,7 @@ impl CapturedConnections {
         warnings.map(|(count, text)| format!("{text}: {count}")).collect()
     }
 
-    /// Notes that packets were not captured.
+    /// Counts packets that were not captured.
     pub(super) fn add_dropped(&mut self, count: u64) {
         self.dropped = self.dropped.saturating_add(count);
     }
@@ -120,8 +123,8 @@ impl CapturedConnections {
         }
     }
 
-    /// Adds the losses that the comment of a packet without a segment names. This program writes such a
-    /// packet where no segment can follow.
+    /// Adds the losses that the comment of a packet without a segment names. This program writes
+    /// such a packet if no segment can follow the loss.
     fn note(&mut self, comment: &str) {
         let name = comment.split("; ").find_map(|part| part.strip_prefix("connection "));
         if let Some(name) = name.and_then(|name| name.split([' ', ',', ':']).next()) {
@@ -129,8 +132,9 @@ impl CapturedConnections {
         }
     }
 
-    /// The connections that have events, without the upstream's side of those whose client's has some,
-    /// and the number of connections of which the capture has only losses.
+    /// The connections that have events, and the number of connections of which the capture has
+    /// only losses. The upstream's side of a connection is left out if the client's side has
+    /// events.
     pub(super) fn finish(mut self) -> (Vec<CapturedConnection>, usize) {
         for connection in &mut self.connections {
             connection.finish(connection.events.last().map_or(0, |(time, _)| *time));
@@ -162,8 +166,8 @@ impl CapturedConnections {
 }
 
 impl Segment<'_> {
-    /// Whether a connection can begin with this segment: a SYN, or payload of one that is older than
-    /// the capture.
+    /// Whether a connection can begin with this segment: a SYN, or payload of a connection that is
+    /// older than the capture.
     fn may_begin(&self) -> bool {
         self.tcp.is_none_or(|tcp| tcp.syn || !self.payload.is_empty())
     }
@@ -171,8 +175,8 @@ impl Segment<'_> {
 
 impl CapturedConnection {
     fn new(segment: &Segment<'_>, comment: &str) -> CapturedConnection {
-        // The source of a SYN is the client. Without one this program names it, and otherwise servers
-        // have lower ports.
+        // The source of a SYN is the client. Without a SYN, the client is the one that a comment of
+        // this program names, or else the end with the higher port.
         let client = own_client_address(comment);
         let is_server = match segment.tcp {
             Some(tcp) if tcp.syn => tcp.ack,
@@ -214,7 +218,8 @@ impl CapturedConnection {
         if segment.source == self.client { Direction::ToServer } else { Direction::ToClient }
     }
 
-    /// Adds a segment. It may be one with which frames continue behind a loss.
+    /// Adds a segment. With `frames_continue`, a frame begins with this segment, which follows a
+    /// loss.
     fn add(&mut self, time: u64, segment: &Segment<'_>, frames_continue: bool) {
         let direction = self.direction(segment);
         let point = TapPoint { side: Side::Client, direction };
@@ -253,7 +258,7 @@ impl CapturedConnection {
         }
     }
 
-    /// Passes on what waits for missing segments.
+    /// Emits the bytes that wait for missing segments.
     fn finish(&mut self, time: u64) {
         for direction in [Direction::ToServer, Direction::ToClient] {
             let point = TapPoint { side: Side::Client, direction };
@@ -270,7 +275,7 @@ impl CapturedConnection {
         }
     }
 
-    /// The transport, for the recording.
+    /// The description of the connection, without what its contents say.
     pub(super) fn opened(&self) -> Opened {
         Opened {
             kind: Some(if self.is_tcp { Kind::Tcp } else { Kind::Udp }),
@@ -281,26 +286,28 @@ impl CapturedConnection {
         }
     }
 
-    /// The name of a connection whose client's side this is, in a capture of this program.
+    /// The name of the connection, if this is the client's side of one in a capture of this
+    /// program.
     fn own_client(&self) -> Option<&str> {
         self.own_name.as_deref().filter(|name| !name.contains(UPSTREAM_SIDE))
     }
 
-    /// The name of a connection whose upstream's side this is.
+    /// The name of the connection, if this is the upstream's side of one in a capture of this
+    /// program.
     fn own_upstream(&self) -> Option<&str> {
         self.own_name.as_deref()?.strip_suffix(UPSTREAM_SIDE)
     }
 }
 
-/// The name of a connection and of its side that begins the comment of a first packet of this program.
-/// Comments of the last packet and of losses name the connection, too, but without a colon behind it.
+/// The name of a connection and of its side, with which this program begins the comment of a first
+/// packet. Comments of last packets and of losses have the name without a colon after it.
 fn own_name(comment: &str) -> Option<&str> {
     let (name, _) = comment.strip_prefix("connection ")?.split_once(':')?;
     let number = name.strip_suffix(UPSTREAM_SIDE).unwrap_or(name);
     number.parse::<u64>().is_ok().then_some(name)
 }
 
-/// The address of the client that the comment of a first packet of this program names.
+/// The address of the client, from the comment of a first packet of this program.
 fn own_client_address(comment: &str) -> Option<SocketAddr> {
     let (_, client) = comment.strip_prefix("connection ")?.split_once(", client ")?;
     let client: SocketAddr = client.split([',', ';']).next()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! The contents of the connections of a capture: WebSocket frames behind an opening handshake, TLS,
+//! The contents of the connections of a capture: WebSocket frames after an opening handshake, TLS,
 //! or any other bytes.
 
 use bytes::Bytes;
@@ -77,18 +77,19 @@ fn start(connection: &CapturedConnection, of: Direction) -> Vec<u8> {
     start
 }
 
-/// Whether a client begins with a handshake of TLS 1.0 or later, or, in a capture that begins later,
-/// both directions with a record of it.
+/// Whether the client begins with a TLS handshake (TLS 1.0 or later) or, in a capture that begins
+/// later, both directions begin with a TLS record.
 fn is_tls(starts: &[Vec<u8>; 2]) -> bool {
     let is_record = |start: &Vec<u8>| {
-        // Types 20 to 23, and the longest record of TLS 1.2.
+        // Types 20 to 23, and the length limit of TLS 1.2 (RFC 5246 section 6.2.3).
         let [0x14..=0x17, 3, 0..=4, high, low, ..] = start[..] else { return false };
         (1..=(1 << 14) + 2048).contains(&u16::from_be_bytes([high, low]))
     };
     matches!(starts[0][..], [0x16, 3, 0..=4, ..]) || starts.iter().all(is_record)
 }
 
-/// The lengths of the heads of an opening handshake, if there is one, which is noted in `opened`.
+/// The lengths of the heads of an opening handshake, if there is one. Adds the handshake to
+/// `opened`.
 fn websocket(starts: &[Vec<u8>; 2], opened: &mut Opened) -> Option<[usize; 2]> {
     let lengths = [head::length(&starts[0])?, head::length(&starts[1])?];
     let text = |at: usize| String::from_utf8_lossy(&starts[at][..lengths[at]]).into_owned();
@@ -102,7 +103,7 @@ fn websocket(starts: &[Vec<u8>; 2], opened: &mut Opened) -> Option<[usize; 2]> {
     Some(lengths)
 }
 
-/// `bytes` without as many at their start as are to be skipped.
+/// `bytes` without the first `skip` bytes. Subtracts the skipped ones from `skip`.
 fn without(skip: &mut usize, bytes: &Bytes) -> Bytes {
     let skipped = bytes.len().min(*skip);
     *skip -= skipped;

@@ -1,8 +1,10 @@
 //! Captures of packets: pcap and pcapng, from `tcpdump`, Wireshark and this program.
 //!
-//! - `pcap`, `pcapng`: the files, to packets; `packet`: from packets to segments of TCP and UDP
-//! - `connections`: from segments to connections; `reassembly`: the bytes of a TCP direction in order
-//! - `contents`: what the bytes of a connection are: WebSocket frames, TLS or any others
+//! - `pcap`, `pcapng`: the packets of files; `packet`: the TCP segments and UDP datagrams of
+//!   packets
+//! - `connections`: the connections of segments; `reassembly`: the bytes of a TCP direction in
+//!   order
+//! - `contents`: the kind of the bytes of a connection: WebSocket frames, TLS or any others
 
 mod connections;
 mod contents;
@@ -22,17 +24,17 @@ use crate::recording::{missing_connections, model::Recording};
 
 pub(super) use self::pcap::is_pcap;
 
-/// The longest packet or block, in bytes: Wireshark's limit is lower.
+/// The longest packet or block, in bytes. Wireshark has a lower limit.
 const MAX_BLOCK: u32 = 64 << 20;
 
 /// A packet of a capture.
 #[derive(Debug)]
 struct Packet<'a> {
-    /// In nanoseconds since 1970.
+    /// The time, in nanoseconds since 1970.
     time: u64,
-    /// None if its link type is not supported.
+    /// `None` if the link type is not supported.
     link: Option<Link>,
-    /// From the header of the link layer on.
+    /// The packet from the link-layer header on.
     bytes: &'a [u8],
     comment: Option<&'a str>,
 }

@@ -1,4 +1,4 @@
-//! From packets to segments of TCP and UDP.
+//! The TCP segments and UDP datagrams of packets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -6,13 +6,13 @@ use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
 use super::ReadError;
 
-/// The header in front of a packet (<https://www.tcpdump.org/linktypes.html>).
+/// The link-layer header of a packet (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {
     Ethernet,
-    /// The address family of the IP packet behind it.
+    /// The address family of the IP packet that follows.
     Loopback,
-    /// No header of the link layer.
+    /// No link-layer header.
     Ip,
     /// `tcpdump -i any`, version 1.
     LinuxCooked,
@@ -29,7 +29,7 @@ const COOKED_2: usize = 20;
 pub(super) const LINK_TYPES: &str = "Ethernet, IP, loopback or Linux (-i any)";
 
 impl Link {
-    /// The link type with this number, which stands at `offset`.
+    /// The link type with this number, which the file has at `offset`.
     pub(super) fn new(number: u32, offset: u64) -> Result<Link, ReadError> {
         Ok(match number {
             1 => Link::Ethernet,
@@ -50,14 +50,14 @@ impl Link {
 pub(super) struct Segment<'a> {
     pub(super) source: SocketAddr,
     pub(super) destination: SocketAddr,
-    /// None for UDP.
+    /// `None` for UDP.
     pub(super) tcp: Option<TcpHeader>,
     pub(super) payload: &'a [u8],
-    /// The capture has only the start of the packet.
+    /// Whether the capture has only the start of the packet.
     pub(super) is_cut: bool,
 }
 
-/// The parts of a TCP header that matter here.
+/// The fields of a TCP header that reassembly needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TcpHeader {
     pub(super) sequence: u32,
@@ -67,7 +67,7 @@ pub(super) struct TcpHeader {
     pub(super) rst: bool,
 }
 
-/// The layers of a packet, as far as they are recognized.
+/// The recognized layers of a packet.
 pub(super) fn layers(link: Link, bytes: &[u8]) -> Option<LaxSlicedPacket<'_>> {
     Some(match link {
         Link::Ethernet => LaxSlicedPacket::from_ethernet(bytes).ok()?,
@@ -90,7 +90,7 @@ pub(super) fn is_fragment(packet: &LaxSlicedPacket<'_>) -> bool {
     payload.is_some_and(|payload| payload.fragmented)
 }
 
-/// The segment of a packet; none for other protocols, and for fragments of IP packets.
+/// The segment of a packet; `None` for other protocols and for fragments of IP packets.
 pub(super) fn segment<'a>(packet: &LaxSlicedPacket<'a>) -> Option<Segment<'a>> {
     let net = packet.net.as_ref()?;
     let (source, destination): (IpAddr, IpAddr) = match net {

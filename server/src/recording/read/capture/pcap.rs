@@ -4,11 +4,13 @@ use std::io::BufRead;
 
 use super::{Input, Link, MAX_BLOCK, Packet, ReadError};
 
-/// The first four bytes, as a big-endian number: times in microseconds and in nanoseconds.
+/// The magic number of a file with times in microseconds.
 const MICROSECONDS: u32 = 0xa1b2_c3d4;
+
+/// The magic number of a file with times in nanoseconds.
 const NANOSECONDS: u32 = 0xa1b2_3c4d;
 
-/// The byte order and the unit of times in a file, by its first bytes.
+/// Whether a file is little-endian, and the unit of its times in nanoseconds, by its first bytes.
 fn format(start: &[u8]) -> Option<(bool, u64)> {
     let magic = *start.first_chunk()?;
     [false, true].into_iter().find_map(|little| {
@@ -39,7 +41,7 @@ pub(super) fn read<R: BufRead>(
         let bytes = bytes.try_into().expect("four bytes are given");
         if little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) }
     };
-    // The upper bits have the length of checksums behind Ethernet frames.
+    // The upper bits have the length of the frame check sequence.
     let link = Link::new(number(&header[20..24]) & 0xffff, 20)?;
     while !input.is_at_end()? {
         let start = input.offset();

@@ -10,10 +10,10 @@ const SIMPLE_PACKET: u32 = 3;
 const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
 
-/// The type of a section header's first number, which shows the byte order.
+/// The first number of a section header, which shows the byte order.
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 
-/// Options: of all blocks, of an interface, and of its statistics.
+// Options of all blocks, of an interface, and of its statistics.
 const OPT_COMMENT: u16 = 1;
 const IF_TSRESOL: u16 = 9;
 const IF_TSOFFSET: u16 = 14;
@@ -22,7 +22,7 @@ const ISB_IFDROP: u16 = 5;
 /// An interface of the current section.
 #[derive(Clone, Copy, Debug)]
 struct Interface {
-    /// None if the type is not supported: then packets of this interface are skipped.
+    /// `None` if the type is not supported: packets of this interface are skipped.
     link: Option<Link>,
     /// The units of time in a second.
     per_second: u64,
@@ -48,7 +48,7 @@ impl Order {
     }
 }
 
-/// The body of a block, from which parts are taken.
+/// The part of a block's body that has not been parsed.
 #[derive(Clone, Copy, Debug)]
 struct Body<'a> {
     bytes: &'a [u8],
@@ -81,7 +81,7 @@ impl<'a> Body<'a> {
         Ok(self.order.u32(bytes.try_into().expect("four bytes were taken")))
     }
 
-    /// Takes the options at the end of a block.
+    /// Calls `option` with each of the options at the end of a block.
     fn options(mut self, mut option: impl FnMut(u16, &'a [u8])) -> Result<(), ReadError> {
         while !self.bytes.is_empty() {
             let code = self.u16("an option")?;
@@ -164,13 +164,16 @@ fn interface(mut body: Body<'_>) -> Result<Interface, ReadError> {
         _ => {}
     })?;
     let Some(per_second) = per_second else {
-        return Err(ReadError::new(start, "the resolution of its times is finer than supported"));
+        return Err(ReadError::new(
+            start,
+            "the resolution of the interface's times is finer than supported",
+        ));
     };
     Ok(Interface { link, per_second, offset, dropped: 0 })
 }
 
-/// The number of packets that an interface has dropped since its statistics before: the number in a
-/// block is that since the capture began.
+/// The number of packets that an interface has dropped since its previous statistics. A block has
+/// the number since the beginning of the capture.
 fn dropped(mut body: Body<'_>, interfaces: &mut [Interface]) -> Result<u64, ReadError> {
     let start = body.offset;
     let number = body.u32("an interface")?;
@@ -218,7 +221,7 @@ fn enhanced_packet<'a>(
     Ok(Packet { time: u64::try_from(nanos).unwrap_or(u64::MAX), link, bytes, comment })
 }
 
-/// A packet of the first interface, without a time.
+/// A packet of the first interface. It has no time.
 fn simple_packet<'a>(
     mut body: Body<'a>,
     interfaces: &[Interface],

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-/// The most bytes of segments that wait for those before them.
+/// The most bytes of segments that wait for earlier ones.
 const MAX_PENDING: usize = 4 << 20;
 
 /// The position of the first byte, so that positions before it are not negative.
 const ORIGIN: u64 = 1 << 32;
 
-/// Something that follows in order.
+/// The next item of a direction in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Bytes(Bytes),
-    /// Bytes that no segment of the capture has, as many as this.
+    /// A gap of this many bytes, which no segment of the capture has.
     Missing(u64),
     End,
 }
@@ -26,33 +26,33 @@ pub(super) struct Reassembly {
     first: u32,
     /// The position of the next byte.
     next: u64,
-    /// Segments behind a gap, by position.
+    /// Segments after a gap, by position.
     pending: BTreeMap<u64, Bytes>,
     pending_bytes: usize,
-    /// The position behind the last byte.
+    /// The position after the last byte.
     end: Option<u64>,
     has_ended: bool,
 }
 
 impl Reassembly {
-    /// A direction whose first byte has this sequence number.
+    /// A direction whose first byte has the sequence number `first`.
     pub(super) fn new(first: u32) -> Reassembly {
         let (pending, end) = (BTreeMap::new(), None);
         Reassembly { first, next: ORIGIN, pending, pending_bytes: 0, end, has_ended: false }
     }
 
-    /// Whether this sequence number is the one of the first byte.
+    /// Whether the first byte has the sequence number `sequence`.
     pub(super) fn begins_with(&self, sequence: u32) -> bool {
         self.first == sequence
     }
 
-    /// Whether all bytes up to FIN have been passed on.
+    /// Whether all bytes up to FIN have been emitted.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Takes a segment, and calls `emit` with what is in order now. Bytes that were passed on before
-    /// are kept from being passed on again.
+    /// Adds a segment, and calls `emit` with the items that are in order now. Bytes that were
+    /// emitted before are not emitted again.
     pub(super) fn add(
         &mut self,
         sequence: u32,
@@ -66,7 +66,6 @@ impl Reassembly {
             self.end.get_or_insert(end);
         }
         if at <= self.next {
-            // In order, which is the usual case.
             self.pass(at, &Bytes::copy_from_slice(payload), emit);
         } else if !payload.is_empty() && self.end.is_none_or(|end| at < end) {
             let known = self.pending.get(&at).map_or(0, Bytes::len);
@@ -82,8 +81,8 @@ impl Reassembly {
         self.pass_end(emit);
     }
 
-    /// Resumes at this sequence number, unless later bytes have been passed on. The bytes before it are
-    /// not reported as missing: the comment of the packet names the loss.
+    /// Resumes at `sequence`, unless later bytes have been emitted. The bytes before `sequence` are
+    /// not reported as missing, since the comment of the packet names the loss.
     pub(super) fn resume_at(&mut self, sequence: u32, emit: &mut dyn FnMut(Next)) -> bool {
         while !self.pending.is_empty() {
             self.pass_gap(emit);
@@ -96,7 +95,7 @@ impl Reassembly {
         resumes
     }
 
-    /// Passes on everything that is left, and reports what is missing before it.
+    /// Emits everything that is left, and the gaps before it.
     pub(super) fn finish(&mut self, emit: &mut dyn FnMut(Next)) {
         while !self.pending.is_empty() {
             self.pass_gap(emit);
@@ -108,14 +107,15 @@ impl Reassembly {
         self.pass_end(emit);
     }
 
-    /// The position of a sequence number: the one that is nearest to the next byte.
+    /// The position of a sequence number that is nearest to the next byte.
     fn position(&self, sequence: u32) -> u64 {
         let expected = self.first.wrapping_add((self.next - ORIGIN) as u32);
         let distance = sequence.wrapping_sub(expected).cast_signed();
         self.next.saturating_add_signed(distance.into())
     }
 
-    /// Passes on those of `bytes` that are next. They must not be behind a gap.
+    /// Emits `bytes`, which are at the position `at`, from the next byte on. There must be no gap
+    /// before `bytes`.
     fn pass(&mut self, at: u64, bytes: &Bytes, emit: &mut dyn FnMut(Next)) {
         let known = usize::try_from(self.next - at).unwrap_or(usize::MAX).min(bytes.len());
         let new = bytes.slice(known..);
@@ -157,7 +157,8 @@ mod tests {
 
     use super::*;
 
-    /// All that follows from segments: bytes, with a question mark for each missing one.
+    /// The bytes of segments, with a question mark for each missing one, and whether they have an
+    /// end.
     fn assembled(first: u32, segments: &[(u32, Vec<u8>, bool)]) -> (Vec<u8>, bool) {
         let mut reassembly = Reassembly::new(first);
         let (mut bytes, mut ended) = (Vec::new(), false);
