@@ -156,8 +156,8 @@ impl Proxy {
                 Err(last)
             }
             Protocol::Socks5h => {
-                let stream = reach().await?;
-                socks5::connect(stream, &socks5::Address::of(at), self.credentials.as_ref()).await
+                let to = socks5::Address::of(at)?;
+                socks5::connect(reach().await?, &to, self.credentials.as_ref()).await
             }
         }
     }
