@@ -209,7 +209,7 @@ fn unix_error(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), text)
 }
 
-/// Words the error that an ICMP message has caused.
+/// Describes an error that an ICMP message has caused.
 fn icmp_error(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => io::Error::new(error.kind(), reason::IO_NO_PROCESS),

@@ -15,6 +15,7 @@ use crate::text::escape::{escape, first_line};
 /// The largest response head, in bytes, interim responses included.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 
+/// The most header fields of a response.
 const MAX_HEADERS: usize = 128;
 
 /// The most bytes of a rejection's body that are read for its first line, and the time limit.
