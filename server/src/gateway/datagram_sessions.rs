@@ -102,6 +102,8 @@ impl<F: FnMut(Sender, DatagramSession) -> bool + Send> Receiver for Sessions<F> 
 }
 
 impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
+    /// Passes a datagram to its sender's session, which is opened if there is none. False if the queue of
+    /// the session is full. A session that is refused counts its datagram as dropped by itself.
     fn pass_on(&mut self, datagram: &[u8], from: Sender) -> bool {
         let addresses = from.addresses();
         if let Some(queue) = self.live.get(&addresses) {
@@ -119,11 +121,10 @@ impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
             self.counters.clone(),
             self.tracker.token(),
         );
-        let is_open = (self.open)(from, session);
-        if is_open {
+        if (self.open)(from, session) {
             self.live.insert(addresses, queue);
         }
-        is_open
+        true
     }
 
     /// Ends all sessions.
