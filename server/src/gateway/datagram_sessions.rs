@@ -1,8 +1,8 @@
 //! Sessions of a bound datagram socket: the datagrams of one sender to one local address, as a
-//! transport of messages for a relay. In the runtime, not on the event loops.
+//! transport of messages for a relay. For tasks of the runtime, not of an event loop.
 //!
-//! A socket has one task, and each session a queue with a limit, so that no flood grows memory: what
-//! finds its session's queue full is dropped and counted.
+//! A socket has one task, and each session a bounded queue: a datagram for a session whose queue is
+//! full is dropped and counted.
 //!
 //! ```text
 //! open ──no datagram in either direction for 30 s──▶ ended ──for 30 s more──▶ failed
@@ -67,7 +67,7 @@ struct Sessions<F> {
     counters: Arc<Counters>,
     open: F,
     live: HashMap<DatagramAddresses, Arc<SessionQueue>>,
-    /// Sessions that have ended, and whose relays may not have.
+    /// Sessions that have ended, while their relays may go on.
     ended: Vec<Arc<SessionQueue>>,
     /// Waits for the end of all sessions.
     tracker: TaskTracker,

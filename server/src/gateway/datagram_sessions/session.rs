@@ -134,7 +134,7 @@ fn wake(state: MutexGuard<'_, State>) {
 
 /// A transport of messages between a bound datagram socket and one sender: each read returns one
 /// datagram of the sender, which may be empty, and each write sends one to it, from the local
-/// address that the sender called. In the runtime, not on an event loop.
+/// address that the sender called. For tasks of the runtime, not of an event loop.
 ///
 /// A write never waits: a datagram that the system does not take is dropped and counted. It is an
 /// error if the sender's Unix socket is closed, or its file removed.
