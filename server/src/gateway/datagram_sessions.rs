@@ -61,7 +61,6 @@ pub(crate) async fn serve(
     sessions.end_all().await;
 }
 
-/// The sessions of one socket.
 struct Sessions<F> {
     socket: Arc<DatagramSocket>,
     counters: Arc<Counters>,
@@ -127,7 +126,6 @@ impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
         true
     }
 
-    /// Ends all sessions.
     async fn end_all(mut self) {
         self.ended.extend(self.live.into_values());
         self.ended.iter().for_each(|queue| queue.end());

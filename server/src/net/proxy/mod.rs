@@ -32,7 +32,6 @@ use super::{
 };
 use crate::text::{escape::escape, io_error::describe};
 
-/// A proxy for TCP connections.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Proxy {
     protocol: Protocol,

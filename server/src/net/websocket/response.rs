@@ -157,7 +157,7 @@ impl Response {
         OpeningError::Rejected(Rejection { role, status, reason, headers, line }.into())
     }
 
-    /// The first line of the body, unless the body is HTML.
+    /// The first line of the body; empty if the body is HTML.
     async fn body_line(&self, mut body: Vec<u8>, stream: &mut (impl AsyncRead + Unpin)) -> String {
         if self.text(header::CONTENT_TYPE).starts_with("text/html") {
             return String::new();
