@@ -178,7 +178,7 @@ impl ServerContext {
         let Peer::Address(at) = peer else { return None };
         let Settings { proxy_protocol_from, forwarded_from, .. } = &self.settings;
         let is_proxy = proxy_protocol_from.iter().any(|network| network.contains(at))
-            || forwarded_from.iter().any(|proxy| proxy.is(peer));
+            || forwarded_from.iter().any(|proxy| proxy.includes(peer));
         (!is_proxy).then(|| at.ip())
     }
 

@@ -21,12 +21,12 @@ use crate::{
     turn::Turn,
 };
 
-/// Events that are handled before woken tasks are polled, and woken tasks that are polled before
-/// events are handled, at most.
+/// The largest number of events that are handled before woken tasks are polled, and of woken tasks
+/// that are polled before events are handled.
 pub(crate) const BATCH: usize = 1024;
 
 /// The time for which tasks whose turns were cut short are polled, all together, before sockets
-/// and wakes are looked at again.
+/// and wakes are handled again.
 const YIELDED_SLICE: Duration = Duration::from_millis(1);
 
 /// The time for another thread to write the last lines of the log before the process aborts.
@@ -103,7 +103,7 @@ impl EventLoop {
                 }
                 pending.new.into_iter().for_each(|future| self.begin(future));
                 for ping in pending.pings {
-                    // A receiver that is gone has waited for too long.
+                    // There is no receiver any more if the ping has timed out.
                     ping.send(tokio::time::Instant::now()).ok();
                 }
                 woken = pending.woken.into();
@@ -164,8 +164,7 @@ impl EventLoop {
     }
 }
 
-/// Drops a task or its future. A panic of its destructors, which the panic hook has reported, ends
-/// there.
+/// Drops a task or its future. A panic in a destructor is caught; the panic hook has reported it.
 fn drop_catching<T>(task: T) {
     catch_unwind(AssertUnwindSafe(|| drop(task))).ok();
 }

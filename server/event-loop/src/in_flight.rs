@@ -1,7 +1,7 @@
 //! Bytes that a TCP peer has not acknowledged yet (`TCP_INFO` of Linux).
 //!
-//! A reset discards what the kernel has not delivered yet. A task that must reset a connection
-//! after its last byte asks here first.
+//! A reset discards bytes that the kernel has not delivered yet. A task that must reset a connection
+//! after its last byte therefore waits until nothing is in flight.
 
 use std::os::fd::AsFd;
 
@@ -31,8 +31,8 @@ impl InFlight {
         self.segments == 0 && self.unsent == 0
     }
 
-    /// Asks the kernel about `socket`. None where the kernel does not tell: on another system than
-    /// Linux, on Linux before 4.6, and about a socket that is not TCP.
+    /// The bytes in flight on `socket`. None where the kernel does not report them: on another system
+    /// than Linux, on Linux before 4.6, and for a socket that is not TCP.
     pub fn on(socket: &impl AsFd) -> Option<InFlight> {
         system::in_flight(socket)
     }

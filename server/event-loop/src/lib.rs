@@ -127,7 +127,7 @@ impl LoopHandle {
         Ok(LoopHandle { number, inbox })
     }
 
-    /// Asks the loop for an answer: the time of the answer.
+    /// Sends a ping, which the loop answers with the time at which it handles the ping.
     fn ping(&self) -> oneshot::Receiver<Instant> {
         let (ping, answer) = oneshot::channel();
         self.inbox.push(|pending| {

@@ -62,11 +62,11 @@ impl LoopState {
         ready.read_closed |= event.is_read_closed() || event.is_error();
         ready.read |= event.is_readable() || ready.read_closed;
         ready.write |= event.is_writable() || event.is_write_closed() || event.is_error();
-        // A reset closes both directions, and so do two ordinary ends, which are no failure.
+        // Closed directions do not show a failure: the ends of both sides in order close both, too.
         ready.failed |= event.is_error();
         let is_new = ready.read && !before.read
             || ready.write && !before.write
-            // A task that does not read at present needs these two nevertheless.
+            // These two concern a task that does not read at present as well.
             || ready.read_closed && !before.read_closed
             || ready.failed && !before.failed;
         is_new.then_some(*task)

@@ -22,8 +22,8 @@ use crate::{
     state::{LoopState, Ready, Registration, WRONG_LOOP, is_loop_thread, try_with_loop, with_loop},
 };
 
-/// Buffers in one write. With more than the system takes at once (`IOV_MAX` of Linux and macOS)
-/// a write that filled all of them would look like a short one.
+/// The largest number of buffers in one write: `IOV_MAX` of Linux and macOS. With more of them, a write
+/// of as many as the system takes at once would look like a short one.
 const MAX_BUFFERS: usize = 1024;
 
 /// The panic message about a socket that has left its task.
@@ -40,7 +40,8 @@ pub enum StreamSocket {
     Unix(UnixStream),
     /// A socket of either kind on an event loop.
     OnLoop(OnLoop),
-    /// No socket: it could not be moved to an event loop, and was closed.
+    /// No socket any more: the socket was closed because it could not be moved to an event loop, or by
+    /// its owner.
     Failed,
 }
 
@@ -216,7 +217,7 @@ impl StreamSocket {
     ///
     /// # Errors
     ///
-    /// The system's; [`Unsupported`](io::ErrorKind::Unsupported) for all other sockets.
+    /// The errors of getsockname(2); [`Unsupported`](io::ErrorKind::Unsupported) for all other sockets.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             StreamSocket::Tcp(stream) => stream.local_addr(),
@@ -243,8 +244,8 @@ impl StreamSocket {
         Some(socket.ready())
     }
 
-    /// Bytes under way to the peer, as far as the kernel tells: none on a Unix socket, where
-    /// written bytes are with the peer at once.
+    /// Bytes under way to the peer, as far as the kernel reports them: nothing on a Unix socket, where
+    /// written bytes reach the peer at once.
     pub fn in_flight(&self) -> Option<InFlight> {
         match self {
             StreamSocket::Tcp(stream) => InFlight::on(stream),
@@ -257,8 +258,8 @@ impl StreamSocket {
         }
     }
 
-    /// Has TCP reset the connection when the socket is closed (`SO_LINGER` 0), which discards
-    /// bytes in flight. Unix sockets have no reset.
+    /// Makes TCP reset the connection when the socket is closed (`SO_LINGER` 0), which discards bytes
+    /// in flight. Unix sockets have no reset.
     pub fn reset_when_closed(&self) {
         let set = |socket: SockRef<'_>| socket.set_linger(Some(Duration::ZERO));
         // The call fails on a connection that is gone, which makes no difference.

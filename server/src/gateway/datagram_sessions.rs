@@ -1,8 +1,8 @@
 //! Sessions of a bound datagram socket: the datagrams of one sender to one local address, as a
-//! transport of messages for a relay. In the runtime, not on the event loops.
+//! transport of messages for a relay. For tasks of the runtime, not of an event loop.
 //!
-//! A socket has one task, and each session a queue with a limit, so that no flood grows memory: what
-//! finds its session's queue full is dropped and counted.
+//! A socket has one task, and each session a bounded queue: a datagram for a session whose queue is
+//! full is dropped and counted.
 //!
 //! ```text
 //! open ──no datagram in either direction for 30 s──▶ ended ──for 30 s more──▶ failed
@@ -61,13 +61,12 @@ pub(crate) async fn serve(
     sessions.end_all().await;
 }
 
-/// The sessions of one socket.
 struct Sessions<F> {
     socket: Arc<DatagramSocket>,
     counters: Arc<Counters>,
     open: F,
     live: HashMap<DatagramAddresses, Arc<SessionQueue>>,
-    /// Sessions that have ended, and whose relays may not have.
+    /// Sessions that have ended, while their relays may go on.
     ended: Vec<Arc<SessionQueue>>,
     /// Waits for the end of all sessions.
     tracker: TaskTracker,
@@ -102,6 +101,8 @@ impl<F: FnMut(Sender, DatagramSession) -> bool + Send> Receiver for Sessions<F> 
 }
 
 impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
+    /// Passes a datagram to its sender's session, which is opened if there is none. False if the queue of
+    /// the session is full. A session that is refused counts its datagram as dropped by itself.
     fn pass_on(&mut self, datagram: &[u8], from: Sender) -> bool {
         let addresses = from.addresses();
         if let Some(queue) = self.live.get(&addresses) {
@@ -119,14 +120,12 @@ impl<F: FnMut(Sender, DatagramSession) -> bool> Sessions<F> {
             self.counters.clone(),
             self.tracker.token(),
         );
-        let is_open = (self.open)(from, session);
-        if is_open {
+        if (self.open)(from, session) {
             self.live.insert(addresses, queue);
         }
-        is_open
+        true
     }
 
-    /// Ends all sessions.
     async fn end_all(mut self) {
         self.ended.extend(self.live.into_values());
         self.ended.iter().for_each(|queue| queue.end());

@@ -42,8 +42,8 @@ use crate::{
     trace::Trace,
 };
 
-/// The part of the time between `--drain-delay` and `--drain` for which a shutdown waits for
-/// upstreams that are not connected yet: that of the graceful phase of connected ones.
+/// The fraction of the time between `--drain-delay` and `--drain` for which a shutdown waits for
+/// upstreams that are not connected yet: the same as for the graceful phase of bridges.
 const LAST_DIAL: f64 = 0.4;
 
 /// The client for whom an upstream is dialled, and what is sent to the upstream first.
@@ -81,7 +81,7 @@ impl UpstreamTarget {
     }
 }
 
-/// Returns the Close of the shutdown when that gives up upstreams that are not connected yet.
+/// Waits until a shutdown gives up upstreams that are not connected yet. Returns its Close.
 async fn shutdown_limit(context: &ServerContext) -> ServerClose {
     let mut watch = context.bridges.drain.watch();
     let Settings { drain, drain_delay, .. } = context.settings;
@@ -156,7 +156,7 @@ impl Limit {
 
     async fn tcp(&self, to: &Destination, prelude: &[u8]) -> Result<TcpStream, DialError> {
         let stream = self.connect(to).await?;
-        // An error leaves a silent upstream that is gone unnoticed.
+        // After an error the loss of a silent upstream is not noticed.
         SockRef::from(&stream).set_tcp_keepalive(&keepalive()).ok();
         self.apply(prepared(stream, prelude)).await
     }

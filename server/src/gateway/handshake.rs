@@ -59,42 +59,19 @@ impl Handshake {
         choice: ProtocolChoice<'_>,
     ) -> Result<Handshake, NotAHandshake> {
         let headers = &request.headers;
-        if is_http2_handshake(&request.method, &request.extensions) {
-            // RFC 8441 section 5: Sec-WebSocket-Key is not used.
-            return match single(headers, header::SEC_WEBSOCKET_VERSION) {
-                Some(version) if version == "13" => {
-                    let protocol = choose_protocol(headers, choice)?;
-                    Ok(Handshake { accept: None, protocol })
-                }
-                _ => Err(NotAHandshake::BadVersion),
-            };
+        let is_http2 = is_http2_handshake(&request.method, &request.extensions);
+        if !is_http2 {
+            check_upgrade(request)?;
         }
-        if !has_upgrade_tokens(headers) {
-            let has_key = headers.contains_key(header::SEC_WEBSOCKET_KEY);
-            return Err(if has_key {
-                NotAHandshake::UpgradeLost
-            } else {
-                NotAHandshake::NoUpgrade
-            });
+        if single(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+            return Err(NotAHandshake::BadVersion);
         }
-        if request.method != Method::GET || request.version < Version::HTTP_11 {
-            return Err(NotAHandshake::BadRequestLine);
-        }
-        match single(headers, header::SEC_WEBSOCKET_VERSION) {
-            Some(version) if version == "13" => {}
-            _ => return Err(NotAHandshake::BadVersion),
-        }
-        let key = single(headers, header::SEC_WEBSOCKET_KEY).ok_or(NotAHandshake::BadKey)?;
-        if !is_key(key.as_bytes()) {
-            return Err(NotAHandshake::BadKey);
-        }
-        Ok(Handshake {
-            accept: Some(derive_accept_key(key.as_bytes())),
-            protocol: choose_protocol(headers, choice)?,
-        })
+        // RFC 8441 section 5: over HTTP/2 Sec-WebSocket-Key is not used.
+        let accept = if is_http2 { None } else { Some(accept_key(headers)?) };
+        Ok(Handshake { accept, protocol: choose_protocol(headers, choice)? })
     }
 
-    /// Selects the subprotocol that the upstream selected.
+    /// Selects the subprotocol that the upstream has selected.
     pub(crate) fn select(&mut self, protocol: Option<&str>) {
         self.protocol = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok());
     }
@@ -121,6 +98,25 @@ impl Handshake {
     }
 }
 
+/// Checks that a request of HTTP/1 asks for an upgrade to WebSocket.
+fn check_upgrade(request: &Parts) -> Result<(), NotAHandshake> {
+    match has_upgrade_tokens(&request.headers) {
+        true if request.method == Method::GET && request.version >= Version::HTTP_11 => Ok(()),
+        true => Err(NotAHandshake::BadRequestLine),
+        false if request.headers.contains_key(header::SEC_WEBSOCKET_KEY) => {
+            Err(NotAHandshake::UpgradeLost)
+        }
+        false => Err(NotAHandshake::NoUpgrade),
+    }
+}
+
+/// The value of `Sec-WebSocket-Accept` for the key of a request.
+fn accept_key(headers: &HeaderMap) -> Result<String, NotAHandshake> {
+    let key = single(headers, header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+    let key = key.filter(|key| is_key(key)).ok_or(NotAHandshake::BadKey)?;
+    Ok(derive_accept_key(key))
+}
+
 impl IntoResponse for NotAHandshake {
     fn into_response(self) -> Response {
         let (status, reason) = match self {
@@ -130,18 +126,19 @@ impl IntoResponse for NotAHandshake {
             ),
             NotAHandshake::UpgradeLost => (
                 StatusCode::UPGRADE_REQUIRED,
-                "Sec-WebSocket-Key is there, but not \"Upgrade: websocket\" with \"Connection: \
-                 Upgrade\": a proxy in between took them away. It has to speak HTTP/1.1 to this \
+                "the request has Sec-WebSocket-Key, but not \"Upgrade: websocket\" and \"Connection: \
+                 Upgrade\": a proxy has removed them. Configure the proxy to use HTTP/1.1 to this \
                  server and to pass both on (nginx: proxy_http_version 1.1; proxy_set_header \
                  Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";)\n",
             ),
             NotAHandshake::BadRequestLine => (
                 StatusCode::BAD_REQUEST,
-                "a WebSocket handshake is a GET of HTTP/1.1 (nginx: proxy_http_version 1.1;)\n",
+                "a WebSocket handshake must be a GET request of HTTP/1.1 (nginx: proxy_http_version \
+                 1.1;)\n",
             ),
             NotAHandshake::BadVersion => (
                 StatusCode::UPGRADE_REQUIRED,
-                "exactly one Sec-WebSocket-Version header is required, and only 13 is spoken\n",
+                "exactly one Sec-WebSocket-Version header is required, with the value 13\n",
             ),
             NotAHandshake::BadKey => (
                 StatusCode::BAD_REQUEST,
@@ -149,7 +146,7 @@ impl IntoResponse for NotAHandshake {
             ),
             NotAHandshake::BadProtocol => (
                 StatusCode::BAD_REQUEST,
-                "Sec-WebSocket-Protocol has a name that is no token (letters, digits and \
+                "a name in Sec-WebSocket-Protocol is not a token (letters, digits and \
                  !#$%&'*+-.^_`|~)\n",
             ),
         };

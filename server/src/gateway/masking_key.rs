@@ -31,7 +31,7 @@ pub(crate) fn next() -> Key {
     })
 }
 
-/// Control frames, given as a server sends them, as an endpoint with this `role` sends them.
+/// Converts unmasked control frames to the form in which an endpoint with this `role` sends them.
 pub(crate) fn control_frames(frames: Vec<u8>, role: Role) -> Vec<u8> {
     match role {
         Role::Server => frames,

@@ -1,4 +1,4 @@
-//! The gateway: WebSocket on one side, an upstream on the other.
+//! The gateway: connections between the clients of routes and forwards and their upstreams.
 //!
 //! - [`upgrade`]: a GET request on a route becomes a WebSocket connection
 //! - [`handshake`]: the opening handshake (RFC 6455 section 4.2.1); `heads`: its heads, for

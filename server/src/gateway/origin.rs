@@ -26,7 +26,8 @@ use crate::{
     text::escape,
 };
 
-/// The address by which the client reached this server, for the comparison with a page's origin.
+/// The data by which the origin of a page is checked: how the client reached this server, and the
+/// settings.
 #[derive(Debug)]
 pub(crate) struct Addressed<'a> {
     /// Whether the request came over TLS.
@@ -130,10 +131,12 @@ pub(crate) fn check_host(headers: &HeaderMap, is_required: bool) -> Result<(), S
     let mut lines = headers.get_all(header::HOST).into_iter();
     match (lines.next(), lines.next()) {
         (None, _) if is_required => {
-            Err("exactly one Host header is required, there is none".to_owned())
+            Err("exactly one Host header is required: the request has none".to_owned())
         }
         (None, _) => Ok(()),
-        (Some(_), Some(_)) => Err("exactly one Host header is required, there are more".to_owned()),
+        (Some(_), Some(_)) => {
+            Err("exactly one Host header is required: the request has more".to_owned())
+        }
         (Some(_), None) if host_of(headers).is_some() => Ok(()),
         (Some(line), None) => {
             let host = escape::bytes(line.as_bytes());

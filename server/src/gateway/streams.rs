@@ -22,7 +22,6 @@ use crate::net::{
 #[derive(Debug)]
 pub(crate) enum ClientStream {
     Net(Stream),
-    /// A stream of an HTTP/2 connection.
     Http2(Http2Stream),
 }
 

@@ -88,12 +88,12 @@ impl Default for PipeState {
 }
 
 impl PipeState {
-    /// Has the stream end by this error.
+    /// Makes the stream end with this error.
     pub(super) fn set_read_error(&self, kind: io::ErrorKind) {
         self.0.lock().read_error = Some(kind);
     }
 
-    /// Has the connection be known to have failed.
+    /// Makes the transport report that the connection has failed.
     pub(super) fn set_failed(&self) {
         self.0.lock().has_failed = true;
     }
@@ -107,7 +107,7 @@ impl PipeState {
         self.0.lock().in_flight = in_flight;
     }
 
-    /// Whether the relay has the connection end by a reset.
+    /// Whether the relay ends the connection by a reset.
     pub(super) fn is_reset(&self) -> bool {
         self.0.lock().is_reset
     }

@@ -246,8 +246,8 @@ fn bridge_upgraded(
         let has_datagrams = route.target.upstream.traffic == Traffic::Datagrams;
         let in_runtime = is_http2 || has_datagrams;
         let (config, drain) = (route.target.config.clone(), &context.bridges.drain);
-        // Each kind of relay is a task of its own type, and as small as it can be: it exists for as
-        // long as the connection.
+        // Each kind of relay is spawned as a type of its own: a task takes the memory of its relay
+        // alone, for as long as the connection exists.
         match upstream {
             Connected::Stream(upstream) => {
                 let negotiated = bridge::Negotiated { config, half_close };
@@ -266,8 +266,8 @@ fn bridge_upgraded(
     });
 }
 
-/// Carries a relay on an event loop, or in the runtime: hyper's tasks carry the bytes of an HTTP/2
-/// stream there, and datagram sockets belong to it.
+/// Spawns a relay on an event loop, or in the runtime, to which datagram sockets and hyper's tasks for
+/// the streams of HTTP/2 belong.
 fn spawn(
     context: &ServerContext,
     relay: impl Future + Send + 'static,

@@ -37,7 +37,6 @@ pub(crate) enum UpstreamEndpoint {
     Service(ServiceInstance),
 }
 
-/// A connection to an upstream.
 #[derive(Debug)]
 pub(crate) enum Connected {
     /// A stream of bytes, or datagrams.

@@ -101,7 +101,7 @@ fn check_uncounted(
     }
     // A proxy on this machine would make all of its clients local ones, unless it is trusted and
     // names them.
-    let is_proxy = context.settings.forwarded_from.iter().any(|proxy| proxy.is(peer));
+    let is_proxy = context.settings.forwarded_from.iter().any(|proxy| proxy.includes(peer));
     if is_proxy || PROXY_FIELDS.iter().any(|field| headers.contains_key(*field)) {
         return Err(fill(reason::PROXIED_TOKEN_NEEDED, &[what]));
     }

@@ -27,8 +27,8 @@ pub(crate) struct Authority {
 }
 
 impl Host {
-    /// Whether DNS rebinding is impossible: for IP addresses, and names that every system resolves
-    /// to loopback (RFC 6761 section 6.3).
+    /// Whether the host is safe from DNS rebinding: an IP address, or a name that every system
+    /// resolves to loopback (RFC 6761 section 6.3).
     pub(crate) fn is_local(&self) -> bool {
         match self {
             Host::Ip(_) => true,
@@ -62,7 +62,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// Why no browser sends it.
+    /// The reason why no browser sends such a host.
     pub(crate) fn parse_setting(text: &str) -> Result<Host, &'static str> {
         if let Ok(ip) = text.parse::<Ipv6Addr>() {
             return Ok(Host::Ip(ip.into()));
@@ -89,7 +89,7 @@ impl Host {
             if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
             {
                 return Err(
-                    "a name that ends in a number must be an IPv4 address in its usual form",
+                    "a name that ends in a number must be an IPv4 address such as 192.0.2.1",
                 );
             }
         }

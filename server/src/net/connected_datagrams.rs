@@ -28,7 +28,6 @@ use crate::{connections::limits::descriptors::outside_reserve, text::io_error::d
 /// The largest payload of a UDP datagram over IPv4, in bytes: 65,535 less both headers.
 pub(crate) const MAX_UDP: usize = 65_507;
 
-/// A connected datagram socket.
 #[derive(Debug)]
 pub(crate) enum ConnectedSocket {
     Udp(Udp),
@@ -39,7 +38,6 @@ pub(crate) enum ConnectedSocket {
     },
 }
 
-/// A connected UDP socket.
 pub(crate) struct Udp {
     socket: Arc<UdpSocket>,
     /// The next ICMP error. It does not make the socket readable, so it is awaited separately.
@@ -209,7 +207,7 @@ fn unix_error(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), text)
 }
 
-/// Words the error that an ICMP message has caused.
+/// Describes an error that an ICMP message has caused.
 fn icmp_error(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => io::Error::new(error.kind(), reason::IO_NO_PROCESS),

@@ -1,5 +1,5 @@
-//! The reception of datagrams on a bound socket, with one buffer, so that no flood grows memory: the
-//! kernel drops what is not received in time.
+//! The reception of datagrams on a bound socket. One buffer bounds the memory: the kernel drops
+//! datagrams that are not received in time.
 
 use std::{future::ready, time::Duration};
 
@@ -18,7 +18,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// The pause of receiving after an error.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
-/// Datagrams that are still received when the socket is closed.
+/// The largest number of datagrams that are still received when the socket is closed.
 const FINAL_DATAGRAMS: usize = 1024;
 
 /// The recipient of the datagrams of one socket.
@@ -32,12 +32,12 @@ pub(crate) trait Receiver: Send {
         from: Sender,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Removes what has been idle for too long.
+    /// Removes the senders that have been idle for too long.
     fn sweep(&mut self);
 }
 
-/// Receives datagrams until the reception is stopped, and then those that the kernel has, unless they
-/// are left to another process.
+/// Receives datagrams until the reception is stopped, and then those that wait in the kernel, unless
+/// they are left to another process.
 pub(crate) async fn receive_all(
     socket: &DatagramSocket,
     reception: &Reception,

@@ -20,10 +20,8 @@ use super::{
 };
 use crate::{connections::registry::Peer, text::escape};
 
-/// A bound datagram socket.
 #[derive(Debug)]
 pub(crate) enum DatagramSocket {
-    /// A UDP port.
     Udp(UdpSocket),
     /// A Unix socket, and its file if this process created it.
     UnixGram(UnixDatagram, Option<SocketFile>, Unread),
@@ -41,12 +39,10 @@ pub(crate) enum Sender {
 pub(crate) enum DatagramAddresses {
     /// The sender, and the local address if the system reports it.
     Udp(SocketAddr, Option<IpAddr>),
-    /// The sender.
     UnixGram(UnixAddr),
 }
 
 impl Sender {
-    /// The addresses of the datagram.
     pub(crate) fn addresses(&self) -> DatagramAddresses {
         match self {
             Sender::Udp(from, local) => DatagramAddresses::Udp(*from, local.ip()),
@@ -89,7 +85,6 @@ impl DatagramSocket {
         DatagramSocket::UnixGram(socket, file, unread)
     }
 
-    /// The transport.
     pub(crate) fn kind(&self) -> Kind {
         match self {
             DatagramSocket::Udp(_) => Kind::Udp,

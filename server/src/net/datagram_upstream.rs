@@ -19,12 +19,12 @@ use tokio::{
 use super::{connected_datagrams::ConnectedSocket, stream::Transport};
 use crate::connections::counters::Counters;
 
-/// The silence after the end of the output that ends the input. Nothing on the wire ends an exchange
-/// of datagrams, and replies may still be on their way.
+/// The silence, after the end of the output, that counts as the end of the input: no datagram marks
+/// the end of an exchange, and replies may still be under way.
 const LAST_REPLIES: Duration = Duration::from_secs(2);
 
 /// A transport of messages over a connected datagram socket: each read returns one datagram, which
-/// may be empty, and each write sends one. In the runtime, not on an event loop.
+/// may be empty, and each write sends one. For tasks of the runtime, not of an event loop.
 ///
 /// A write never waits: a datagram that the system does not take is dropped and counted. A refusal
 /// by the peer's system (ICMP port unreachable, a closed Unix socket) is an error of both
@@ -36,7 +36,7 @@ pub(crate) struct ConnectedDatagrams {
     /// The time at which the input ends, once the output has ended.
     end: Option<Pin<Box<Sleep>>>,
     has_read_end: bool,
-    /// The error that the last write has taken from the system. A read reports it, too.
+    /// The error of the last write, for the next read: the system reports an error only once.
     failure: Option<io::Error>,
 }
 
@@ -52,7 +52,7 @@ impl ConnectedDatagrams {
     }
 }
 
-/// Whether an error of a send concerns only the one datagram: no room, or a datagram that is too
+/// Whether an error of send(2) concerns this datagram alone: there is no room for it, or it is too
 /// long.
 pub(crate) fn is_dropped(error: &io::Error) -> bool {
     let number = error.raw_os_error().map(Errno::from_raw);

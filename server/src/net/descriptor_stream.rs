@@ -22,10 +22,10 @@ use tokio::{
 /// The longest line that is received, in bytes.
 const MAX_LINE: usize = 256 * 1024;
 
-/// The bytes that are received at once.
+/// The size of the buffer of one recvmsg(2), in bytes.
 const CHUNK: usize = 1024;
 
-/// The most descriptors that are received at once; senders attach one to a line.
+/// The largest number of descriptors in one recvmsg(2); senders attach one to a line.
 const MAX_AT_ONCE: usize = 4;
 
 /// A Unix socket with lines in both directions, to which descriptors may be attached.
@@ -79,7 +79,7 @@ impl DescriptorStream {
     ///
     /// # Errors
     ///
-    /// The errors of recvmsg(2); the line is too long or no UTF-8, or has too many descriptors.
+    /// The errors of recvmsg(2); the line is too long or not UTF-8, or has too many descriptors.
     pub(crate) async fn receive(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
@@ -96,7 +96,7 @@ impl DescriptorStream {
         }
     }
 
-    /// The next descriptor, in the order of their lines.
+    /// Takes the next descriptor that was received, in the order of the lines.
     pub(crate) fn descriptor(&mut self) -> Option<OwnedFd> {
         self.descriptors.pop_front()
     }

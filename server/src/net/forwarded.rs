@@ -26,7 +26,7 @@ pub(crate) struct Forwarded {
 /// long as the current address is that of a trusted proxy; an element that is not an address ends
 /// the walk. Host and scheme are those that the outermost trusted proxy wrote.
 pub(crate) fn resolve(headers: &HeaderMap, peer: &Peer, trusted: &[TrustedProxy]) -> Forwarded {
-    let is_trusted = |peer: &Peer| trusted.iter().any(|proxy| proxy.is(peer));
+    let is_trusted = |peer: &Peer| trusted.iter().any(|proxy| proxy.includes(peer));
     if !is_trusted(peer) {
         return Forwarded { client: peer.clone(), host: None, scheme: None };
     }

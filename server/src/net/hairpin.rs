@@ -1,13 +1,14 @@
 //! Hairpins: TCP connections of the gateway to listeners of the same process.
 //!
-//! A route whose upstream is a listener here (`/ws` by default) reaches it over loopback TCP, like
-//! any upstream. To its user that is one connection: the hairpin is covered by the permit of its
-//! WebSocket client, and a PROXY header is expected on it only if the gateway sends one. The accept
-//! loop therefore has to recognise it: [`Hairpins::connect`] registers both addresses of the
-//! connection before the listener can accept it, and [`Hairpins::take`] looks them up.
+//! A route whose upstream is a listener of this process (`/ws` by default) reaches it over loopback
+//! TCP, like any upstream. The limits count a WebSocket client and its hairpin as one connection, so
+//! the hairpin is covered by the client's permit; and a PROXY header is expected on a hairpin only if
+//! the gateway sends one. The accept loop therefore has to recognise hairpins: [`Hairpins::connect`]
+//! registers both addresses of the connection before the listener can accept it, and
+//! [`Hairpins::take`] looks them up.
 //!
-//! A socketpair costs about a third less CPU time, but is no TCP that the page or a packet capture
-//! could show; `service:NAME` is the upstream without a socket, and costs less than both.
+//! A socketpair would take about a third less CPU time, but neither the page nor a packet capture could
+//! show a TCP connection. `service:NAME` is an upstream without a socket, and takes less time than both.
 
 use std::{collections::HashMap, io, net::SocketAddr, sync::Arc};
 
@@ -19,15 +20,15 @@ use tokio::net::TcpStream;
 use super::canonical;
 use crate::connections::limits::descriptors::outside_reserve;
 
-/// The hairpins that no listener has accepted yet. An entry whose listener is closed in the
-/// meantime stays; their number is bounded by the ports of the machine. Clones share the table.
+/// The hairpins that no listener has accepted yet. An entry stays if its listener is closed before it
+/// accepts; the ports of the machine bound the number of entries. Clones share the table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hairpins(Arc<Mutex<HashMap<AddressPair, Hairpin>>>);
 
 /// The local and the remote address, from the connecting side.
 type AddressPair = (SocketAddr, SocketAddr);
 
-/// The pair in canonical form, in which both ends see it alike.
+/// The pair in canonical form, which is the same at both ends.
 fn address_pair(from: SocketAddr, to: SocketAddr) -> AddressPair {
     (canonical(from), canonical(to))
 }
@@ -47,7 +48,7 @@ impl Hairpins {
     /// The errors of socket(2) and connect(2).
     pub(crate) async fn connect(&self, to: SocketAddr, hairpin: Hairpin) -> io::Result<TcpStream> {
         let socket = outside_reserve(Socket::new(Domain::for_address(to), Type::STREAM, None)?)?;
-        // The listener needs a descriptor for its end.
+        // Fails unless a descriptor is left for the listener's end.
         drop(outside_reserve(socket.try_clone()?)?);
         socket.set_nonblocking(true)?;
         let entry = {

@@ -28,14 +28,14 @@ pub(crate) enum ConnectError {
     TimedOut,
     /// All addresses failed.
     Failed {
-        /// The number of addresses.
+        /// The number of addresses that were tried.
         tried: usize,
         /// The most significant failure.
         cause: io::Error,
     },
 }
 
-/// The choices of a client among the addresses of a host, and for its own address.
+/// Restrictions on a connection: which addresses of the host are tried, and the local address.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ConnectOptions {
     /// Only addresses of this family are tried.
@@ -55,7 +55,7 @@ impl ConnectOptions {
     ///
     /// # Errors
     ///
-    /// None of them may.
+    /// No address may be tried.
     pub(crate) fn select(self, mut addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
         let name = |is_ipv4| if is_ipv4 { "IPv4" } else { "IPv6" };
         if let Some(family) = self.family {
@@ -97,7 +97,7 @@ async fn connect_from(source: Option<SocketAddr>, address: SocketAddr) -> io::Re
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     let socket = outside_reserve(socket)?;
     if let Some(source) = source {
-        // Connections of the same port that linger in TIME_WAIT do not block it.
+        // Permits a port on which there are connections in TIME_WAIT.
         socket.set_reuseaddr(true)?;
         socket.bind(source).map_err(|error| of_source(source, &error))?;
     }

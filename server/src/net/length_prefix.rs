@@ -20,7 +20,7 @@ use crate::{
 /// The largest record, in bytes without its length prefix.
 const MAX_RECORD: usize = 64 * 1024;
 
-/// The bytes of the longest length prefix.
+/// The length of the longest length prefix, in bytes.
 const MAX_PREFIX: usize = 4;
 
 /// A transport of messages over a byte stream: each read returns one record, and each write takes
@@ -29,7 +29,7 @@ const MAX_PREFIX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct LengthPrefixed<S> {
     stream: S,
-    /// The bytes of a length prefix: 2 or 4.
+    /// The length of the length prefix in bytes: 2 or 4.
     prefix: u8,
     /// Bytes that were read behind a record, or an incomplete record.
     read_ahead: Option<Box<ReadAhead>>,
@@ -129,8 +129,8 @@ impl<S: Transport> AsyncRead for LengthPrefixed<S> {
     ) -> Poll<io::Result<()>> {
         let records = self.get_mut();
         records.has_read_end = false;
-        // Records that are read ahead cost no read of the stream, which would count as a part of
-        // the turn.
+        // Each read of the stream counts against the task's turn; taking a record that was read
+        // ahead has to count as well.
         if records.read_ahead.is_some() && !may_continue(cx) {
             return Poll::Pending;
         }

@@ -13,7 +13,6 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use super::{socket_file::SocketFile, stream::Stream};
 use crate::connections::registry::Peer;
 
-/// A listening stream socket.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),

@@ -56,7 +56,7 @@ pub(crate) enum TrustedProxy {
 
 impl TrustedProxy {
     /// Whether `peer` is such a proxy.
-    pub(crate) fn is(&self, peer: &Peer) -> bool {
+    pub(crate) fn includes(&self, peer: &Peer) -> bool {
         match (self, peer) {
             (TrustedProxy::Network(network), Peer::Address(at)) => network.contains(at),
             (TrustedProxy::UnixSocket, Peer::Process(_) | Peer::Unknown) => true,

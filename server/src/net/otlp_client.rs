@@ -57,8 +57,8 @@ impl OtlpClient {
         OtlpClient { runtime, ca, tls: Arc::default(), is_failing: Arc::default() }
     }
 
-    /// The TLS settings for a receiver, read again after a failure. Blocks while certificates are read,
-    /// so that only the exporter's thread calls it.
+    /// The TLS settings for a receiver, read again after a failure. Blocks while certificates are read:
+    /// only the exporter's thread may call this.
     fn tls(&self, host: &str) -> Result<ClientTls, String> {
         if let Some(tls) = self.tls.get() {
             return Ok(tls.clone());

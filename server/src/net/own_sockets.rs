@@ -1,4 +1,5 @@
-//! The datagram sockets of this server, by which datagrams from one of them to another are found.
+//! The addresses of this server's datagram sockets, by which datagrams that one of them sends to another
+//! are recognised.
 
 use std::{
     net::{SocketAddr, UdpSocket},

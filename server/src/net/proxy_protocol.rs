@@ -154,7 +154,7 @@ fn parse_v1(line: &str) -> Option<Option<ProxiedAddresses>> {
     }
     let family = fields.next()?;
     if family == "UNKNOWN" {
-        // A receiver ignores whatever follows.
+        // Section 2.1 of the specification: what follows, up to the line end, is ignored.
         return Some(None);
     }
     let [from, to, from_port, to_port] =

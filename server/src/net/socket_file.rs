@@ -20,6 +20,7 @@ pub(crate) struct SocketFile {
 }
 
 impl SocketFile {
+    /// The file at `path`, which this process owns.
     pub(crate) fn of(path: impl AsRef<Path>) -> io::Result<SocketFile> {
         let path = path.as_ref();
         let (device, inode) = fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))?;
@@ -33,7 +34,7 @@ impl SocketFile {
         Ok(file)
     }
 
-    /// Whether the file is removed when the value is dropped.
+    /// Sets whether dropping the value removes the file.
     pub(crate) fn set_owned(&self, is_owned: bool) {
         self.is_owned.store(is_owned, Ordering::Relaxed);
     }

@@ -26,9 +26,9 @@ pub(crate) use self::{
 use super::tls::Tls;
 use crate::connections::limits::descriptors::{self, outside_reserve};
 
-/// Bytes that the kernel accepts for a client beyond those that it can send at once. With the
-/// default limit, 4 MiB and more, a slow reader would seem to be stalled, and a Ping would reach
-/// it minutes late.
+/// The limit of bytes that the kernel accepts for a client and cannot send yet
+/// (`TCP_NOTSENT_LOWAT`). With the default limit, 4 MiB and more, a slow reader would seem to be
+/// stalled, and a Ping would reach it minutes late.
 const UNSENT: u32 = 128 * 1024;
 
 /// A stream of bytes as a relay uses it: with the state that reads and writes do not report, and
@@ -56,7 +56,7 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// known.
     fn in_flight(&self) -> Option<InFlight>;
 
-    /// Has the connection end by a reset when the stream is dropped: bytes in flight are
+    /// Makes the connection end by a reset when the stream is dropped: bytes in flight are
     /// discarded, and a peer that reads learns that something is missing. TLS ends without
     /// close_notify. A Unix socket has no reset and is closed.
     fn reset_on_drop(&mut self);
@@ -96,7 +96,7 @@ pub(crate) fn is_end(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub(crate) enum Stream {
     Plain(StreamSocket),
-    /// TLS over TCP. In a box, so that an idle plain connection does not pay for it.
+    /// TLS over TCP. In a box, so that plain connections take less memory.
     Tls(Box<Tls>),
 }
 
@@ -205,7 +205,7 @@ impl Stream {
         }
     }
 
-    /// Has the connection end by a reset, also when the process is killed, until the guard is
+    /// Makes the connection end by a reset, even if the process is killed, until the guard is
     /// released; none where there is no reset.
     pub(crate) fn reset_guard(&self) -> Option<ResetGuard> {
         let StreamSocket::Tcp(stream) = self.socket() else { return None };

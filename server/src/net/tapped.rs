@@ -1,5 +1,5 @@
-//! A transport whose reads, writes and ends the observers of its connection see, and whose first
-//! bytes from and to an upstream are timed.
+//! A transport that reports its reads, writes and ends to the observers of its connection, and the
+//! first bytes from and to an upstream to the registry, which times them.
 
 use std::{
     io::{self, IoSlice},

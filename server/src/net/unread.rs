@@ -1,15 +1,18 @@
 //! Protection of a Unix datagram socket from peers that do not read.
 //!
-//! The kernel charges a Unix datagram to the send buffer of its sender until the receiver has read it:
-//! a peer that reads nothing could hold all of the buffer of a server, which could then answer no peer.
-//! The kernel reports how many bytes are unread, but not by which peer. So while a quarter of the buffer or
-//! more is unread, the bytes that are sent to each peer are counted, and when half of the buffer is unread,
-//! the peer whose count is closest to the growth is *excluded*: it is sent nothing until it has read. If the
-//! growth continues, a further peer is excluded when half of the rest is unread, and the peer before is
-//! admitted again, once, since it may have been the wrong one. Where one peer does not read, a quarter of the
-//! buffer is left to others; where two do not, 1/16 is left, unless the others are sent as much as they.
+//! The kernel charges a Unix datagram to the send buffer of its sender until the receiver has read it.
+//! A peer that reads nothing could therefore use up the send buffer of a server, which could then answer
+//! no peer. The kernel reports how many bytes are unread, but not by which peer. So the peer is guessed:
 //!
-//! It is a guess: while a peer holds half of the buffer, a peer that reads may be excluded in its place.
+//! - While at least a quarter of the buffer is unread, the bytes that are sent to each peer are counted.
+//! - When half of the buffer is unread, the peer whose count is closest to the growth of the unread bytes
+//!   is *excluded*: nothing is sent to that peer until the unread bytes have halved.
+//! - If the growth continues, a further peer is excluded when half of the rest is unread. The peer excluded
+//!   before is admitted again, once, because the guess may have been wrong.
+//!
+//! One peer that does not read leaves a quarter of the buffer to others. Two leave 1/16, unless as much is
+//! sent to the others as to these two. While a peer holds half of the buffer, a peer that reads may be
+//! excluded in its place.
 
 use std::{collections::HashMap, io};
 
@@ -19,7 +22,7 @@ use parking_lot::Mutex;
 /// The send buffer that is asked for, in bytes; the system limits it (`net.core.wmem_max`).
 const SEND_BUFFER: usize = 1 << 20;
 
-/// The peers that are counted at most.
+/// The largest number of peers whose bytes are counted.
 const MAX_COUNTED: usize = 1024;
 
 /// The unread bytes of one socket.
@@ -30,7 +33,7 @@ pub(crate) struct Unread(Mutex<State>);
 struct State {
     /// The size of the send buffer.
     capacity: usize,
-    /// The unread bytes at most: those that the kernel reported last, and those that were sent since.
+    /// An upper bound of the unread bytes: those that the kernel reported last, and those sent since.
     bound: usize,
     /// The unread bytes when the counts began.
     start: usize,
@@ -89,7 +92,7 @@ impl Unread {
     }
 }
 
-/// The bytes that the kernel charges for a datagram at most: the next power of two, and its headers.
+/// An upper bound of the bytes that the kernel charges for a datagram: the next power of two, and headers.
 fn largest_charge(len: usize) -> usize {
     2 * len + 1024
 }

@@ -3,14 +3,14 @@
 
 use std::cell::RefCell;
 
-/// Bytes that stay free in front of a read, for the frame header (at most 14). A whole cache
-/// line, so that the read is aligned to one.
+/// The number of bytes that stay free in front of a read, for a frame header (at most 14). A whole
+/// cache line, so that the read is aligned to one.
 pub(crate) const HEADROOM: usize = 64;
 
-/// Bytes of one read at most, behind the headroom. More than 64 KiB, a common message size that
-/// with its header would take two reads. Not a multiple of a page: the offset of a stream's bytes
-/// in the kernel's pages would be the same at each read, and never the one that is copied fastest
-/// (10 % more CPU time, measured on AMD EPYC).
+/// The largest number of bytes of one read, behind the headroom. More than 64 KiB, a common message
+/// size that with its header would take two reads. Not a multiple of a page: otherwise the offset of
+/// a stream's bytes in the kernel's pages would be the same at each read, and never the one that is
+/// copied fastest (10 % more CPU time, measured on AMD EPYC).
 pub(crate) const READ: usize = 256 * 1024 - HEADROOM;
 
 /// The alignment of a buffer in bytes. A copy by the kernel to an offset in its page that is 1 to
@@ -19,14 +19,14 @@ pub(crate) const READ: usize = 256 * 1024 - HEADROOM;
 const PAGE: usize = 4096;
 
 thread_local! {
-    /// Free buffers of this thread. At most two are lent at once: a bridge's poll may run that
-    /// of an in-memory service.
+    /// Free buffers of this thread. At most two are in use at once: the poll of a bridge may poll an
+    /// in-memory service.
     static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends a buffer of [`HEADROOM`] + [`READ`] bytes with arbitrary content. A caller that needs no
-/// headroom reads to the start of the buffer: behind the headroom an echo of 64 KiB takes up to
-/// 50 % more CPU time, because of [`PAGE`].
+/// Calls `step` with a buffer of [`HEADROOM`] + [`READ`] bytes with arbitrary content. A caller that
+/// needs no headroom reads to the start of the buffer: behind the headroom an echo of 64 KiB takes up
+/// to 50 % more CPU time ([`PAGE`]).
 pub(crate) fn with<T>(step: impl FnOnce(&mut [u8]) -> T) -> T {
     let free = FREE.with_borrow_mut(Vec::pop);
     let mut buffer = free.unwrap_or_else(|| vec![0; PAGE + HEADROOM + READ].into());

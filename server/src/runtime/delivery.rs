@@ -1,4 +1,4 @@
-//! The delivery of the bytes that a peer sent before its end: it continues for as long as the
+//! The delivery of the bytes that a peer sent before its end, which goes on for as long as the
 //! receiving peer makes progress.
 
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Polling {
     }
 }
 
-/// Whether the kernel of a peer has acknowledged everything, as far as that is known.
+/// Whether a peer's kernel has acknowledged everything. True where this kernel does not report that.
 pub(crate) fn took_all(unwritten: &WriteBuffer, in_flight: Option<InFlight>) -> bool {
     unwritten.is_empty() && in_flight.is_none_or(|in_flight| in_flight.is_nothing())
 }
@@ -94,7 +94,6 @@ impl Delivery {
         delivery
     }
 
-    /// A delivery that begins `now`, and is given up after the time `stall` without progress.
     fn new(now: Instant, stall: Duration) -> Delivery {
         Delivery {
             progress: now,

@@ -1,4 +1,4 @@
-//! Shutdown stages and timers: what wakes a connection besides its sockets.
+//! Shutdown stages, timers and requests to end, which wake the task of a connection.
 //!
 //! ```text
 //! Serving --> Graceful --> Immediate --> Cut
@@ -9,7 +9,7 @@
 //! notification for each connection.
 //!
 //! A group moves from stage to stage as a whole, or evenly over a time ([`Drain::advance_evenly`]).
-//! One connection can be asked to end before ([`Drain::request_end`]).
+//! A single connection can be asked to end at any time ([`Drain::request_end`]).
 
 mod end_request;
 mod silence;
@@ -53,19 +53,20 @@ pub(crate) enum Stage {
     Cut,
 }
 
-/// The interval at which the clock is looked at while there are timers.
+/// The interval at which the clock is read while there are timers.
 const TICK: Duration = Duration::from_millis(500);
 
-/// A time without a look at the clock after which the process is taken to have been stopped.
-const STOPPED: Duration = Duration::from_secs(1);
+/// The time between two readings of the clock from which on the process counts as having been
+/// suspended (SIGSTOP, a paused virtual machine).
+const SUSPENDED: Duration = Duration::from_secs(1);
 
-/// The bit beside the stage of a group in which one connection at least was asked to end.
+/// The bit, beside the stage of a group, that says that at least one connection was asked to end.
 const HAS_REQUESTS: u8 = 1 << 7;
 
-/// The interval at which an even advance moves some connections on.
+/// The interval between the steps of an even advance.
 const EVEN_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The shutdown stage of a group of connections, and their timers. Clones are the same.
+/// The shutdown stage of a group of connections, and their timers. Clones share both.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain(Arc<Inner>);
 
@@ -76,9 +77,9 @@ struct Inner {
     /// The key from which on watches do not follow the stage yet.
     held_from: AtomicUsize,
     start: Instant,
-    /// The last look at the clock, and the time since which the process has been running
-    /// without a break: both in milliseconds since `start`.
-    last_look: AtomicU64,
+    /// The last reading of the clock, and the time since which the process has been running
+    /// without interruption: both in milliseconds since `start`.
+    last_reading: AtomicU64,
     running_since: AtomicU64,
     tables: Mutex<Tables>,
     /// There is a new earliest timer, or the last handle was dropped.
@@ -117,7 +118,7 @@ impl Drain {
             stage: AtomicU8::new(Stage::Serving as u8),
             held_from: AtomicUsize::new(usize::MAX),
             start: Instant::now(),
-            last_look: AtomicU64::new(0),
+            last_reading: AtomicU64::new(0),
             running_since: AtomicU64::new(0),
             tables: Mutex::default(),
             changed: changed.clone(),
@@ -132,15 +133,15 @@ impl Drain {
         self.0.tables.lock().close = Some(close);
     }
 
-    /// Moves on to `stage`, never back, and wakes all watching tasks.
+    /// Advances to `stage`, never back, and wakes all watching tasks.
     pub(crate) fn advance(&self, stage: Stage) {
         self.0.advance(stage);
         self.0.held_from.store(usize::MAX, Ordering::Release);
         self.0.tables.lock().watchers.iter().for_each(|(_, watcher)| watcher.waker.wake_by_ref());
     }
 
-    /// Moves the connections on to `stage` one after the other, evenly until `until`, so that their
-    /// clients do not come back all at once.
+    /// Advances the connections to `stage` one after the other, evenly until `until`, so that their
+    /// clients do not reconnect all at once.
     pub(crate) async fn advance_evenly(&self, stage: Stage, until: Instant) {
         if self.0.stage() >= stage {
             // The group has that stage, and connections never go back.
@@ -204,7 +205,6 @@ impl Stage {
 }
 
 impl Inner {
-    /// The stage of the group.
     fn stage(&self) -> Stage {
         Stage::of(self.stage.load(Ordering::Acquire))
     }
@@ -214,7 +214,7 @@ impl Inner {
         self.stage.fetch_update(Ordering::AcqRel, Ordering::Acquire, further).ok();
     }
 
-    /// Has the watches with these keys, and those before them, follow the stage.
+    /// Makes the watches with these keys, and those before them, follow the stage.
     fn release(&self, keys: &[usize]) {
         let Some(last) = keys.last() else { return };
         self.held_from.store(last + 1, Ordering::Release);
@@ -224,7 +224,7 @@ impl Inner {
         }
     }
 
-    /// The stage of the watch with this key, where the group is not simply serving.
+    /// The stage of the watch with this key. `bits` are those of the group, and not all zero.
     #[cold]
     fn stage_of(&self, key: usize, bits: u8) -> Stage {
         let is_held = key >= self.held_from.load(Ordering::Acquire);
@@ -236,17 +236,17 @@ impl Inner {
         tables.requests.get(&key).map_or(stage, |request| request.stage.max(stage))
     }
 
-    /// The time since which the process has been running without a break. While there are
-    /// timers the clock is looked at every [`TICK`], so that a much longer time between two
-    /// looks means that the process was stopped (SIGSTOP, a paused virtual machine).
+    /// The time since which the process has been running without interruption. While there are timers
+    /// the clock is read every [`TICK`], so that a much longer time between two readings means that the
+    /// process was suspended.
     fn running_since(&self, now: Instant) -> Instant {
         let millis = now.saturating_duration_since(self.start).as_millis();
         let millis = u64::try_from(millis).unwrap_or(u64::MAX);
-        let last_look = self.last_look.load(Ordering::Acquire);
-        if millis.saturating_sub(last_look) >= STOPPED.as_millis() as u64 {
+        let last_reading = self.last_reading.load(Ordering::Acquire);
+        if millis.saturating_sub(last_reading) >= SUSPENDED.as_millis() as u64 {
             self.running_since.fetch_max(millis, Ordering::AcqRel);
         }
-        self.last_look.fetch_max(millis, Ordering::AcqRel);
+        self.last_reading.fetch_max(millis, Ordering::AcqRel);
         self.start + Duration::from_millis(self.running_since.load(Ordering::Acquire))
     }
 

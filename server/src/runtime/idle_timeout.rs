@@ -46,10 +46,10 @@ impl IdleTimeout {
 
     /// Whether the connection is idle, once the deadline has passed.
     ///
-    /// Time in which the process was stopped does not count, and bytes that peers acknowledge
-    /// do. `acknowledged` are the bytes that the peers have acknowledged so far, if any are in
-    /// flight to them. A peer that acknowledges nothing is given up after twice the timeout at
-    /// most.
+    /// Time in which the process was suspended is not idle time, and neither is time in which peers
+    /// acknowledge bytes. `acknowledged` is the number of bytes that the peers have acknowledged so
+    /// far, if any are in flight to them. A peer that acknowledges nothing is given up after twice the
+    /// timeout at most.
     pub(crate) fn is_over(
         &mut self,
         now: Instant,
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_the_process_was_stopped_does_not_count() {
+    fn time_in_which_the_process_was_suspended_does_not_count() {
         let (mut idle, start) = idle();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert!(!idle.is_over(at(100), at(95), None));

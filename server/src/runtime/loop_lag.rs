@@ -1,4 +1,4 @@
-//! Event-loop lag: the time that a loop takes to answer, between two tasks of its own.
+//! Event-loop lag: the time that an event loop takes to answer a ping between two of its tasks.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ const MEASURED_AFTER_READ: Duration = Duration::from_secs(120);
 const LAGS: [f64; 13] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 
-/// The lag of all event loops. Clones are the same.
+/// The lag of all event loops. Clones share the measurements.
 #[derive(Clone, Debug)]
 pub(crate) struct LoopLag {
     loops: EventLoops,
@@ -40,8 +40,7 @@ impl LoopLag {
     ///
     /// # Errors
     ///
-    /// The first loop that does not answer within [`TIMEOUT`], so that its connections are stalled;
-    /// measured as this time.
+    /// The first loop that does not answer within [`TIMEOUT`], which is then observed as its lag.
     pub(crate) async fn measure(&self) -> Result<(), StuckLoop> {
         let answered = self.loops.ping(TIMEOUT).await;
         let times = answered.as_ref().map_or(&[TIMEOUT][..], Vec::as_slice);

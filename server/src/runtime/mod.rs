@@ -1,4 +1,4 @@
-//! The means by which connections are carried: shutdown stages and timers, idle timeouts, the
+//! Building blocks of the tasks of connections: shutdown stages and timers, idle timeouts, the
 //! delivery of last bytes, buffers, the end of the reception on a socket, delays between attempts.
 
 pub(crate) mod backoff;

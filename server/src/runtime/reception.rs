@@ -8,7 +8,7 @@ use std::sync::{
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The right to receive on a socket, held by the task that does. Dropped when the task receives
+/// The right to receive on a socket. The task that receives holds it, and drops it when it receives
 /// nothing more.
 #[derive(Debug)]
 pub(crate) struct Reception {
@@ -39,19 +39,19 @@ impl Reception {
         self.stop.cancelled().await;
     }
 
-    /// Whether what waits in the kernel is left to another process.
+    /// Whether connections or datagrams that wait in the kernel are left to another process.
     pub(crate) fn is_left(&self) -> bool {
         self.is_left.load(Ordering::Relaxed)
     }
 }
 
 impl ReceptionEnd {
-    /// Ends the reception behind what waits in the kernel.
+    /// Ends the reception once everything that waits in the kernel is received.
     pub(crate) fn close(&self) {
         self.stop.cancel();
     }
 
-    /// Ends the reception, and leaves what waits in the kernel to another process.
+    /// Ends the reception at once, and leaves everything that waits in the kernel to another process.
     pub(crate) fn leave(&self) {
         self.is_left.store(true, Ordering::Relaxed);
         self.stop.cancel();

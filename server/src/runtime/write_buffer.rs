@@ -8,9 +8,9 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-/// Bytes that are written before any others. Empty, it holds no memory. Its owner reads nothing
-/// new until the buffer is empty, which bounds it to the output of one poll. It also stands for
-/// bytes that the stream itself buffers (TLS), until they are flushed.
+/// Bytes that are written before any others. An empty buffer holds no memory. The owner reads nothing
+/// new until the buffer is empty, which bounds it to the output of one poll. The buffer also counts as
+/// not empty while the stream itself buffers bytes (TLS), until they are flushed.
 #[derive(Debug, Default)]
 pub(crate) struct WriteBuffer(Option<Box<Waiting>>);
 

@@ -163,7 +163,8 @@ fn message(panic: &(dyn Any + Send)) -> &str {
     panic.downcast_ref::<String>().map_or("", String::as_str)
 }
 
-/// Has a task of `loops` read from `socket`, and then drop it. Returns the panic messages of both.
+/// Reads from `socket` in a task of `loops`, and then drops the socket there. Returns the panic messages of
+/// both.
 async fn read_and_drop(loops: &EventLoops, mut socket: StreamSocket) -> [String; 2] {
     let (sender, receiver) = oneshot::channel();
     loops.spawn(async move {
@@ -181,7 +182,7 @@ async fn read_and_drop(loops: &EventLoops, mut socket: StreamSocket) -> [String;
 async fn a_socket_is_refused_to_other_loops_whose_own_sockets_stay_as_they_were() {
     let own = EventLoops::with_threads(1, BATCH).unwrap();
     let other = EventLoops::with_threads(1, BATCH).unwrap();
-    // Its key is that of the socket that strays.
+    // This socket has the same key on its loop as the other socket on the other loop.
     let (mut neighbour, socket) = UnixStream::pair().unwrap();
     other.spawn(echo(StreamSocket::Unix(socket)));
     answers(&mut neighbour, 1).await;

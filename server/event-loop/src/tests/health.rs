@@ -51,7 +51,7 @@ fn break_a_loop() {
             leave_loop();
             std::future::pending::<()>().await;
         });
-        // Not for so long: the process aborts.
+        // The process aborts long before.
         sleep(LONG).await;
     });
 }

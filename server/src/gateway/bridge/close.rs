@@ -90,7 +90,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         })
     }
 
-    /// Handles `bytes` of the stream that nobody is sent. If the WebSocket peer had not ended the
+    /// Handles `bytes` of the stream that are not sent to the WebSocket. Unless a client has ended the
     /// connection, they are counted as lost, and the stream ends by a reset.
     pub(super) fn discard_from_stream(&mut self, bytes: usize) {
         if bytes > 0 && (self.is_ws_client() || self.server_has_closed()) {
@@ -133,10 +133,10 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         Some(close_frame(close.code, &close.reason))
     }
 
-    /// Whether the server ends the connection, by a shutdown, a request or the idle timeout, and the
-    /// client, of which everything that has arrived is read, has done everything but answer the Close:
-    /// its system has acknowledged everything up to the Close, and the upstream spoke last. That is no
-    /// abort, so the upstream's connection ends in order.
+    /// Whether nothing is missing but the client's answer to the Close by which the server ends the
+    /// connection (a shutdown, a request or the idle timeout): the client's kernel has acknowledged
+    /// everything up to the Close, and the upstream spoke last. Such an end is no abort, so the upstream's
+    /// connection ends in order. The caller knows that everything that has arrived is read.
     pub(super) fn only_lacks_close_reply(&self) -> bool {
         self.server_has_closed()
             && !self.is_ws_client()

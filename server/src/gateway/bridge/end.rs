@@ -88,8 +88,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
     }
 
-    /// Whether an upstream that closed with `code` declares its output complete: not where the Close
-    /// answers one that is no end in order.
+    /// Whether an upstream that closed with `code` declares its output complete: the code is that of an
+    /// end in order, and so is the code of the Close that it answers, if it answers one.
     pub(super) fn is_complete(&self, code: CloseCode) -> bool {
         let in_order =
             |code| matches!(code, CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS);

@@ -15,7 +15,7 @@ use crate::{
 pub(super) const PARTIAL_REPLY_TIME: Duration = Duration::from_millis(500);
 
 /// The size at which a part of a reply or record is sent at once, as a fragment. Keeping it would
-/// cost two copies and memory for each of many connections, which the caches do not hold.
+/// cost two copies, and with many connections more memory than the processor's caches hold.
 pub(super) const FRAGMENT: usize = 16 * 1024;
 
 /// An incomplete reply, record or line.

@@ -61,8 +61,8 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.send(cx, &masking_key::control_frames(frames, self.decoder.role()));
     }
 
-    /// Sends a header that is a whole frame, with the payload held back in it, masked if this end is
-    /// the client.
+    /// Sends a frame that consists of its header and the payload that the framer has put into it, masked
+    /// if this end is the client.
     pub(super) fn send_header(&mut self, cx: &mut Context<'_>, header: &FrameHeader) {
         if self.is_ws_client() {
             self.send(cx, header.masked(masking_key::next()).as_bytes());

@@ -129,7 +129,6 @@ pub(super) struct PendingClose {
     pub(super) stage: CloseStage,
 }
 
-/// The cause of a Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseCause {
     /// A shutdown, a request or the idle timeout.

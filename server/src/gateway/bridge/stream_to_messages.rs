@@ -27,8 +27,8 @@ const LINE_READ: usize = 4 * 1024;
 
 impl<W: Transport, S: Transport> Bridge<W, S> {
     /// Relays from the stream, until there is nothing more to read or the WebSocket is not writable.
-    /// Returns true if the WebSocket may be read again, which it was not because of the number of
-    /// expected replies.
+    /// Returns true if the WebSocket can be read again because the number of expected replies has fallen
+    /// below its limit.
     pub(super) fn poll_stream_to_messages(
         &mut self,
         cx: &mut Context<'_>,

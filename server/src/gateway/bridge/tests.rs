@@ -126,7 +126,7 @@ const PING: [u8; 2] = [0x89, 0];
 const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
 
 /// The Close that the client receives when the server shuts down.
-fn goodbye() -> Vec<u8> {
+fn shutdown_close() -> Vec<u8> {
     close(CloseCode::GOING_AWAY, "the server is shutting down")
 }
 

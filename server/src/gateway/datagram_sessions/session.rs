@@ -134,10 +134,10 @@ fn wake(state: MutexGuard<'_, State>) {
 
 /// A transport of messages between a bound datagram socket and one sender: each read returns one
 /// datagram of the sender, which may be empty, and each write sends one to it, from the local
-/// address that the sender called. In the runtime, not on an event loop.
+/// address that the sender called. For tasks of the runtime, not of an event loop.
 ///
-/// A write never waits: a datagram that the system does not take is dropped and counted. That the
-/// sender's Unix socket is gone is an error.
+/// A write never waits: a datagram that the system does not take is dropped and counted. It is an
+/// error if the sender's Unix socket is closed, or its file removed.
 #[derive(Debug)]
 pub(crate) struct DatagramSession {
     socket: Arc<DatagramSocket>,
@@ -206,12 +206,16 @@ impl AsyncWrite for DatagramSession {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        use io::ErrorKind::{BrokenPipe, ConnectionRefused, NotFound};
+
         if self.queue.0.lock().stage >= SessionStage::Failed {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            return Poll::Ready(Err(BrokenPipe.into()));
         }
         match self.socket.try_send(bytes, &self.sender) {
             Ok(()) => self.queue.0.lock().last = Instant::now(),
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => return Poll::Ready(Err(e)),
+            Err(e) if matches!(e.kind(), ConnectionRefused | NotFound) => {
+                return Poll::Ready(Err(e));
+            }
             Err(_) => self.counters.datagram_dropped(),
         }
         Poll::Ready(Ok(bytes.len()))

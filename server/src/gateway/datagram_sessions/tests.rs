@@ -165,6 +165,7 @@ async fn a_refused_sender_is_asked_about_again() {
     two.send(b"accepted").await.unwrap();
     let mut of_two = rig.session().await;
     assert_eq!(next(&mut of_two).await.unwrap(), b"accepted");
+    assert_eq!(rig.counters.datagrams_dropped(), 1, "each datagram is counted once");
     drop(of_one);
     one.send(b"again").await.unwrap();
     let mut of_one = rig.session().await;
@@ -237,6 +238,9 @@ async fn unix_sockets_have_sessions_by_the_path_of_the_sender() {
     drop(client);
     let error = send(&mut session, b"nobody").await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    std::fs::remove_file(path("client")).unwrap();
+    let error = send(&mut session, b"no file").await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
     UnixDatagram::unbound().unwrap().send_to(b"unnamed", path("server")).await.unwrap();
     let mut unnamed = rig.session().await;
     assert_eq!(next(&mut unnamed).await.unwrap(), b"unnamed");

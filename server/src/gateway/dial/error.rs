@@ -24,6 +24,7 @@ use crate::{
     text::io_error::describe,
 };
 
+/// A failure to connect to an upstream, as the client and the log get it.
 #[derive(Debug)]
 pub(crate) struct DialError {
     /// The status of the response, for programs.
@@ -141,8 +142,8 @@ impl DialError {
         DialError { code, headers, ..error }
     }
 
-    /// The error for a response other than 101: its status and what belongs to the status are
-    /// passed on, except those that say nothing of the client's request.
+    /// The error for a response other than 101. The status of an error (4xx, 5xx) is passed on, any
+    /// other one becomes 502.
     fn rejected(rejection: &Rejection) -> DialError {
         let status = match rejection.status {
             status if status.is_client_error() || status.is_server_error() => status,

@@ -16,11 +16,11 @@
 //! are written: memory is bounded by one read in each direction.
 //!
 //! Pings are answered on each side, and the relay sends its own. A Close passes to the
-//! other side with its code and reason, behind all messages before it; so does the answer. Without
-//! an answer in time the relay gives the side that closed its own code back.
+//! other side with its code and reason, behind all messages before it; so does the answer. If none
+//! comes in time, the relay answers with the code of the Close.
 //!
-//! A client that ends without a Close has the upstream's connection end by a reset, once everything
-//! it sent before has arrived. An upstream that ends without a Close has the client get Close 1011.
+//! If a client ends without a Close, the upstream's connection is reset, once everything that the
+//! client sent before has arrived. If an upstream ends without a Close, the client is sent Close 1011.
 //! state.rs has the states, with their diagram; close.rs the events that end a side; timeouts.rs the
 //! deadlines and the shutdown; delivery.rs the delivery of the last bytes.
 
@@ -163,7 +163,7 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
             let MessageRelay { client, upstream, shared, .. } = self;
             let up_idle = direction::relay(client, upstream, shared, poll);
             let down_idle = direction::relay(upstream, client, shared, poll);
-            // Its Pongs: those of the client are sent by the second direction.
+            // The upstream's Pongs; the second direction has sent those of the client.
             upstream.send_control(poll.cx);
             if stage > Stage::Serving {
                 self.shut_down(poll, stage, up_idle && down_idle);

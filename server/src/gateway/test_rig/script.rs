@@ -18,7 +18,6 @@ use super::pattern;
 /// The payload of the Ping behind each fragment.
 pub(in crate::gateway) const BETWEEN: &[u8] = b"between";
 
-/// A step of a script.
 #[derive(Clone, Debug)]
 pub(in crate::gateway) enum Step {
     Text(String),

@@ -34,6 +34,7 @@ use crate::{
     trace::context::TraceContext,
 };
 
+/// The refusal of an opening handshake.
 pub(crate) struct Refused {
     /// The status of the response, for programs.
     status: StatusCode,
@@ -57,7 +58,7 @@ impl Refused {
         Refused { status, code, reason, counted_as, headers: HeaderMap::new(), upstream: None }
     }
 
-    /// The same, with the upstream in the log: without its query, which may have a secret.
+    /// Adds the upstream for the log, without the query of its URL, which may contain a secret.
     pub(super) fn of(self, upstream: &Upstream) -> Refused {
         let upstream = match &upstream.to {
             UpstreamEndpoint::WebSocket(spec, _) => spec.without_query(),

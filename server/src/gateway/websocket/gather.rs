@@ -10,34 +10,33 @@ thread_local! {
     static GATHER: RefCell<Gather> = const { RefCell::new(Gather::new()) };
 }
 
-/// The length, in bytes, from which payload is passed by reference. Shorter payload is cheaper to
-/// copy.
-const WORTH_LENDING: usize = 4096;
+/// The length, in bytes, from which payload is borrowed. Shorter payload is cheaper to copy.
+const MIN_BORROWED: usize = 4096;
 
 /// A sequence of bytes, some of them copied, some left in the buffer in which they arrived.
 #[derive(Debug)]
 pub(in crate::gateway) struct Gather {
     copied: Vec<u8>,
     /// The ranges of the buffer that are not copied, each with its position among the copied bytes.
-    lent: Vec<(usize, Range<usize>)>,
+    borrowed: Vec<(usize, Range<usize>)>,
 }
 
 impl Gather {
     const fn new() -> Gather {
-        Gather { copied: Vec::new(), lent: Vec::new() }
+        Gather { copied: Vec::new(), borrowed: Vec::new() }
     }
 
     /// Calls `step` with this thread's instance, emptied.
     pub(in crate::gateway) fn with<T>(step: impl FnOnce(&mut Gather) -> T) -> T {
         GATHER.with_borrow_mut(|gather| {
             gather.copied.clear();
-            gather.lent.clear();
+            gather.borrowed.clear();
             step(gather)
         })
     }
 
     pub(in crate::gateway) fn is_empty(&self) -> bool {
-        self.copied.is_empty() && self.lent.is_empty()
+        self.copied.is_empty() && self.borrowed.is_empty()
     }
 
     /// The bytes that are copied, for bytes to be appended.
@@ -47,10 +46,10 @@ impl Gather {
 
     /// Appends the bytes at `range` of `buffer`, which is to be passed to [`Gather::write`].
     pub(in crate::gateway) fn add(&mut self, buffer: &[u8], range: Range<usize>) {
-        if range.len() < WORTH_LENDING {
+        if range.len() < MIN_BORROWED {
             self.copied.extend_from_slice(&buffer[range]);
         } else {
-            self.lent.push((self.copied.len(), range));
+            self.borrowed.push((self.copied.len(), range));
         }
     }
 
@@ -66,15 +65,15 @@ impl Gather {
         unwritten: &mut WriteBuffer,
         stream: &mut W,
     ) -> io::Result<()> {
-        if self.lent.is_empty() {
+        if self.borrowed.is_empty() {
             return unwritten.write(cx, stream, &mut [IoSlice::new(&self.copied)]);
         }
-        let mut parts = Vec::with_capacity(2 * self.lent.len() + 1);
+        let mut parts = Vec::with_capacity(2 * self.borrowed.len() + 1);
         let mut at = 0;
-        for (behind, range) in &self.lent {
-            parts.push(IoSlice::new(&self.copied[at..*behind]));
+        for (position, range) in &self.borrowed {
+            parts.push(IoSlice::new(&self.copied[at..*position]));
             parts.push(IoSlice::new(&buffer[range.clone()]));
-            at = *behind;
+            at = *position;
         }
         parts.push(IoSlice::new(&self.copied[at..]));
         parts.retain(|part| !part.is_empty());

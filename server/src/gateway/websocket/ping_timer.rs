@@ -26,9 +26,7 @@ pub(in crate::gateway) struct PingTimer {
 /// The action that is due at a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::gateway) enum PingAction {
-    /// No action.
     Wait,
-    /// A Ping is to be sent.
     SendPing,
     /// The peer is considered lost.
     TimedOut,

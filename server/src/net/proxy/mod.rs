@@ -32,7 +32,6 @@ use super::{
 };
 use crate::text::{escape::escape, io_error::describe};
 
-/// A proxy for TCP connections.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Proxy {
     protocol: Protocol,
@@ -156,8 +155,8 @@ impl Proxy {
                 Err(last)
             }
             Protocol::Socks5h => {
-                let stream = reach().await?;
-                socks5::connect(stream, &socks5::Address::of(at), self.credentials.as_ref()).await
+                let to = socks5::Address::of(at)?;
+                socks5::connect(reach().await?, &to, self.credentials.as_ref()).await
             }
         }
     }

@@ -32,24 +32,34 @@ const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
+/// The longest host name in a request, in bytes.
+const MAX_NAME: usize = 255;
+
 /// The destination of a connection, as a request names it.
 pub(super) enum Address<'a> {
     Ip(SocketAddr),
-    /// A host name of at most 255 bytes, which the proxy resolves, and the port.
+    /// A host name of at most [`MAX_NAME`] bytes, which the proxy resolves, and the port.
     Name(&'a str, u16),
 }
 
 impl Address<'_> {
     /// The destination as it is named, without resolution.
-    pub(super) fn of(at: &HostPort) -> Address<'_> {
+    ///
+    /// # Errors
+    ///
+    /// The name is longer than a request can carry, and than any name in the DNS.
+    pub(super) fn of(at: &HostPort) -> Result<Address<'_>, ProxyFailure> {
         let host = at.without_zone();
         match host.parse::<IpAddr>() {
-            Ok(ip) => Address::Ip((ip, at.port).into()),
-            Err(_) => Address::Name(host, at.port),
+            Ok(ip) => Ok(Address::Ip((ip, at.port).into())),
+            Err(_) if host.len() > MAX_NAME => {
+                Err(ProxyFailure::Refused(reason::HOST_WITHOUT_ADDRESS.to_owned()))
+            }
+            Err(_) => Ok(Address::Name(host, at.port)),
         }
     }
 
-    /// The destination in a request: type, address or name, port.
+    /// The destination in a request (RFC 1928 section 4): type, address or name, port.
     fn encode(&self) -> Vec<u8> {
         let (mut bytes, port) = match self {
             Address::Ip(SocketAddr::V4(at)) => {
@@ -76,8 +86,8 @@ pub(super) async fn resolve(at: &HostPort) -> Result<Vec<SocketAddr>, ProxyFailu
     resolved.map_err(|error| ProxyFailure::Refused(error.of_host(&at.host).to_string()))
 }
 
-/// Has the proxy at the other end of `stream` connect to a destination. No byte behind the reply is
-/// read from the stream: it may be the first one of a server that speaks first.
+/// Asks the proxy at the other end of `stream` to connect to a destination. No byte behind the reply is
+/// read from the stream, because a server that speaks first may have sent it.
 pub(super) async fn connect(
     mut stream: TcpStream,
     to: &Address<'_>,
@@ -93,7 +103,7 @@ pub(super) async fn connect(
     if reply != 0 {
         return Err(ProxyFailure::Refused(meaning(reply)));
     }
-    // The address at the proxy, which nothing here uses.
+    // The address from which the proxy connects (BND.ADDR and BND.PORT) is not used.
     match kind {
         IPV4 => drop(read::<{ 4 + 2 }>(&mut stream).await?),
         IPV6 => drop(read::<{ 16 + 2 }>(&mut stream).await?),

@@ -141,6 +141,16 @@ async fn a_socks_proxy_resolves_the_name_and_its_reply_may_have_any_address() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_too_long_for_socks_is_an_error_before_the_proxy_is_connected_to() {
+    let host = HostPort { host: "x".repeat(256), port: 7 };
+    let proxy = Some("socks5h://127.0.0.1:1".parse().unwrap());
+    let destination = Destination { host, proxy, options: ConnectOptions::default() };
+    let error = connect(&destination, Instant::now() + Duration::from_secs(10)).await;
+    let Err(ConnectionError::Proxy(error)) = error else { panic!("{error:?}") };
+    assert_eq!(error.to_string(), "proxy socks5h://127.0.0.1:1: the host name has no address");
+}
+
+#[tokio::test]
 async fn a_socks_proxy_gets_the_credentials_if_it_asks_for_them() {
     let reply = b"\x05\0\0\x01\x7f\0\0\x01\0\x07hello";
     let accepted =

@@ -1,6 +1,6 @@
 //! Implementations of stream traits for enums of streams.
 
-/// Evaluates an expression for the stream in an enum, of whichever of `$variants` it is.
+/// Evaluates `$value` with `$stream` bound to the content of whichever of `$variants` `$enum` is.
 macro_rules! for_variant {
     ($enum:expr, { $($variant:ident),+ $(,)? }, $stream:ident => $value:expr) => {
         match $enum {

@@ -23,14 +23,14 @@ impl ResetGuard {
         Some(ResetGuard(socket))
     }
 
-    /// Has the connection end regularly.
+    /// Lets the connection end in order.
     pub(crate) fn release(self) {
         // An error means that the connection has ended already.
         self.0.set_linger(None).ok();
     }
 
-    /// Waits until the peer's system has acknowledged everything that was sent, or the kernel does not
-    /// report what is in flight: a reset discards the rest.
+    /// Waits until the peer's kernel has acknowledged everything that was sent, because a reset discards
+    /// the rest. Returns at once where this kernel does not report bytes in flight.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! The names in a certificate (RFC 5280 section 4.1), for logs. What may be trusted is decided by
-//! rustls: this parser only reads names, and gives none where it does not understand the bytes.
+//! The names in a certificate (RFC 5280 section 4.1), for logs. rustls decides which certificates are
+//! trusted. This parser only reads names, and returns none for bytes that are not a certificate.
 
 use std::fmt::{self, Display};
 
@@ -8,11 +8,12 @@ use crate::text::escape;
 /// The ASN.1 tag of the optional version of a certificate.
 const VERSION: u8 = 0xa0;
 
-/// The names of the attributes of a distinguished name, by the last byte of 2.5.4.x.
+/// The short names of attributes of a distinguished name (RFC 4514 section 3), by the last number of
+/// their object identifiers 2.5.4.x.
 const ATTRIBUTES: [(u8, &str); 6] =
     [(3, "CN"), (6, "C"), (7, "L"), (8, "ST"), (10, "O"), (11, "OU")];
 
-/// The subject, the issuer and the end of a certificate.
+/// The subject and the issuer of a certificate, and the end of its validity.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CertificateNames {
     subject: String,

@@ -135,13 +135,13 @@ impl ClientTls {
     }
 }
 
-/// The advice on how to trust the certificate of a server. The certificate of an upstream is reported
-/// to clients, which cannot change its trust.
+/// Advice on how to trust the certificate of a server. There is none for an upstream, whose failures are
+/// reported to clients: a client cannot configure the trust.
 fn advice(role: &str) -> &'static str {
     if role == "server" { " (trust it with --ca FILE, or use --insecure)" } else { "" }
 }
 
-/// A failed TLS handshake, as half a sentence.
+/// A failed TLS handshake, with its description as a phrase.
 #[derive(Debug)]
 pub(crate) struct TlsError(String);
 

@@ -91,7 +91,7 @@ impl ServerTls {
     ///
     /// # Errors
     ///
-    /// The reason for the failure, as half a sentence.
+    /// The reason for the failure, as a phrase.
     pub(crate) async fn handshake(
         &self,
         protocol: AppProtocol,

@@ -45,7 +45,7 @@ pub(crate) struct Established {
     pub(crate) early: Vec<u8>,
 }
 
-/// The heads of an opening handshake, as far as they have passed.
+/// The heads of an opening handshake, as far as they were sent or received.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
     pub(crate) request: Vec<u8>,

@@ -15,6 +15,7 @@ use crate::text::escape::{escape, first_line};
 /// The largest response head, in bytes, interim responses included.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 
+/// The most header fields of a response.
 const MAX_HEADERS: usize = 128;
 
 /// The most bytes of a rejection's body that are read for its first line, and the time limit.
@@ -156,7 +157,7 @@ impl Response {
         OpeningError::Rejected(Rejection { role, status, reason, headers, line }.into())
     }
 
-    /// The first line of the body, unless the body is HTML.
+    /// The first line of the body; empty if the body is HTML.
     async fn body_line(&self, mut body: Vec<u8>, stream: &mut (impl AsyncRead + Unpin)) -> String {
         if self.text(header::CONTENT_TYPE).starts_with("text/html") {
             return String::new();

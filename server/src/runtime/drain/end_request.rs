@@ -41,7 +41,7 @@ pub(crate) async fn request_end_of(
     is_open: impl Fn() -> bool,
 ) -> bool {
     loop {
-        // Created before the look at the tables: a watch that is registered behind it is not missed.
+        // Created before the tables are searched, so that no later registration is missed.
         let [one, other] = groups.map(|group| group.0.registered.notified());
         if groups.into_iter().any(|group| group.request_end(id, request.clone())) {
             return true;

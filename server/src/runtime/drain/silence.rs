@@ -1,15 +1,15 @@
-//! The silence of peers that a graceful shutdown waits for where nothing else tells that they have
-//! sent everything.
+//! The silence of both peers, after which a graceful shutdown assumes that everything is sent where
+//! nothing else shows that.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The silence after which a peer is taken to have nothing more to send for now: longer than most
+/// The silence after which a peer counts as having nothing more to send for now: longer than most
 /// retransmissions of TCP take.
 const QUIET_TIME: Duration = Duration::from_millis(500);
 
-/// The number of bytes that had passed at the last look, and the time at which the silence since
+/// The number of bytes that had passed at the last check, and the time at which the silence since
 /// then is long enough.
 #[derive(Debug, Default)]
 pub(crate) struct Silence(Option<(u64, Instant)>);
@@ -21,7 +21,7 @@ impl Silence {
     }
 
     /// Whether the number of bytes that have `passed` has not changed for [`QUIET_TIME`]. The first
-    /// look begins the silence.
+    /// check begins the silence.
     pub(crate) fn is_long_enough(&mut self, now: Instant, passed: u64) -> bool {
         match self.0 {
             Some((before, at)) if before == passed => at <= now,

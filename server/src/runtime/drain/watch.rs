@@ -16,7 +16,7 @@ use super::{Drain, EndRequest, HAS_REQUESTS, ServerClose, Stage, Watcher};
 use crate::runtime::idle_timeout::IdleTimeout;
 
 /// The bit in the key of a watch that is not in the tables; the other bits are the identifier of its
-/// connection. (An enum would take twice the memory.)
+/// connection. An enum would take twice the memory.
 const UNREGISTERED: usize = 1 << (usize::BITS - 1);
 
 /// The time without progress after which a connection that was asked to end is ended: by a reset if
@@ -111,7 +111,7 @@ impl ShutdownWatch {
         self.request().map_or(ServerClose::IDLE, |request| request.close)
     }
 
-    /// Whether this connection is to be reset, at a request.
+    /// Whether a reset of this connection was requested.
     pub(crate) fn is_reset_requested(&self) -> bool {
         self.reset_reason().is_some()
     }
@@ -127,8 +127,8 @@ impl ShutdownWatch {
         self.stage()
     }
 
-    /// The time since which the process has been running without a break. Time in which it was
-    /// stopped does not count as a peer's silence.
+    /// The time since which the process has been running without interruption. Time in which the
+    /// process was suspended does not count as a peer's silence.
     pub(crate) fn running_since(&self, now: Instant) -> Instant {
         self.drain.0.running_since(now)
     }
@@ -148,8 +148,8 @@ impl ShutdownWatch {
         sleep(time).await;
     }
 
-    /// Sets the timer to `at`. A timer that expires between `now` and then stays as it is:
-    /// deadlines mostly move away, and the early wake-up sets the timer again.
+    /// Sets the timer to `at`. A timer that expires between `now` and `at` is left as it is: most
+    /// deadlines are postponed often, and the task sets the timer again at the early wake-up.
     pub(crate) fn wake_at(&mut self, cx: &Context<'_>, now: Instant, at: Instant) {
         if self.timer.is_some_and(|timer| now < timer && timer <= at) {
             return;

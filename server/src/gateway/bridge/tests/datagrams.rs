@@ -178,6 +178,6 @@ async fn a_drain_ends_a_client_of_datagrams_once_both_are_silent() {
     sleep(Duration::from_millis(1)).await;
     let start = Instant::now();
     rig.drain.advance(Stage::Graceful);
-    assert_eq!(exactly(&mut rig.client, goodbye().len()).await, goodbye());
+    assert_eq!(exactly(&mut rig.client, shutdown_close().len()).await, shutdown_close());
     assert_eq!(start.elapsed().as_millis(), 500);
 }

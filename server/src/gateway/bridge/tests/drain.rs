@@ -9,7 +9,7 @@ async fn a_quiet_client_gets_a_close_at_the_beginning_of_a_drain() {
     let mut rig = rig(Framing::Message);
     sleep(Duration::from_millis(1)).await;
     rig.drain.advance(Stage::Graceful);
-    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+    assert_eq!(rig.at_client(shutdown_close().len()).await, shutdown_close());
     // Messages before the client's answer are still relayed to the upstream.
     rig.client.write_all(&frame(0x82, b"last")).await.unwrap();
     rig.client.write_all(&client_close(1001)).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_drain_waits_for_replies_and_incomplete_messages() {
     assert_eq!(rig.at_upstream(1).await, b"d");
     rig.upstream.write_all(b"D").await.unwrap();
     assert_eq!(rig.at_client(3).await, [0x80, 1, b'D']);
-    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+    assert_eq!(rig.at_client(shutdown_close().len()).await, shutdown_close());
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,7 +56,7 @@ async fn an_immediate_drain_ends_within_a_reply() {
     rig.upstream.write_all(b"A").await.unwrap();
     assert_eq!(rig.at_client(3).await, [0x02, 1, b'A']);
     rig.drain.advance(Stage::Immediate);
-    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+    assert_eq!(rig.at_client(shutdown_close().len()).await, shutdown_close());
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +91,7 @@ async fn a_drain_delivers_everything_up_to_the_close_of_the_client() {
         rig.upstream.write_all(&first).await.unwrap();
         rig.at_client(2 + 6 - usize::from(framing == Framing::Line)).await;
         rig.drain.advance(Stage::Graceful);
-        assert_eq!(rig.at_client(goodbye().len()).await, goodbye(), "{framing}");
+        assert_eq!(rig.at_client(shutdown_close().len()).await, shutdown_close(), "{framing}");
         rig.client.write_all(&frame(0x81, b"first\n")).await.unwrap();
         assert_eq!(rig.at_upstream(first.len()).await, first, "{framing}");
         sleep(Duration::from_secs(3)).await;
@@ -117,7 +117,7 @@ async fn a_drain_waits_for_the_reply_to_a_client_that_spoke_last() {
         assert!(early.is_err(), "{framing}: no Close before the reply");
         rig.upstream.write_all(&text).await.unwrap();
         rig.at_client(2 + 4 - usize::from(framing == Framing::Line)).await;
-        assert_eq!(rig.at_client(goodbye().len()).await, goodbye(), "{framing}");
+        assert_eq!(rig.at_client(shutdown_close().len()).await, shutdown_close(), "{framing}");
         assert_eq!(rig.elapsed().as_millis(), 15_500, "{framing}");
     }
 }
@@ -137,7 +137,7 @@ async fn a_drain_closes_no_client_within_a_record_a_line_or_a_character() {
         assert!(!rig.bridge.is_finished());
         rig.upstream.write_all(rest).await.unwrap();
         let mut got = Vec::new();
-        while !got.ends_with(&goodbye()) {
+        while !got.ends_with(&shutdown_close()) {
             got.extend(rig.at_client(1).await);
         }
         assert_eq!(rig.elapsed().as_millis(), 3500, "{framing}");
@@ -148,7 +148,7 @@ async fn a_drain_closes_no_client_within_a_record_a_line_or_a_character() {
 async fn a_client_that_goes_on_after_the_close_and_does_not_answer_it_resets_the_upstream() {
     let mut rig = rig(Framing::Bytes);
     rig.drain.advance(Stage::Immediate);
-    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+    assert_eq!(rig.at_client(shutdown_close().len()).await, shutdown_close());
     rig.client.write_all(&frame(0x82, b"more")).await.unwrap();
     assert_eq!(rig.at_upstream(4).await, b"more");
     rig.at_client.set_in_flight(Some(InFlight::NOTHING));
@@ -164,7 +164,7 @@ async fn an_immediate_drain_does_not_wait_for_the_upstream() {
     rig.drain.advance(Stage::Graceful);
     sleep(Duration::from_secs(5)).await;
     rig.drain.advance(Stage::Immediate);
-    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+    assert_eq!(rig.at_client(shutdown_close().len()).await, shutdown_close());
     assert_eq!(rig.elapsed().as_secs(), 5);
 }
 
@@ -179,7 +179,7 @@ async fn the_rest_of_a_download_that_a_close_breaks_off_is_counted_and_resets_th
             rig.upstream.write_all(early).await.unwrap();
             sleep(Duration::from_millis(1)).await;
             rig.drain.advance(Stage::Immediate);
-            assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+            assert_eq!(rig.at_client(shutdown_close().len()).await, shutdown_close());
             rig.upstream.write_all(b" late").await.unwrap();
             sleep(Duration::from_millis(1)).await;
             if client_answers {
@@ -206,7 +206,7 @@ async fn is_reset(framing: Framing, in_flight: Option<InFlight>, cut: Option<&[u
     rig.drain.advance(Stage::Graceful);
     sleep(Duration::from_secs(1)).await;
     rig.drain.advance(Stage::Immediate);
-    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+    assert_eq!(rig.at_client(shutdown_close().len()).await, shutdown_close());
     rig.at_client.set_in_flight(in_flight);
     if let Some(unread) = cut {
         rig.client.write_all(unread).await.unwrap();

@@ -75,7 +75,7 @@ async fn a_drain_ends_a_half_closed_connection() {
     rig.upstream.shutdown().await.unwrap();
     assert_eq!(rig.at_client(2).await, END);
     rig.drain.advance(Stage::Graceful);
-    assert_eq!(rig.at_client(goodbye().len()).await, goodbye());
+    assert_eq!(rig.at_client(shutdown_close().len()).await, shutdown_close());
 }
 
 #[tokio::test(start_paused = true)]

@@ -121,8 +121,9 @@ pub(super) fn violated<F: Transport, T: Transport>(
     }
 }
 
-/// Handles the end of a peer's connection. A peer that has sent its last frame is done; for any
-/// other its messages so far are all that the other side gets.
+/// Handles the end of a peer's connection. After its Close, or a violation of the protocol, the end
+/// has no effect on the other side; otherwise the peer's messages so far are all that the other side
+/// gets.
 pub(super) fn ended<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,
@@ -176,15 +177,15 @@ fn fail_client<T: Transport>(
     shared.ends(CloseCode::INTERNAL_ERROR, reason);
 }
 
-/// Answers a peer's Close, to which the other side has given no answer, by its own code.
+/// Answers a peer's Close with its own code, because the other side gives no answer.
 fn answer<S: Transport>(side: &mut Side<S>, poll: &mut PollContext<'_, '_>) {
     if let Some(code) = side.closing().received.filter(|_| side.passes()) {
         side.send_close(poll.cx, poll.now, code, "");
     }
 }
 
-/// Handles a deadline of a peer that has been sent a Close: it has not answered, or not ended the
-/// connection.
+/// Handles the deadline of a peer that has not answered a Close, or has not ended the connection after
+/// the answer.
 pub(super) fn is_overdue<F: Transport, T: Transport>(
     from: &mut Side<F>,
     to: &mut Side<T>,

@@ -41,7 +41,7 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
     }
 }
 
-/// Has a connection end by a reset if something is owed to its peer.
+/// Makes a connection end by a reset if something is owed to its peer.
 fn cut_side<S: Transport, O: Transport>(side: &mut Side<S>, other: &Side<O>) {
     let is_owed = !side.took_all() || !other.is_at_boundary();
     if is_owed && !side.is_done() {

@@ -120,8 +120,8 @@ fn pass<F: Transport, T: Transport>(
     at
 }
 
-/// The frames of one step. Frames that are adjacent in the buffer are written as they lie there,
-/// which most are.
+/// The frames of one step. Most are adjacent in the buffer, and such frames are written from there
+/// without a copy.
 struct Batch<'a> {
     /// The frames in front of `run`.
     gather: &'a mut Gather,

@@ -36,7 +36,6 @@ use crate::{
 /// a silence of this length means that nothing is owed.
 pub(super) const REPLY_TIME: Duration = Duration::from_millis(200);
 
-/// A WebSocket connection.
 pub(super) struct Side<S> {
     pub(super) stream: S,
     /// The role of this process on the connection.

@@ -77,6 +77,5 @@ pub(super) struct Closing {
     pub(super) resets: bool,
     /// The number of bytes for the peer that are known to be lost.
     pub(super) undelivered: usize,
-    /// The delivery of the last bytes.
     pub(super) delivery: Option<Delivery>,
 }

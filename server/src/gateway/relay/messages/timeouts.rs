@@ -80,7 +80,7 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
         let is_owed = !self.client.unwritten.is_empty();
         give_up_idle(&mut self.client, poll, &close);
         if is_owed && self.upstream.unwritten.is_empty() {
-            // A Close would have what the client has not got pass for delivered.
+            // A Close would tell the upstream that the client has received everything.
             self.upstream.end_after_delivery(true);
         } else {
             give_up_idle(&mut self.upstream, poll, &close);

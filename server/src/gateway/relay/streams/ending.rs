@@ -35,12 +35,12 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         let is_over = self.is_over();
         let is_due = (is_over || self.client.has_left(), is_over || self.upstream.has_left());
         let (received, sent) = (self.entry.received().bytes(), self.entry.sent().bytes());
-        let stalled = self.upstream.update_owed(now, is_due.0, is_over, received)
-            | self.client.update_owed(now, is_due.1, is_over, sent);
+        let stalled = self.upstream.update_delivery(now, is_due.0, is_over, received)
+            | self.client.update_delivery(now, is_due.1, is_over, sent);
         if stalled {
             return Some(self.end_by_resets(fill(reason::NO_PROGRESS, &[&STALL.as_secs()])));
         }
-        let is_delivered = self.client.owed().is_none() && self.upstream.owed().is_none();
+        let is_delivered = self.client.delivery().is_none() && self.upstream.delivery().is_none();
         (is_over && is_delivered).then(|| self.end())
     }
 
@@ -63,7 +63,7 @@ impl<C: Transport, U: Transport> Relay<C, U> {
         self.watch.is_idle(&mut self.idle, now, delivered, in_flight).then(|| {
             let why = self.watch.idle_close().reason;
             if !(self.client.took_all() && self.upstream.took_all()) {
-                // Neither side may take what it got for complete.
+                // Neither side may take for complete what it has received.
                 return self.end_by_resets(why);
             }
             self.client.end_output();
@@ -82,8 +82,8 @@ impl<C: Transport, U: Transport> Relay<C, U> {
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let delivered = self.delivered_bytes();
         let idle = self.idle.as_mut().map(|idle| idle.deadline(now, delivered));
-        let [client, upstream] =
-            [self.client.owed(), self.upstream.owed()].map(|owed| owed.map(Delivery::next_update));
+        let [client, upstream] = [self.client.delivery(), self.upstream.delivery()]
+            .map(|delivery| delivery.map(Delivery::next_update));
         let closing = self.client.closing.as_ref();
         let shutdown = closing.and_then(|closing| closing.shutdown.deadline(now));
         [idle, client, upstream, shutdown].into_iter().flatten().min()
@@ -137,8 +137,8 @@ impl<C: Transport, U: Transport> Relay<C, U> {
 }
 
 impl<T: Transport> Side<T> {
-    fn owed(&self) -> Option<&Delivery> {
-        self.closing.as_ref()?.owed.as_ref()
+    fn delivery(&self) -> Option<&Delivery> {
+        self.closing.as_ref()?.delivery.as_ref()
     }
 
     fn failure(&self) -> Option<&Failure> {
@@ -157,25 +157,24 @@ impl<T: Transport> Side<T> {
             || self.is_finished() && (self.input != Input::Open || self.stream.has_ended())
     }
 
-    /// Updates the delivery of the bytes that this side is owed, which is watched if it `is_due`.
-    /// `counted` are the bytes for this side that were read so far. Returns whether the delivery
-    /// has stalled.
-    fn update_owed(&mut self, now: Instant, is_due: bool, is_over: bool, counted: u64) -> bool {
+    /// Updates the delivery of the bytes that are owed to this side, if it `is_due`. `counted` is the
+    /// number of bytes for this side that were read so far. Returns whether the delivery has stalled.
+    fn update_delivery(&mut self, now: Instant, is_due: bool, is_over: bool, counted: u64) -> bool {
         let is_owed = !self.unwritten.is_empty() || self.output == Output::Ending;
         let in_flight = match is_due && (is_owed || is_over && !self.may_be_closed()) {
             true => self.stream.in_flight(),
             false => Some(InFlight::NOTHING),
         };
-        if !is_due || !is_owed && Delivery::has_arrived(self.owed(), now, in_flight) {
+        if !is_due || !is_owed && Delivery::has_arrived(self.delivery(), now, in_flight) {
             if let Some(closing) = &mut self.closing {
-                closing.owed = None;
+                closing.delivery = None;
             }
             return false;
         }
         let unwritten = self.unwritten.len();
         let written = counted.wrapping_sub(unwritten as u64);
         let progress = Progress { unwritten, written, expected: 0 };
-        let slot = &mut self.closing().owed;
+        let slot = &mut self.closing().delivery;
         Delivery::advance(slot, now, STALL, progress, in_flight).has_stalled(now)
     }
 
@@ -189,7 +188,7 @@ impl<T: Transport> Side<T> {
         }
     }
 
-    /// Has the connection end by a reset, unless it has ended in order. `is_refused` says that bytes
+    /// Makes the connection end by a reset, unless it has ended in order. `is_refused` says that bytes
     /// of this side were not delivered.
     fn reset_if_incomplete(&mut self, is_refused: bool) {
         let is_complete = match self.output {
@@ -201,7 +200,7 @@ impl<T: Transport> Side<T> {
         }
     }
 
-    /// Has the connection end by a reset unless everything and the end of input are written, and
+    /// Makes the connection end by a reset unless everything and the end of input are written, and
     /// counts the bytes that are lost.
     fn give_up(&mut self) {
         if self.output != Output::Shut {

@@ -1,14 +1,16 @@
 //! The end of a relay at the server's shutdown or at a request.
 //!
-//! A byte stream has no Close that could ask a peer to end first. So the upstream is asked, by the end
-//! of its input, whether it has more to send: once it spoke last, its bytes have arrived, and both have
-//! been silent for some time, because an upstream may take the end of its input for the end of the
-//! connection. A client that spoke last may be in the middle of an upload, or wait for a reply: its
-//! connection goes on, and is reset on both sides if it has not ended by the cut. Bytes that a client
-//! sends after the end of the upstream's input are lost: both sides are reset at once, so that neither
-//! takes what it got for complete.
+//! A byte stream has no Close by which a peer could be asked to end first. Instead the upstream's input
+//! is ended: an upstream then sends what it still has to send, and ends. Because an upstream may also
+//! take the end of its input for the end of the connection, its input is ended only when the upstream
+//! spoke last, its bytes have arrived, and both peers have been silent for some time.
 //!
-//! Datagrams may get lost, so their upstream is asked as soon as nothing more is to be read.
+//! A client that spoke last may be in the middle of an upload, or wait for a reply: its connection goes
+//! on, and is reset on both sides if it has not ended by the cut. Bytes that a client sends after the
+//! end of the upstream's input are lost: both sides are reset at once, so that neither takes for
+//! complete what it has received.
+//!
+//! Datagrams may get lost, so the input of their upstream is ended as soon as nothing more is to be read.
 
 use std::time::Duration;
 

@@ -47,12 +47,12 @@ pub(super) struct Side<T> {
     pub(super) output: Output,
     /// Whether the input ended or failed before that of the other side.
     pub(super) has_ended_first: bool,
-    /// Whether the connection has failed by more than that the peer accepts no bytes.
+    /// Whether the connection has failed by another error than `BrokenPipe`, which says only that the
+    /// peer accepts no more bytes.
     is_aborted: bool,
     /// Bytes that are not written to this side yet.
     pub(super) unwritten: WriteBuffer,
-    /// The state of the end, once it has begun. In a box, so that other connections do not pay for
-    /// it.
+    /// The state of the end, once it has begun. In a box, so that other connections take less memory.
     pub(super) closing: Option<Box<Closing>>,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Side<T> {
 #[derive(Default)]
 pub(super) struct Closing {
     /// The delivery of the bytes for this side, once the side that sent them is gone.
-    pub(super) owed: Option<Delivery>,
+    pub(super) delivery: Option<Delivery>,
     /// The number of bytes for this side that are known to be lost.
     pub(super) lost: u64,
     /// The failure of the connection, for the log, and its time.
@@ -184,7 +184,7 @@ impl<T: Transport> Side<T> {
         Poll::Ready(self.output != Output::Open)
     }
 
-    /// Writes `bytes`, and buffers those that are not accepted. No bytes are an empty message.
+    /// Writes `bytes`, and buffers those that are not accepted. Empty `bytes` are an empty message.
     #[inline]
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
         let empty = match bytes {
@@ -201,8 +201,8 @@ impl<T: Transport> Side<T> {
         }
     }
 
-    /// Handles the end of the peer's output. After a failed write that reported more than that the
-    /// peer accepts no bytes, the system reports a reset as an end.
+    /// Handles the end of the peer's output. After a write that has failed because of a reset, the system
+    /// reports that reset to a read as an end.
     #[cold]
     fn input_ended(&mut self) {
         self.input = if self.is_aborted { Input::Failed } else { Input::Ended };
