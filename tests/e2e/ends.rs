@@ -75,7 +75,7 @@ fn a_tcp_client_is_ended_by_fin_or_by_a_reset() {
     let repeated = "the parameter \"code\" is repeated\n";
     assert_eq!((refused.status, &*refused.text()), (400, repeated));
     let refused = end(&server, "upper", "?code=1000");
-    assert_eq!((refused.status, refused.text().contains("no WebSocket")), (400, true));
+    assert_eq!((refused.status, refused.text().contains("not a WebSocket")), (400, true));
     assert_eq!(end(&server, "upper", "").status, 202);
     assert_eq!(read_to_end(&mut client), b"");
     drop(client);
@@ -129,7 +129,7 @@ fn requests_that_make_no_sense_are_refused_and_end_nothing() {
         ("?code=1e3", "code=1e3"),
         ("?reason=%ff", "percent-encoded UTF-8"),
         (&long, "124 bytes, expected 123 at most"),
-        ("?reset&code=1000", "do not go with reset"),
+        ("?reset&code=1000", "cannot be used with reset"),
         ("?how", "\"how\": expected code=CODE, reason=TEXT or reset"),
     ] {
         let refused = end(&server, "/ws", query);

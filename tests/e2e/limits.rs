@@ -361,7 +361,7 @@ fn each_limit_is_an_http_status_for_clients_and_a_close_reason_for_pages() {
         (
             &["--max-per-address", "1"],
             "/ws",
-            "127.0.0.1 has as many connections as it may (--max-per-address 1)",
+            "too many connections from 127.0.0.1 (--max-per-address 1)",
         ),
         (
             &["--route", "/few=service:upper?max=1", "--route", "/many=service:upper"],

@@ -49,8 +49,8 @@ impl fmt::Display for Kind {
 /// A live connection: an element of the array at `/api/connections`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
-    /// The identifier, unique since the start of the server. A connection of another replica has
-    /// one in the events of this server, by which it can be neither tapped nor closed.
+    /// The identifier, unique since the start of the server. In the events of this server a
+    /// connection of another replica has one too, which is not valid for taps and closes.
     pub id: u64,
     /// The name of the replica that has the connection, if it is not the server that answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,14 +103,14 @@ pub enum Legs {
         upstream: f64,
         /// From that read to the end of writing the reply to the client.
         down: f64,
-        /// `bytes_received` of the connection at this exchange, which tells it from others.
+        /// `bytes_received` of the connection at this exchange, which identifies the exchange.
         received: u64,
     },
     /// The leg of a connection to a service.
     Service {
         /// From reading the client's bytes to the beginning of the reply's write.
         service: f64,
-        /// `bytes_received` of the connection at this exchange, which tells it from others.
+        /// `bytes_received` of the connection at this exchange, which identifies the exchange.
         received: u64,
     },
 }
@@ -188,12 +188,12 @@ pub struct ClusterConnections {
 pub struct ReplicaConnections {
     /// The name of the replica.
     pub name: Arc<str>,
-    /// The replica has not answered, so that its connections are not known.
+    /// Whether the replica has not answered, so that its connections are not known.
     pub missing: bool,
     /// The number of connections.
     pub total: usize,
-    /// The connections, with the identifiers of the replica. Of more than 1,000 divided by the number
-    /// of replicas the oldest.
+    /// The connections, with the identifiers of the replica; the oldest ones, if there are more
+    /// than 1,000 divided by the number of replicas.
     pub connections: Vec<Connection>,
 }
 

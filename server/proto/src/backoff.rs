@@ -9,9 +9,10 @@ const FIRST: Duration = Duration::from_millis(1500);
 const MAX: Duration = Duration::from_secs(30);
 
 /// The delay before reconnection attempt `attempt`, counted from 1: at most 1.5 s, doubled with
-/// each attempt up to 30 s. `jitter`, a random number from 0 to 1, shortens it, so that the clients
-/// of one server do not all reconnect at the same moment: the first delay by any part (a fifteenth
-/// of the clients of a server that failed comes back in each 100 ms), the others by up to a half.
+/// each attempt up to 30 s. `jitter`, a random number from 0 to 1, shortens the delay, so that the
+/// clients of one server do not reconnect at the same moment: the first delay by up to its whole,
+/// which distributes the clients of a failed server evenly over 1.5 s, and later delays by up to a
+/// half.
 ///
 /// ```
 /// use echogate_proto::backoff;

@@ -55,7 +55,7 @@ pub enum ToOperator {
     Ended {
         /// The number of the conversation.
         conversation: u64,
-        /// The way in which it ended.
+        /// The way in which the conversation ended.
         ending: Ending,
     },
     /// A request of this operator failed.
@@ -79,7 +79,7 @@ pub struct Conversation {
     pub waiting_since: Option<f64>,
     /// The latest messages, oldest first.
     pub messages: Vec<Message>,
-    /// The way in which it ended; null while it is open.
+    /// The way in which the conversation ended; null while it is open.
     pub ending: Option<Ending>,
 }
 

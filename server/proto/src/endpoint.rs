@@ -35,7 +35,7 @@ const MAX_UNIX_PATH: usize =
 pub struct Endpoint {
     /// The address.
     pub address: Address,
-    /// The options behind `?`, or `#` in a WebSocket URL, in order.
+    /// The options after `?`, or after `#` in a WebSocket URL, in order.
     pub options: Vec<(String, String)>,
     /// The user name and password before `@` in a WebSocket URL.
     pub credentials: Option<Credentials>,
@@ -132,7 +132,7 @@ impl AsRef<std::path::Path> for UnixPath {
     }
 }
 
-/// Leaves the password out, so that it appears in no log.
+/// Omits the password, so that no log shows it.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()

@@ -2,7 +2,7 @@
 //!
 //! TCP has no message boundaries and WebSocket carries nothing but messages, so a bridge needs a
 //! rule for where a message ends. [`Framing`] names the rules; [`Framer`] applies one to the
-//! stream's bytes and returns the frames piece by piece: a head, and the payload behind it.
+//! stream's bytes and returns the frames piece by piece: a header, and the payload behind it.
 
 mod length;
 mod line;
@@ -41,15 +41,16 @@ pub enum Framing {
     /// A reply for each message of the client: as many bytes, in frames of the same type and size;
     /// in fragments as in [`Framing::Length`]. For servers only.
     Message,
-    /// A binary message for each datagram: the transport keeps boundaries itself. Not to be chosen by
-    /// name.
+    /// A binary message for each datagram, since the transport preserves boundaries. Not a value of
+    /// the option `framing`.
     Datagrams,
 }
 
 impl Framing {
     /// Whether this framing's messages have the type that a WebSocket subprotocol prescribes; true
-    /// for subprotocols that are not known to prescribe one. Where an empty binary message is an empty
-    /// record or datagram it cannot be the end of input, as `half-close` prescribes.
+    /// for subprotocols that are not known to prescribe one. `half-close`, in which an empty binary
+    /// message is the end of input, does not fit framings in which it is an empty record or
+    /// datagram.
     pub fn fits(self, protocol: &str) -> bool {
         match self {
             Framing::Text | Framing::Line => protocol != "binary.ircv3.net",
@@ -67,10 +68,10 @@ impl Framing {
     }
 }
 
-/// Bytes to be sent to the WebSocket peer: a head, and payload behind it.
+/// Bytes to be sent to the WebSocket peer: a header, and the payload behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// A frame's head, with payload bytes that were held back; empty if nothing is to be sent.
+    /// A frame header, with payload bytes that were held back; empty if nothing is to be sent.
     pub head: FrameHeader,
     /// The payload's position in the input; may be empty.
     pub payload: Range<usize>,
@@ -191,14 +192,14 @@ impl Framer {
         self.framing
     }
 
-    /// The next piece made from the beginning of `input`, or `None` when more is needed: then
-    /// the input, if there is any, is a part of a reply, of a record or (with
-    /// [`InvalidText::Binary`]) of a line that waits. `rest` says how such a part is treated. An empty input gives a piece if
-    /// [`Framer::replies_at_once`].
+    /// The next piece made from the beginning of `input`, or `None` when more input is needed. In
+    /// the latter case the input is a part of a reply, of a record or (with
+    /// [`InvalidText::Binary`]) of a line; `rest` is the treatment of such a part. An empty input
+    /// gives a piece if [`Framer::replies_at_once`].
     ///
     /// # Errors
     ///
-    /// When the bytes do not fit the framing: nothing of the piece is to be sent.
+    /// The bytes do not fit the framing. Nothing of the piece may be sent.
     #[inline]
     pub fn next(&mut self, input: &[u8], rest: Rest) -> Result<Option<Outgoing>, FramingError> {
         match self.framing {
@@ -221,8 +222,8 @@ impl Framer {
         Outgoing { head, payload: 0..len, taken: len, ends_message: true }
     }
 
-    /// Whether [`Framer::next`], which returned `None` for `held` bytes, does so with `more` behind
-    /// them as well. False where only a call of `next` shows this.
+    /// Whether [`Framer::next`], which returned `None` for `held` bytes, would return `None` with
+    /// `more` behind them as well. False if only a call of `next` shows this.
     pub fn needs_more(&self, held: usize, more: &[u8]) -> bool {
         let len = held + more.len();
         match self.framing {
@@ -244,8 +245,8 @@ impl Framer {
     ///
     /// # Errors
     ///
-    /// When the stream ended where it must not: within a character or a record, with replies missing,
-    /// or with only some of a message's fragments.
+    /// The stream ended within a character, a record or a fragmented message, or with replies
+    /// missing.
     pub fn finish(&mut self) -> Result<Option<Outgoing>, FramingError> {
         let text = self.text;
         let cut = self.text.finish().is_err();

@@ -6,7 +6,7 @@
 
 use thiserror::Error;
 
-/// The reason why a text is not hexadecimal. Positions count characters from 1.
+/// The reason why a text is not hexadecimal. Positions are in characters, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HexError {
     /// A character is neither a digit nor a separator.

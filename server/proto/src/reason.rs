@@ -1,12 +1,12 @@
 //! The server's texts about the end of a connection and about a refusal: reasons of Close frames,
 //! ends in the API, refusals of the API.
 //!
-//! Server and page share them, so that the page can show them in its language. They are templates
-//! for [`fill`] with placeholders in ascending order:
+//! The server and the page share these texts, so that the page can show them in its language. They
+//! are templates for [`fill`] with placeholders in ascending order:
 //!
 //! - `{0}`: any text, which may itself be one of these
 //! - `{0#}`: decimal digits
-//! - `{0!}`: one of those without a placeholder
+//! - `{0!}`: one of these texts without a placeholder
 //! - `{0~}`: one of these texts
 
 use std::fmt::{Display, Write as _};
@@ -33,7 +33,7 @@ macro_rules! templates {
     ($($name:ident: $text:literal;)*) => {
         $(#[doc = concat!("`", $text, "`")] pub const $name: &str = $text;)*
 
-        /// All templates. Of two that a text matches, the one that describes it better is the first.
+        /// All templates. Of two templates that match one text, the more specific one comes first.
         pub const ALL: &[&str] = &[$($text),*];
     };
 }
@@ -94,7 +94,7 @@ templates! {
     CLOSED_EARLY: "it was closed before it took everything";
 
     // Violations of RFC 6455
-    RESERVED_BITS: "reserved bits are set in a frame's head";
+    RESERVED_BITS: "reserved bits are set in a frame header";
     RESERVED_OPCODE: "reserved opcode {0#}";
     UNMASKED: "a frame is not masked";
     MASKED: "a frame is masked";
@@ -104,7 +104,7 @@ templates! {
     NOTHING_TO_CONTINUE: "a continuation frame, but no message to continue";
     MESSAGE_IN_MESSAGE: "a new message before the end of the last one";
     INVALID_TEXT: "a text message is not valid UTF-8";
-    SHORT_CLOSE: "a Close frame with half a code";
+    SHORT_CLOSE: "the payload of a Close frame is a single byte";
     BAD_CLOSE_CODE: "close code {0#} may not be sent";
     INVALID_REASON: "a close reason is not valid UTF-8";
     TOO_BIG: "a message is larger than {0#} bytes";
@@ -130,10 +130,10 @@ templates! {
     PROXY_NOT_SOCKS: "the proxy's response is not SOCKS5 (http:// is for HTTP proxies)";
     PROXY_STATUS_WRONG_PASSWORD: "{0}: the user name or password is wrong";
     PROXY_STATUS_NO_PASSWORD:
-        "{0}: its URL needs a user name and password, as http://USER:PASSWORD@HOST:PORT";
+        "{0}: its URL needs a user name and password, such as http://USER:PASSWORD@HOST:PORT";
     PROXY_WRONG_PASSWORD: "the user name or password is wrong";
     PROXY_NO_PASSWORD:
-        "authentication is required: its URL needs a user name and password, as socks5h://USER:PASSWORD@HOST:PORT";
+        "authentication is required: its URL needs a user name and password, such as socks5h://USER:PASSWORD@HOST:PORT";
     PROXY_TAKES_NO_PASSWORD: "authentication by user name and password is not accepted";
     HOST_WITHOUT_ADDRESS: "the host name has no address";
     SOCKS_REPLY: "{0!} (SOCKS reply {1#})";
@@ -185,7 +185,7 @@ templates! {
 
     // Limits
     SERVER_FULL: "the server is full (--max-connections {0#})";
-    ADDRESS_FULL: "{0} has as many connections as it may (--max-per-address {1#})";
+    ADDRESS_FULL: "too many connections from {0} (--max-per-address {1#})";
     ROUTE_FULL: "the route or forward is full (max={0#})";
     NO_DESCRIPTORS: "all {0#} file descriptors of the server are in use (ulimit -n)";
     TOO_MANY_SUBSCRIBERS: "too many subscribers of /api/events (64, and 16 of one address)";

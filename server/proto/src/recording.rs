@@ -29,7 +29,7 @@ pub struct Record {
     pub event: Event,
 }
 
-/// Something that happened on a connection.
+/// An event on a connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -67,7 +67,7 @@ pub enum Side {
     Upstream,
 }
 
-/// The direction in which something passes.
+/// The direction of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
@@ -101,7 +101,7 @@ impl TapPoint {
     }
 }
 
-/// A connection, as far as it is known when it is observed.
+/// The description of a connection when its observation begins.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Opened {
     /// The transport of the client; null if unknown.
@@ -119,8 +119,8 @@ pub struct Opened {
     /// The upstream, as a URL without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
-    /// Whether the client of a WebSocket connected by TLS (`wss`), which the kind does not say. A
-    /// client's own recording has it in the target, a URL.
+    /// Whether the client of a WebSocket connected by TLS (`wss`), which `kind` does not
+    /// distinguish. In a recording of `connect`, the URL in `target` does.
     #[serde(default, skip_serializing_if = "is_false")]
     pub client_has_tls: bool,
     /// Whether there are frames of the WebSocket protocol on the client's side.
@@ -135,10 +135,10 @@ pub struct Opened {
     /// The head of the request of the opening handshake on the client's side, without secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
-    /// The head of its response.
+    /// The head of the response to that request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<String>,
-    /// Bytes that passed before the first event: the connection is older than its observation.
+    /// The number of bytes before the first event, if the connection is older than its observation.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes_before: u64,
 }
@@ -261,7 +261,7 @@ pub enum Payload {
 }
 
 impl Payload {
-    /// `bytes` as the text that they are written as; none if they are written in hexadecimal.
+    /// `bytes` as the member `text`; none if they are written as the member `hex`.
     pub fn text(bytes: &[u8]) -> Option<&str> {
         let is_shown = |c: char| !c.is_control() || matches!(c, '\t' | '\r' | '\n');
         // ASCII without an early exit: the compiler compares 16 bytes at once.

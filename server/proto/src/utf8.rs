@@ -22,8 +22,8 @@ pub struct InvalidUtf8 {
     pub valid_up_to: usize,
 }
 
-/// A validator of UTF-8 that comes in pieces. It stores the beginning of a character that the
-/// last piece was split in.
+/// A validator of UTF-8 in pieces, which stores the beginning of a character that is split between
+/// two pieces.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Utf8Stream {
     partial: [u8; 4],
@@ -120,7 +120,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_pieces_give_the_verdict_on_the_whole(
+        fn any_pieces_give_the_result_for_the_whole(
             bytes in prop_oneof![
                 any::<String>().prop_map(String::into_bytes),
                 any::<Vec<u8>>(),

@@ -7,18 +7,17 @@ use std::{
 
 use super::route::{check_characters, is_reserved};
 
-/// A value of `--base-path`: `/tools/echogate` without a slash at its end, and nothing for `/`.
+/// A value of `--base-path` without a trailing slash; empty for `/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BasePath(String);
 
 impl BasePath {
-    /// The rest of `path` below the base path: empty for the base path itself, otherwise with its
-    /// slash. None if `path` is elsewhere, which a proxy that strips the base path requests.
+    /// The rest of `path` behind the base path: empty, or with a leading slash. None if `path` is
+    /// not below the base path, as in the requests of a proxy that strips the base path.
     pub(crate) fn strip<'a>(&self, path: &'a str) -> Option<&'a str> {
         path.strip_prefix(&*self.0).filter(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// Whether there is no base path.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

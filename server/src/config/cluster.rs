@@ -10,7 +10,7 @@ use crate::{
     text::escape::escape,
 };
 
-/// The port of NATS.
+/// The default port of NATS.
 const PORT: u16 = 4222;
 
 /// The name of a cluster without the option `name`.
@@ -30,20 +30,18 @@ pub(crate) struct ClusterUrl {
     pub(crate) login: Option<Login>,
     /// The option `name`: replicas with the same name form a cluster.
     pub(crate) name: String,
-    /// The option `ca`: the file with the certificates by which that of the broker is verified.
+    /// The option `ca`: the file of the CA certificates by which the broker is verified.
     pub(super) ca: Option<PathBuf>,
 }
 
 /// The credentials for the broker.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Login {
-    /// A user name and a password.
     Password(Credentials),
-    /// A token.
     Token(String),
 }
 
-/// The broker of the replicas, with the certificates of the option `ca`.
+/// The broker of the replicas, with the CA certificates that the option `ca` names.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterSettings {
     pub(crate) url: ClusterUrl,
@@ -113,7 +111,7 @@ fn parse_server(text: &str) -> Result<HostPort, String> {
     }
 }
 
-/// Checks a name, which becomes a part of subjects.
+/// Checks the name of a cluster, which becomes a part of NATS subjects.
 fn checked_name(name: String) -> Result<String, String> {
     let is_valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_valid) {
@@ -133,9 +131,11 @@ impl FromStr for Login {
     /// Parses `USER:PASSWORD` or `TOKEN`, in which `%XX` stands for any byte.
     fn from_str(text: &str) -> Result<Login, String> {
         if text.contains([',', '@', '/']) || text.is_empty() {
-            return Err("the credentials stand once, before the first host; write , as %2C, @ as \
-                        %40 and / as %2F in them"
-                .to_owned());
+            return Err(
+                "credentials are given once, before the first host; write , as %2C, @ as %40 \
+                        and / as %2F in them"
+                    .to_owned(),
+            );
         }
         Ok(match text.split_once(':') {
             Some((user, password)) => {

@@ -14,8 +14,7 @@ use super::{
 };
 use crate::{connections::tap::Sides, service::Service};
 
-/// The addresses and the base path of HTTP, the listeners, the routes and the forwards, given or by
-/// default.
+/// The endpoints of one configuration. Without settings they are the defaults.
 pub(super) struct Endpoints {
     pub(super) http: Vec<Bind<ListenAddr>>,
     pub(super) base_path: BasePath,
@@ -76,7 +75,7 @@ impl Endpoints {
         Ok(Endpoints { http, base_path, listeners, routes, forwards })
     }
 
-    /// The sides that are recorded of the connections of each listener, route and forward.
+    /// The option `record` of each listener, route and forward.
     pub(super) fn recorded(&mut self) -> impl Iterator<Item = &mut Option<Sides>> {
         let listeners = self.listeners.iter_mut().map(|bind| &mut bind.spec.record);
         let routes = self.routes.iter_mut().map(|route| &mut route.target.record);
@@ -84,11 +83,7 @@ impl Endpoints {
         listeners.chain(routes).chain(forwards)
     }
 
-    /// Checks that a listener, a route or a passed socket uses `service`, which a setting is for.
-    ///
-    /// # Errors
-    ///
-    /// Half a sentence, to be preceded by the setting: why it has no effect.
+    /// See [`Settings::check_served`](super::Settings::check_served).
     pub(super) fn check_served<'a>(
         listeners: &[Bind<ListenerSpec>],
         mut targets: impl Iterator<Item = &'a TargetSpec>,
@@ -111,7 +106,7 @@ impl Endpoints {
     }
 }
 
-/// The base path, which must not hide a route.
+/// The base path. No route may have a path below it.
 fn base_path(sources: &Sources, routes: &[RouteSpec]) -> Result<BasePath, String> {
     let found = sources.find("base-path", |layer| layer.base_path.clone());
     let Some((base, setting)) = found.filter(|(base, _)| !base.is_empty()) else {

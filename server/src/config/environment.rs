@@ -1,7 +1,7 @@
 //! Settings in the environment: the flag `--max-message` has the variable `ECHOGATE_MAX_MESSAGE`.
 //!
-//! An empty variable gives nothing, so that `${NAME:-}` works in `docker compose`. The elements of
-//! a list are separated by commas; white space around values is ignored.
+//! An empty variable counts as not set, so that `${NAME:-}` works in `docker compose`. The elements
+//! of a list are separated by commas; white space around values is ignored.
 
 use std::{
     collections::BTreeMap,
@@ -55,20 +55,20 @@ pub(super) fn read(variables: &BTreeMap<OsString, OsString>) -> Result<ConfigLay
     arguments.parse()
 }
 
-/// The name that a misspelt variable was meant to be; None for a known name and for one that is not
-/// similar. Such variables are ignored: container images and Kubernetes set `ECHOGATE_PORT` and
-/// others.
+/// The known name that `name` is a misspelling of; None if `name` is known, or similar to no known
+/// name. Variables of the latter kind are ignored, because container images and Kubernetes set
+/// `ECHOGATE_PORT` and others.
 fn misspelt<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
     let prefix = variable("");
     let given = name.strip_prefix(&prefix)?;
-    let slips = |known: &str| {
+    let distance = |known: &str| {
         let known = known.strip_prefix(&prefix).unwrap_or(known);
-        let slips = strsim::osa_distance(given, known);
-        let most = if known.len() > 5 { 2 } else { 1 };
-        (slips <= most).then_some(slips)
+        let distance = strsim::osa_distance(given, known);
+        let max = if known.len() > 5 { 2 } else { 1 };
+        (distance <= max).then_some(distance)
     };
-    let alike = names.iter().filter_map(|known| slips(known).map(|slips| (slips, known)));
-    alike.min().filter(|(slips, _)| *slips > 0).map(|(_, known)| known.as_str())
+    let similar = names.iter().filter_map(|known| Some((distance(known)?, known)));
+    similar.min().filter(|(distance, _)| *distance > 0).map(|(_, known)| known.as_str())
 }
 
 /// Adds `[env: VARIABLE]` to the help of each setting in `command`.
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_variable_is_told_from_those_of_other_programs() {
+    fn a_misspelt_variable_is_distinguished_from_those_of_other_programs() {
         let names = ["http", "log", "route", "max-connections", "listen"].map(variable);
         for (given, meant) in [
             ("ECHOGATE_HTTP", None),

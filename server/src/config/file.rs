@@ -49,8 +49,8 @@ impl Located {
     }
 }
 
-/// Reads the settings of the file that the setting `name` gives, and the lines on which they are
-/// given.
+/// Reads the settings file at `path`, and the line of each setting. `name` is the flag or the
+/// variable that gives the path.
 ///
 /// # Errors
 ///

@@ -18,15 +18,13 @@ use crate::recording::model::Traffic;
 /// `LISTEN=URL`: a socket and the upstream of its connections.
 #[derive(Clone, Debug)]
 pub(crate) struct ForwardSpec {
-    /// The socket.
     pub(crate) at: ListenAddr,
-    /// The upstream.
     pub(crate) target: TargetSpec,
 }
 
 impl ForwardSpec {
-    /// Parses the two parts of a forward. The first is a URL, or `[HOST:]PORT` for TCP, where a
-    /// port alone is one of this machine only.
+    /// Parses the two parts of `LISTEN=URL`. `listen` is a URL, or `[HOST:]PORT` for TCP, where a
+    /// port alone means localhost.
     pub(crate) fn new(listen: &str, url: &str) -> Result<ForwardSpec, SpecError> {
         let at = parse_listen(listen).map_err(SpecError::Name)?;
         let target = TargetSpec::parse(url, traffic(&at)).map_err(SpecError::Url)?;
@@ -58,8 +56,8 @@ fn parse_listen(text: &str) -> Result<ListenAddr, String> {
 impl FromStr for ForwardSpec {
     type Err = String;
 
-    /// The two parts are split at the first `=` in front of a scheme, since the first part may have
-    /// options.
+    /// Splits the text at the first `=` that the URL of an upstream follows, since the options of
+    /// the first part contain `=` as well.
     fn from_str(text: &str) -> Result<ForwardSpec, String> {
         let is_url = |url: &str| {
             let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
@@ -70,7 +68,7 @@ impl FromStr for ForwardSpec {
         let (listen, url) = parts
             .into_iter()
             .find(|(_, url)| is_url(url))
-            .ok_or("expected LISTEN=URL, as 5433=wss://gateway.example/db")?;
+            .ok_or("expected LISTEN=URL, such as 5433=wss://gateway.example/db")?;
         Ok(ForwardSpec::new(listen, url)?)
     }
 }

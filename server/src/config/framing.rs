@@ -7,11 +7,12 @@ use echogate_proto::{
 
 use crate::recording::model::Traffic;
 
-/// Parses the framing between sides with this traffic; without an option, `default`.
+/// Parses the framing between a client and an upstream with this traffic. `default` is the framing
+/// without the option.
 ///
 /// # Errors
 ///
-/// Half a sentence: an option that is invalid, missing or without effect.
+/// An option is invalid, missing or without effect.
 pub(super) fn parse_framing(
     endpoint: &Endpoint,
     client: Traffic,
@@ -36,7 +37,7 @@ pub(super) fn parse_framing(
     Ok((framing, parse_options(endpoint, framing)?))
 }
 
-/// Parses the options of framings, each of which applies to some of them only.
+/// Parses the options of `framing`, and rejects those of other framings.
 fn parse_options(endpoint: &Endpoint, framing: Framing) -> Result<FramingOptions, String> {
     let option = |key: &str, framings: [Framing; 2]| match endpoint.option(key) {
         Some(_) if !framings.contains(&framing) => {
@@ -62,7 +63,6 @@ fn parse_options(endpoint: &Endpoint, framing: Framing) -> Result<FramingOptions
     Ok(options)
 }
 
-/// Parses `chunk`.
 fn parse_chunk(text: &str) -> Result<usize, String> {
     let is_number = text.bytes().all(|b| b.is_ascii_digit());
     match text.parse() {
@@ -73,7 +73,6 @@ fn parse_chunk(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Parses `prefix`.
 fn parse_prefix(text: &str) -> Result<u8, String> {
     match text {
         "2" => Ok(2),

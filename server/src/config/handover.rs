@@ -10,7 +10,7 @@ use super::{ListenAddr, SocketPath};
 /// The permissions of the socket's file: only this user and root may connect.
 const MODE: u32 = 0o600;
 
-/// The bytes of a path that a URL encodes: here all but those of usual paths.
+/// The bytes of a path that are percent-encoded: all but letters, digits and `/`, `.`, `-`, `_`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
 /// The path of the socket of the handover.
@@ -18,12 +18,11 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'
 pub(crate) struct HandoverPath(UnixPath);
 
 impl HandoverPath {
-    /// The path of the socket.
     pub(crate) fn path(&self) -> &path::Path {
         self.0.as_ref()
     }
 
-    /// The address to bind.
+    /// The address to bind, with the permissions of the file.
     pub(crate) fn address(&self) -> ListenAddr {
         ListenAddr::Unix(SocketPath { path: self.0.clone(), mode: Some(MODE) })
     }
@@ -53,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_path_is_taken_as_it_is_and_a_relative_one_from_the_current_directory() {
+    fn a_path_may_have_any_characters_and_a_relative_one_starts_at_the_current_directory() {
         let path = |text: &str| text.parse::<HandoverPath>().map(|path| path.path().to_owned());
         for text in ["/run/a b?c=d%41#e.sock", "/run/é"] {
             assert_eq!(path(text).unwrap(), path::Path::new(text));

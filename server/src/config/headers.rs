@@ -24,19 +24,19 @@ pub(super) fn parse_headers(endpoint: &Endpoint) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// The option `header` for errors: its value may be a secret.
+/// The option `header` as errors show it: without its value, which may be a secret.
 fn shown_name(text: &str) -> String {
     let name = text.split_once(':').map(|(name, _)| format!("=\"{}:…\"", escape(name)));
     format!("header{}", name.unwrap_or_default())
 }
 
-/// The names in the option `pass`: the fields of the client's request that are passed on.
+/// Parses the option `pass`: the names of the client's header fields that are passed on.
 pub(super) fn parse_names(endpoint: &Endpoint) -> Result<Vec<HeaderName>, String> {
     let Some(names) = endpoint.option("pass") else { return Ok(Vec::new()) };
     let name = |name: &str| {
         let wrong = |why: &str| format!("pass=\"{}\": {why}", escape(name));
         let name = HeaderName::try_from(name.trim())
-            .map_err(|_| wrong("expected names of header fields, as cookie,authorization"))?;
+            .map_err(|_| wrong("expected names of header fields, such as cookie,authorization"))?;
         match RequestHeader::is_of_handshake(&name) || name == header::HOST {
             true => Err(wrong("this header is set by the WebSocket handshake")),
             false => Ok(name),

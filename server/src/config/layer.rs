@@ -34,69 +34,71 @@ use crate::{
 /// mean that the source does not give the setting.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ConfigLayer {
-    /// Address to serve the page, the API and the WebSocket routes on (repeatable): [HOST:]PORT,
-    /// a port alone means localhost; http://HOST:PORT, also where there is a certificate;
-    /// https://HOST:PORT; or unix:///PATH?mode=660, plain HTTP on a Unix socket with these
+    /// Serve the page, the API and the WebSocket routes on this address (repeatable): [HOST:]PORT,
+    /// where a port alone means localhost; http://HOST:PORT for plain HTTP even with a certificate;
+    /// https://HOST:PORT; or unix:///PATH?mode=660 for plain HTTP on a Unix socket with these
     /// permissions [default: 127.0.0.1:8080 and [::1]:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub(super) http: Vec<HttpAddress>,
 
-    /// Serve the page, the API and the WebSocket routes below this path as well, as /tools/echogate:
-    /// for a proxy that publishes the server there, whether or not it strips the path
+    /// Serve the page, the API and the WebSocket routes below this path as well, such as
+    /// /tools/echogate, for a proxy that publishes the server there, whether or not the proxy
+    /// strips the path
     #[arg(long, value_name = "PATH")]
     pub(super) base_path: Option<BasePath>,
 
-    /// Run a built-in service on an endpoint, as upper=tcp://127.0.0.1:7007 (repeatable). The
+    /// Run a built-in service on an endpoint, such as upper=tcp://127.0.0.1:7007 (repeatable). The
     /// scheme is tcp, tls, unix, udp or unixgram. Options of the URL: ?once ends each connection
-    /// after one message; ?mode=660 sets the permissions of a Unix socket; ?record records its
-    /// connections (--record) [default: upper on port
-    /// 7007, time on 7013, chat on 7017, each on 127.0.0.1 and ::1]
+    /// after one message; ?mode=660 sets the permissions of a Unix socket; ?record records the
+    /// connections (--record) [default: upper on port 7007, time on 7013, chat on 7017, each on
+    /// 127.0.0.1 and ::1]
     #[arg(long, value_name = "SERVICE=URL")]
     pub(super) listen: Vec<ListenerSpec>,
 
-    /// Connect a WebSocket path to an upstream, as /ws=tcp://127.0.0.1:7007?framing=message
+    /// Connect a WebSocket path to an upstream, such as /ws=tcp://127.0.0.1:7007?framing=message
     /// (repeatable); /* is every path without another route. The scheme is tcp, tls, unix, service,
-    /// ws, wss, udp or unixgram. Options of the URL, which follow # instead of ? in a ws or wss URL:
-    /// framing=bytes, text, line, length or message (to a byte stream); chunk=BYTES, the largest
-    /// message to the client (bytes, text);
-    /// invalid=close, replace or binary, the handling of invalid UTF-8 (text, line); newline=lf or
-    /// crlf, the line ending towards the upstream (line); prefix=2 or 4, the bytes of a length
-    /// (length); max=N, the most connections; protocol=NAME, the subprotocol; proxy=v1 or v2, send
-    /// the client's address in a PROXY header; ca=FILE and server-name=NAME, the verification of a
-    /// tls or wss upstream; cert=FILE and key=FILE, the certificate for it; record or record=both,
-    /// record the client's side or both (--record); header=NAME:VALUE, add to the request to a ws
-    /// upstream (repeatable), and pass=NAME,NAME, pass on from the client's
-    /// request [default: /ws to upper, /ws/echo, /ws/time, /ws/chat and /ws/operator]
+    /// ws, wss, udp or unixgram. Options of the URL, which follow # instead of ? in a ws or wss
+    /// URL: framing=bytes, text, line, length or message (to a byte stream); chunk=BYTES, the
+    /// largest message to the client (bytes, text); invalid=close, replace or binary, the handling
+    /// of invalid UTF-8 (text, line); newline=lf or crlf, the line ending towards the upstream
+    /// (line); prefix=2 or 4, the size of the length prefix in bytes (length); max=N, the maximum
+    /// number of connections; protocol=NAME, the subprotocol; proxy=v1 or v2, the version of a
+    /// PROXY header with the client's address; ca=FILE and server-name=NAME, the CA certificates
+    /// and the name by which a tls or wss upstream is verified; cert=FILE and key=FILE, the client
+    /// certificate for it; record or record=both, record the client's side or both (--record);
+    /// header=NAME:VALUE, a header field added to the request to a ws or wss upstream (repeatable);
+    /// pass=NAME,NAME, the header fields passed on from the client's request [default: /ws to
+    /// upper, /ws/echo, /ws/time, /ws/chat and /ws/operator]
     #[arg(long, value_name = "PATH=URL")]
     pub(super) route: Vec<RouteSpec>,
 
-    /// Pass the connections of a socket to an upstream, as 5433=wss://gateway.example/db
+    /// Pass the connections of a socket to an upstream, such as 5433=wss://gateway.example/db
     /// (repeatable). LISTEN is [HOST:]PORT for TCP on this machine or HOST, or a URL with tcp, tls,
     /// unix, udp or unixgram. URL and its options are as in --route; framing applies where one side
     /// has messages and the other has none
     #[arg(long, value_name = "LISTEN=URL")]
     pub(super) forward: Vec<ForwardSpec>,
 
-    /// No HTTP without `http`: set by `echogate forward`.
+    /// Whether the default of `http` is empty: set by `echogate forward`.
     #[arg(skip)]
     pub(super) without_http: bool,
 
-    /// Listen backlog: connections that the kernel queues until they are accepted; it refuses
-    /// further ones. Limited by net.core.somaxconn [default: 4096]
+    /// Listen backlog: the number of connections that the kernel queues until they are accepted.
+    /// Limited by net.core.somaxconn [default: 4096]
     #[arg(long, value_name = "N", value_parser = parse_count::<u32>)]
     pub(super) backlog: Option<u32>,
 
-    /// Time zone of the service time, as Europe/Berlin [default: the system's]
+    /// Time zone of the service time, such as Europe/Berlin [default: the system's]
     #[arg(long, value_name = "NAME", value_parser = parse_zone)]
     pub(super) timezone: Option<TimeZone>,
 
-    /// Format of the log on standard error: text, or json with one object a line [default: text]
+    /// Format of the log on standard error: text, or json with one object per line [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub(super) log_format: Option<LogFormat>,
 
-    /// Read the token of operators, for chat and for taps and ends of connections from other machines,
-    /// from the first line of this file, at least 16 characters [default: generate a token, and
-    /// print it if there is chat]
+    /// Read the operators' token, at least 16 characters, from the first line of this file. With
+    /// the token, operators answer chat, and tap and close connections from other machines
+    /// [default: generate a token, and print it if there is chat]
     #[arg(long, value_name = "FILE")]
     pub(super) operator_token_file: Option<PathBuf>,
 
@@ -131,66 +133,67 @@ pub(crate) struct ConfigLayer {
     #[arg(long, value_name = "HOST")]
     pub(super) allow_host: Vec<AllowedHost>,
 
-    /// Expect a PROXY header, version 1 or 2, on connections from this network, as 10.0.0.0/8
+    /// Expect a PROXY header, version 1 or 2, on connections from this network, such as 10.0.0.0/8
     /// (repeatable)
     #[arg(long, value_name = "NETWORK")]
     pub(super) proxy_protocol_from: Vec<Network>,
 
     /// Trust X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto and Forwarded in requests from
-    /// this network, as 10.0.0.0/8, or from Unix sockets: unix (repeatable)
+    /// this network, such as 10.0.0.0/8, or with the value unix from Unix sockets (repeatable)
     #[arg(long, value_name = "NETWORK")]
     pub(super) forwarded_from: Vec<TrustedProxy>,
 
     /// Connect to upstreams through this proxy: http://[USER:PASSWORD@]HOST[:PORT] (CONNECT),
-    /// socks5h://... or socks5://... (resolves host names itself); never to loopback addresses
-    /// [default: of the environment: https_proxy for wss and tls, http_proxy for ws, all_proxy for
-    /// all]
+    /// socks5h://... or socks5://... (this server resolves host names). Loopback addresses are
+    /// always connected to directly [default: from the environment: https_proxy for wss and tls,
+    /// http_proxy for ws, all_proxy for all]
     #[arg(long, value_name = "URL")]
     pub(super) proxy: Option<Proxy>,
 
-    /// Connect to these hosts directly: names with all names below them, addresses, networks
-    /// (10.0.0.0/8), or * for all, separated by commas [default: no_proxy of the environment]
+    /// Connect to these hosts directly: host names, which include their subdomains, addresses,
+    /// networks (10.0.0.0/8), or * for all, separated by commas [default: no_proxy from the
+    /// environment]
     #[arg(long, value_name = "LIST")]
     pub(super) no_proxy: Option<NoProxy>,
 
-    /// Record connections into files in this directory: all of them, or only those of the listeners,
-    /// routes and forwards with the option record, where there are any. record is the client's side,
-    /// record=both that to the upstream as well. The files have everything that passes, including
-    /// passwords
+    /// Record connections into files in this directory: all connections, or, if listeners, routes
+    /// or forwards have the option record, only theirs. record covers the client's side,
+    /// record=both the upstream's side as well. The files contain everything that is transferred,
+    /// including passwords
     #[arg(long, value_name = "DIR")]
     pub(super) record: Option<PathBuf>,
 
-    /// Format of recordings: pcapng (packets, for Wireshark), jsonl (an event a line) or har
+    /// Format of recordings: pcapng (packets, for Wireshark), jsonl (one event per line) or har
     /// (WebSocket messages, for browsers) [default: pcapng]
     #[arg(long, value_name = "FORMAT")]
     pub(super) record_format: Option<Format>,
 
-    /// Begin another file when one has this size, in bytes or with K, M or G [default: 64M, or a
+    /// Begin a new recording file at this size, in bytes or with K, M or G [default: 64M, or a
     /// quarter of --record-limit if that is less]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(super) record_rotate_size: Option<u64>,
 
-    /// Begin another file after this time [default: 1h]
+    /// Begin a new recording file after this time [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
     pub(super) record_rotate_time: Option<Duration>,
 
-    /// Most disk space of all recordings in the directory: the oldest are removed. In bytes or with
-    /// K, M or G, 128K at least [default: 1G]
+    /// Maximum disk space of all recordings in the directory, in bytes or with K, M or G, at least
+    /// 128K. The oldest recordings are removed [default: 1G]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(super) record_limit: Option<u64>,
 
-    /// Time limit for ending all connections after SIGTERM or SIGINT, as 10s or 500ms [default:
-    /// 10s]
+    /// Time limit for ending all connections after SIGTERM or SIGINT, such as 10s or 500ms
+    /// [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) drain: Option<Duration>,
 
     /// Time after SIGTERM or SIGINT for which connections are still accepted, while /readyz answers
-    /// 503, so that load balancers turn away first; a part of --drain [default: 0]
+    /// 503, so that load balancers stop sending clients here; counts towards --drain [default: 0s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) drain_delay: Option<Duration>,
 
-    /// Code of the Close that WebSocket clients get at the shutdown: 1001, or 1012 at a restart, by
-    /// which clients know that they may come back [default: 1001]
+    /// Status code of the Close frame that WebSocket clients receive at shutdown: 1001 (going
+    /// away), or 1012 (service restart), which tells clients to reconnect [default: 1001]
     #[arg(long, value_name = "CODE", value_parser = parse_drain_code)]
     pub(super) drain_code: Option<CloseCode>,
 
@@ -200,10 +203,10 @@ pub(crate) struct ConfigLayer {
     #[arg(long, value_name = "PATH")]
     pub(super) handover: Option<HandoverPath>,
 
-    /// Join other replicas over a NATS broker: nats://[USER:PASSWORD@|TOKEN@]HOST[:PORT], or tls://;
-    /// several servers of one broker are separated by commas. Options: ?name=NAME, replicas with
-    /// the same name form a cluster [default: default]; ?ca=FILE, the verification of a tls broker.
-    /// Every client of the broker can act as an operator
+    /// Join other replicas over a NATS broker: nats://[USER:PASSWORD@|TOKEN@]HOST[:PORT], or
+    /// tls://; several servers of one broker are separated by commas. Options: ?name=NAME, replicas
+    /// with the same name form a cluster [default: default]; ?ca=FILE, the CA certificates of a tls
+    /// broker. Every client of the broker can act as an operator
     #[arg(long, value_name = "URL")]
     pub(super) cluster: Option<ClusterUrl>,
 
@@ -212,13 +215,13 @@ pub(crate) struct ConfigLayer {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(super) max_message: Option<u64>,
 
-    /// Most simultaneous connections, TCP and WebSocket together. A WebSocket connection and its
-    /// connection to a listener of this server count once [default: 20000]
+    /// Maximum number of simultaneous connections, TCP and WebSocket together. A WebSocket
+    /// connection and its connection to a listener of this server count once [default: 20000]
     #[arg(long, value_name = "N", value_parser = parse_count::<u32>)]
     pub(super) max_connections: Option<u32>,
 
-    /// Most simultaneous connections from one IPv4 address or IPv6 /64 network, and as many HTTP
-    /// connections besides [default: 1000; unlimited from loopback]
+    /// Maximum number of simultaneous connections from one IPv4 address or IPv6 /64 network; as
+    /// many HTTP connections are allowed in addition [default: 1000; unlimited from loopback]
     #[arg(long, value_name = "N", value_parser = parse_count::<u32>)]
     pub(super) max_per_address: Option<u32>,
 
@@ -227,13 +230,13 @@ pub(crate) struct ConfigLayer {
     #[arg(long)]
     pub(super) no_api: bool,
 
-    /// Disable taps (/api/connections/ID/tap, echogate tap), by which users of this machine and the
-    /// operators see what passes on a connection
+    /// Disable taps (/api/connections/ID/tap, echogate tap), with which users of this machine and
+    /// the operators observe the traffic of a connection
     #[arg(long)]
     pub(super) no_tap: bool,
 
-    /// Disable /api/drain and /api/connections/ID/close, by which users of this machine and the
-    /// operators end the server or a connection
+    /// Disable /api/drain and /api/connections/ID/close, with which users of this machine and the
+    /// operators shut down the server or close a connection
     #[arg(long)]
     pub(super) no_control: bool,
 
@@ -305,7 +308,7 @@ impl Arguments {
             argument.push("=");
             argument.push(value);
         }
-        // Parsed by itself, so that an error is known to be of this value.
+        // Each value is parsed alone, so that an error belongs to it.
         self.command.clone().try_get_matches_from([&argument]).map_err(|e| {
             let why = e.source().map_or_else(|| e.kind().to_string(), ToString::to_string);
             format!("invalid value \"{text}\": {why}")

@@ -19,13 +19,11 @@ use crate::{connections::tap::Sides, service::Service};
 /// `SERVICE=URL`: a service on an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListenerSpec {
-    /// The service.
     pub(crate) service: Service,
-    /// The endpoint.
     pub(crate) at: ListenAddr,
     /// Whether each connection ends after the answer to one message.
     pub(crate) once: bool,
-    /// Whether connections are recorded: a listener has only the client's side.
+    /// The sides that are recorded: a listener has only the client's side.
     pub(crate) record: Option<Sides>,
 }
 
@@ -47,14 +45,12 @@ pub(crate) enum ListenAddr {
 /// A socket in the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SocketPath {
-    /// The path of its file.
     pub(crate) path: UnixPath,
     /// The permissions of the file; None leaves them to the umask.
     pub(crate) mode: Option<u32>,
 }
 
 impl ListenAddr {
-    /// The transport.
     pub(crate) fn kind(&self) -> Kind {
         match self {
             ListenAddr::Tcp(_) => Kind::Tcp,
@@ -103,7 +99,7 @@ pub(super) fn default_listeners() -> Vec<Bind<ListenerSpec>> {
     listeners.collect()
 }
 
-/// A port of both loopback addresses; that of IPv6 may be missing.
+/// A port on both loopback addresses. The IPv6 address is optional, since a machine may lack IPv6.
 pub(super) fn loopback(port: u16) -> [Bind<HostPort>; 2] {
     [("127.0.0.1", true), ("::1", false)]
         .map(|(host, required)| Bind { spec: HostPort { host: host.to_owned(), port }, required })
@@ -113,14 +109,15 @@ impl FromStr for ListenerSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ListenerSpec, String> {
-        let (service, url) =
-            text.split_once('=').ok_or("expected SERVICE=URL, as upper=tcp://127.0.0.1:7007")?;
+        let (service, url) = text
+            .split_once('=')
+            .ok_or("expected SERVICE=URL, such as upper=tcp://127.0.0.1:7007")?;
         Ok(ListenerSpec::new(service, url)?)
     }
 }
 
-/// The first listener of `service` to which a default route can lead: for plain TCP, and any number
-/// of messages.
+/// The first listener of `service` to which a default route can lead: over plain TCP, without the
+/// option `once`.
 pub(super) fn first_plain(
     listeners: &[Bind<ListenerSpec>],
     service: Service,
@@ -131,7 +128,7 @@ pub(super) fn first_plain(
 }
 
 impl ListenerSpec {
-    /// Parses the two parts of a listener.
+    /// Parses the two parts of `SERVICE=URL`.
     pub(super) fn new(service: &str, url: &str) -> Result<ListenerSpec, SpecError> {
         let service = service.parse().map_err(SpecError::Name)?;
         ListenerSpec::at_url(service, url).map_err(SpecError::Url)
@@ -204,6 +201,6 @@ fn parse_mode(text: &str) -> Result<u32, String> {
         Ok(0..=0o777) if is_octal => Err(format!(
             "mode=\"{text}\": connecting requires write permission: expected 660 or similar"
         )),
-        _ => Err(format!("mode=\"{text}\": expected a file mode in octal digits, as 660")),
+        _ => Err(format!("mode=\"{text}\": expected a file mode in octal digits, such as 660")),
     }
 }

@@ -117,7 +117,7 @@ fn load_timezone(
     Ok(zone)
 }
 
-/// The operators' token. Besides `chat`, the API over HTTP asks for it.
+/// The operators' token, which the service `operator` and the API over HTTP require.
 fn load_operator_token(
     sources: &Sources,
     serves_http: bool,

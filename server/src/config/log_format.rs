@@ -5,8 +5,8 @@ use std::{
     sync::atomic::{AtomicU8, Ordering},
 };
 
-/// The format in force, as its discriminant; 0 before it is known. The log is older than the
-/// settings, and every thread writes to it.
+/// The format in force, as its discriminant; 0 until the settings give one. A process-wide
+/// variable, since every thread logs, also before the settings are read.
 static IN_FORCE: AtomicU8 = AtomicU8::new(0);
 
 /// The format of the log.
@@ -16,12 +16,12 @@ pub(crate) enum LogFormat {
     /// A line with time, level, module, message and fields.
     #[default]
     Text = 1,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json = 2,
 }
 
 impl LogFormat {
-    /// The format in force.
+    /// The format in force: text until the settings give one.
     pub(crate) fn in_force() -> LogFormat {
         match IN_FORCE.load(Ordering::Relaxed) {
             2 => LogFormat::Json,
@@ -29,8 +29,8 @@ impl LogFormat {
         }
     }
 
-    /// Puts the format into force, unless one is: the settings are read the first time, and their
-    /// warnings and errors have it already.
+    /// Puts the format into force unless another one is, so that warnings and errors of the first
+    /// reading of the settings have it already.
     pub(crate) fn begin(self) {
         IN_FORCE.compare_exchange(0, self as u8, Ordering::Relaxed, Ordering::Relaxed).ok();
     }

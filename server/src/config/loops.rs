@@ -6,7 +6,7 @@ use echogate_proto::endpoint::HostPort;
 
 use super::{Bind, ForwardSpec, ListenAddr, RouteSpec, TargetSpec, UpstreamSpec};
 
-/// The routes and forwards, and the addresses at which they are reached.
+/// The routes and forwards, and the HTTP addresses at which routes are reached.
 pub(super) struct Targets<'a> {
     pub(super) http: &'a [Bind<ListenAddr>],
     pub(super) routes: &'a [RouteSpec],
@@ -21,7 +21,7 @@ pub(super) enum Position {
 }
 
 impl Targets<'_> {
-    /// The first route or forward that leads back to itself, over others or at once. Loops over
+    /// The first route or forward that leads back to itself, directly or through others. Loops through
     /// other names or machines are found at run time, by the header field `Via`.
     pub(super) fn find_loop(&self) -> Option<Position> {
         let routes = (0..self.routes.len()).map(Position::Route);
@@ -84,12 +84,29 @@ fn leads(to: &HostPort, at: &HostPort) -> bool {
         host => host.parse::<IpAddr>().ok(),
     };
     let is_localhost = [to, at].iter().any(|at| at.host == "localhost");
+    // A socket bound to all IPv6 addresses accepts IPv4 connections as well.
+    let is_any = |at: IpAddr, to: IpAddr| at.is_unspecified() && (at.is_ipv6() || to.is_ipv4());
     to.port == at.port
         && match (ip(&to.host), ip(&at.host)) {
             (Some(to), Some(at)) => {
-                let is_any = at.is_unspecified();
-                to == at || to.is_loopback() && (is_any || at.is_loopback() && is_localhost)
+                to == at || to.is_loopback() && (is_any(at, to) || at.is_loopback() && is_localhost)
             }
             _ => to.host.eq_ignore_ascii_case(&at.host),
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_reaches_a_socket_of_all_addresses_only_in_a_family_of_the_socket() {
+        let leads = |to: &str, at: &str| leads(&to.parse().unwrap(), &at.parse().unwrap());
+        assert!(leads("127.0.0.1:7", "0.0.0.0:7"));
+        assert!(leads("127.0.0.1:7", "[::]:7"));
+        assert!(leads("[::1]:7", "[::]:7"));
+        assert!(leads("[::1]:7", "localhost:7"));
+        assert!(!leads("[::1]:7", "0.0.0.0:7"), "a forward from IPv4 to IPv6");
+        assert!(!leads("[::1]:7", "127.0.0.1:7"));
+    }
 }

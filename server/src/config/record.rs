@@ -13,17 +13,17 @@ const LIMIT: u64 = 1 << 30;
 /// The default of `--record-rotate-size`, if the limit allows for several files of it.
 const ROTATE_SIZE: u64 = 64 << 20;
 
-/// The least limit: there is room for a file with the largest packet.
+/// The minimum of `--record-limit`: room for one file with the largest packet.
 const MIN_LIMIT: u64 = 128 << 10;
 
-/// The number of files that a limit has room for at least, by default.
+/// The minimum number of files of the default rotation size that fit into the limit.
 const MIN_FILES: u64 = 4;
 
 /// The default of `--record-rotate-time`.
 const ROTATE_TIME: Duration = Duration::from_secs(3600);
 
-/// The settings of the recorder, if there is a directory for it. Where no endpoint has the option
-/// `record`, all of them are given it.
+/// The settings of the recorder; None without `--record`. If no endpoint has the option `record`,
+/// all endpoints are given that option.
 pub(super) fn load(
     sources: &Sources,
     endpoints: &mut Endpoints,
@@ -65,7 +65,7 @@ pub(super) fn load(
     }))
 }
 
-/// The error of a setting that has no effect without a directory.
+/// The error for a setting that has no effect without `--record`; None if there is no such setting.
 fn needs_directory(sources: &Sources) -> Option<String> {
     let flag = sources
         .find("record-format", |l| l.record_format.map(drop))

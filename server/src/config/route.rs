@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{recording::model::Traffic, service::Service, text::escape::escape};
 
-/// Paths of the page's files. A route may use only `/` of these: there the server answers an
-/// opening handshake by the route and any other request by the page.
+/// Paths of the page's files. A route may use only `/`, where the server answers an opening
+/// handshake by the route and any other request by the page.
 pub(crate) const PAGE_PATHS: [&str; 7] = [
     "/",
     "/style.css",
@@ -31,7 +31,6 @@ pub(crate) const ANY_PATH: &str = "/*";
 pub(crate) struct RouteSpec {
     /// The path of the request, without the query; or [`ANY_PATH`].
     pub(crate) path: String,
-    /// The upstream.
     pub(crate) target: TargetSpec,
 }
 
@@ -62,13 +61,13 @@ impl FromStr for RouteSpec {
 
     fn from_str(text: &str) -> Result<RouteSpec, String> {
         let (path, url) =
-            text.split_once('=').ok_or("expected PATH=URL, as /ws=tcp://127.0.0.1:7007")?;
+            text.split_once('=').ok_or("expected PATH=URL, such as /ws=tcp://127.0.0.1:7007")?;
         Ok(RouteSpec::new(path, url)?)
     }
 }
 
 impl RouteSpec {
-    /// Parses the two parts of a route.
+    /// Parses the two parts of `PATH=URL`.
     pub(super) fn new(path: &str, url: &str) -> Result<RouteSpec, SpecError> {
         check_path(path).map_err(SpecError::Name)?;
         let target = TargetSpec::parse(url, Traffic::Messages).map_err(SpecError::Url)?;
@@ -90,7 +89,7 @@ fn check_path(path: &str) -> Result<(), String> {
     if path == ANY_PATH { Ok(()) } else { check_characters(path) }
 }
 
-/// Checks that a client sends `path` unchanged.
+/// Checks that `path` has only characters and segments that clients send unchanged.
 pub(super) fn check_characters(path: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
     if !path.starts_with('/') || !path.chars().all(plain) {

@@ -2,11 +2,12 @@
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
-/// Permissions that the file of a secret should not grant: reading and writing to others, writing
-/// to its group. Its group may read: that is how services share a certificate.
+/// Permissions that the file of a secret should not grant: reading and writing to other users, and
+/// writing to its group. Reading by the group is allowed, since services share certificates that
+/// way.
 const TOO_OPEN: u32 = 0o026;
 
-/// Logs a warning if other users can read or change a file that holds a secret. Not an error:
+/// Logs a warning if other users can read or change a file that holds a secret. This is no error:
 /// secrets that are mounted into a container often have mode 0644, and the container has no other
 /// users.
 pub(super) fn warn_of_access(file: &Path) {

@@ -28,19 +28,17 @@ pub(crate) struct Settings {
     pub(crate) http: Vec<Bind<ListenAddr>>,
     /// The path below which a proxy publishes the server; empty for none.
     pub(crate) base_path: BasePath,
-    /// Services on endpoints of their own.
+    /// The sockets of built-in services.
     pub(crate) listeners: Vec<Bind<ListenerSpec>>,
-    /// The WebSocket paths.
+    /// The WebSocket paths and their upstreams.
     pub(crate) routes: Vec<RouteSpec>,
     /// The sockets whose connections are passed to an upstream.
     pub(crate) forwards: Vec<ForwardSpec>,
-    /// The listen backlog.
     pub(crate) backlog: u32,
     /// The time zone of the service `time`.
     pub(crate) timezone: TimeZone,
-    /// The format of the log.
     pub(crate) log_format: LogFormat,
-    /// The token of chat's operators; None generates one.
+    /// The operators' token; None generates one.
     pub(crate) operator_token: Option<Token>,
     /// The certificate and key of HTTPS and of the TLS listeners.
     pub(crate) tls: Option<Arc<ServerTls>>,
@@ -98,8 +96,9 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// One line for each upstream that is connected to through a proxy, for the recorder, and for
-    /// the broker; and a note for each option of echogate in the query of a WebSocket URL.
+    /// Lines of the announcement: one for each upstream that is reached through a proxy, one for
+    /// the recorder and one for the broker; and a note for each option of echogate in the query of
+    /// a WebSocket URL.
     pub(crate) fn summary_lines(&self) -> Vec<String> {
         let mut lines = proxies::lines(&self.proxies, targets(&self.routes, &self.forwards));
         lines.extend(self.record.iter().map(|record| format!("record     {record}")));
@@ -127,11 +126,12 @@ impl Settings {
         first_plain(&self.listeners, *service).map(|spec| &spec.at)
     }
 
-    /// Checks that a listener, a route or a passed socket uses `service`, which a flag is for.
+    /// Checks that a listener, a route, a forward or a passed socket uses `service`, so that a flag
+    /// for that service has an effect.
     ///
     /// # Errors
     ///
-    /// Half a sentence, to be preceded by the flag: why it has no effect.
+    /// A predicate for a sentence whose subject is the flag.
     pub(crate) fn check_served(
         &self,
         service: Service,

@@ -35,7 +35,7 @@ pub(super) struct Setting<'a> {
     source: &'a Source,
     /// The long flag without its dashes.
     flag: &'static str,
-    /// The element of a list.
+    /// The position in a list; 0 for a single value.
     index: usize,
 }
 
@@ -71,7 +71,7 @@ impl Sources {
         ]))
     }
 
-    /// The settings of `echogate gateway`: `route` on `address`.
+    /// The settings of `echogate gateway`: HTTP on `address`, and `route` as the only route.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Sources {
         Ok(self)
     }
 
-    /// Whether HTTP is served only on addresses that are given.
+    /// Whether HTTP is served only on addresses that are given, without default addresses.
     pub(super) fn without_http(&self) -> bool {
         self.0.iter().any(|(_, layer)| layer.without_http)
     }
@@ -172,13 +172,13 @@ impl Sources {
     }
 }
 
-/// A list, or None if it is empty: then its source does not give it.
+/// A list, or None if it is empty, because then its source does not give the setting.
 pub(super) fn list<T: Clone>(list: &[T]) -> Option<Vec<T>> {
     (!list.is_empty()).then(|| list.to_vec())
 }
 
 impl Setting<'_> {
-    /// An element of the list.
+    /// The setting as the element `index` of its list.
     pub(super) fn element(self, index: usize) -> Self {
         Setting { index, ..self }
     }

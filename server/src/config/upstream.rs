@@ -37,16 +37,14 @@ use crate::{
 /// The upstream of a route or a forward, with the options of its URL.
 #[derive(Clone, Debug)]
 pub(crate) struct TargetSpec {
-    /// The upstream.
     pub(crate) upstream: UpstreamSpec,
     /// The rule for message boundaries, where only one side has messages.
     pub(crate) framing: Framing,
-    /// The options of the framing.
     pub(crate) framing_options: FramingOptions,
     /// The subprotocol: of a route to a byte stream, the one that is selected if the client offers
     /// it but not `binary`; of a forward to a WebSocket, the one that is requested.
     pub(crate) protocol: Option<String>,
-    /// The most simultaneous connections.
+    /// The maximum number of simultaneous connections.
     pub(crate) max: Option<u32>,
     /// The version of the PROXY header that is sent to the upstream.
     pub(crate) proxy: Option<proxy_protocol::Version>,
@@ -54,22 +52,19 @@ pub(crate) struct TargetSpec {
     pub(crate) record: Option<Sides>,
     /// The keys of options of echogate in the query of a WebSocket URL, which is the upstream's.
     pub(crate) options_in_query: Vec<String>,
-    /// The options that `check` shows, each behind a space: none that may be secret.
+    /// The options [`SHOWN`], each preceded by a space.
     pub(crate) shown_options: String,
 }
 
 /// The endpoint to which a route or a forward leads.
 #[derive(Clone, Debug)]
 pub(crate) enum UpstreamSpec {
-    /// A TCP endpoint.
     Tcp(HostPort),
-    /// A TLS endpoint, and how it is verified.
+    /// A TLS endpoint, with its verification and the client certificate.
     Tls(HostPort, Arc<ClientTls>),
     /// A Unix stream socket.
     Unix(UnixPath),
-    /// A WebSocket server.
     WebSocket(Arc<WebSocketSpec>),
-    /// A UDP endpoint.
     Udp(HostPort),
     /// A Unix datagram socket.
     UnixGram(UnixPath),
@@ -218,7 +213,7 @@ impl TargetSpec {
     }
 }
 
-/// The options that `check` shows: those that are no secret.
+/// The options that `check` shows: none that may be secret.
 const SHOWN: [&str; 13] = [
     "framing",
     "chunk",
@@ -235,7 +230,7 @@ const SHOWN: [&str; 13] = [
     "key",
 ];
 
-/// The options that a URL may have.
+/// The options that are valid in the URL of an upstream.
 fn options(address: &Address, client: Traffic, upstream: Traffic) -> Vec<&'static str> {
     use Traffic::{Bytes, Datagrams, Messages};
 
@@ -277,13 +272,12 @@ fn check_remote(HostPort { host, port }: &HostPort) -> Result<(), String> {
             Err(format!("{ip} is a multicast or broadcast address: expected a unicast address"))
         }
         IpAddr::V6(ip) if ip.is_unicast_link_local() => {
-            Err(format!("{ip} is a link-local address: add its interface, as [{ip}%eth0]"))
+            Err(format!("{ip} is a link-local address: add its interface, such as [{ip}%eth0]"))
         }
         _ => Ok(()),
     }
 }
 
-/// Parses `max`.
 fn parse_max(text: &str) -> Result<u32, String> {
     parse_count(text).map_err(|why| format!("max=\"{text}\": {why}"))
 }
@@ -296,6 +290,6 @@ fn parse_protocol(text: &str) -> Result<String, String> {
             Err("protocol=base64 is not supported: the payload is passed on unchanged".to_owned())
         }
         text if !text.is_empty() && text.chars().all(token) => Ok(text.to_owned()),
-        text => Err(format!("protocol=\"{}\": expected a name, as mqtt", escape(text))),
+        text => Err(format!("protocol=\"{}\": expected a name, such as mqtt", escape(text))),
     }
 }

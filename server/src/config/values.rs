@@ -45,6 +45,7 @@ pub(super) fn known_options(endpoint: &Endpoint, known: &[&str]) -> Result<(), S
                 [] => "no options are supported here".to_owned(),
                 known => format!("expected {}", known.join(", ")),
             };
+            let key = escape(key);
             return Err(format!("{}: unknown option \"{key}\": {expected}", endpoint.address));
         }
         let may_repeat = key == "header";
@@ -65,8 +66,8 @@ pub(super) fn parse_record(endpoint: &Endpoint) -> Result<Option<Sides>, String>
     }
 }
 
-/// The URL that `HOST:PORT`, `:PORT` or `PORT`, perhaps with options, stands for; None if `text` is none of
-/// these. A port alone is one of `host`.
+/// The `tcp://` URL for `HOST:PORT`, `:PORT` or `PORT`, with or without options; None for any other
+/// text. A port alone belongs to `host`.
 pub(super) fn tcp_url(text: &str, host: &str) -> Option<String> {
     let address = &text[..text.find(['?', '#']).unwrap_or(text.len())];
     let port = address.strip_prefix(':').unwrap_or(address);
@@ -83,7 +84,7 @@ pub(super) fn tcp_url(text: &str, host: &str) -> Option<String> {
     is_authority.then(|| format!("tcp://{text}"))
 }
 
-/// Parses `[HOST:]PORT`, where a port alone is one of this machine only.
+/// Parses `[HOST:]PORT`, where a port alone means localhost.
 pub(super) fn parse_bind(text: &str) -> Result<HostPort, String> {
     let port = text.strip_prefix(':').unwrap_or(text);
     match (parse_number(port), port.parse()) {
@@ -131,7 +132,7 @@ fn split_unit(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// Parses a number, of seconds if it has no unit: `10s`, `500ms`, `2m`, `1h`, `10`, `0.5`.
+/// Parses a duration, in seconds if there is no unit: `10s`, `500ms`, `2m`, `1h`, `10`, `0.5`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let (whole, rest) = split_unit(text);
     let (fraction, unit) = rest.strip_prefix('.').map_or(("0", rest), split_unit);
@@ -144,7 +145,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     let Some(milliseconds) = unit.filter(|_| !whole.is_empty() && !fraction.is_empty()) else {
         return Err(
-            "expected a time: a number of seconds, or one with ms, s, m or h, as 10s".into()
+            "expected a time: a number of seconds, or one with ms, s, m or h, such as 10s".into()
         );
     };
     let unit = Duration::from_millis(milliseconds);
@@ -163,7 +164,7 @@ pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Parses an unsigned integer, at least 1.
+/// Parses an integer from 1 to the maximum of `N`.
 pub(crate) fn parse_count<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
     let number = parse_number(text).filter(|number| *number > 0);
     number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| {
@@ -198,7 +199,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
         Some(bytes) if bytes > 0 => Ok(bytes),
         _ => {
             Err("expected a size of at least 1 byte: a number, alone or with K, M or G (KiB, MiB, \
-                  GiB), as 16M"
+                  GiB), such as 16M"
                 .to_owned())
         }
     }
@@ -206,6 +207,6 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 
 /// Parses the IANA name of a time zone.
 pub(super) fn parse_zone(name: &str) -> Result<TimeZone, String> {
-    let unknown = |_| "not a time zone: expected an IANA name, as Europe/Berlin".to_owned();
+    let unknown = |_| "not a time zone: expected an IANA name, such as Europe/Berlin".to_owned();
     TimeZone::get(name).map_err(unknown)
 }

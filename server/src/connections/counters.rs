@@ -1,6 +1,6 @@
-//! Counters of what was refused or lost, by reason, since the start of the process.
+//! Counters of refusals and losses, by reason, since the start of the process.
 //!
-//! The reasons are a fixed set, so that the number of time series in `/metrics` is too.
+//! The set of reasons is fixed, and so is the number of time series in `/metrics`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -69,7 +69,7 @@ impl Refusals {
         self.0[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Clients refused so far, by value of the label `reason`.
+    /// The number of clients refused so far, by value of the label `reason`.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
         Refusal::ALL.map(|(_, label)| label).into_iter().zip(counts)
@@ -89,7 +89,7 @@ impl Counters {
         self.datagrams_dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Datagrams that were received and not answered or not passed on so far.
+    /// The number of datagrams so far that were received and not answered or not passed on.
     pub(crate) fn datagrams_dropped(&self) -> u64 {
         self.datagrams_dropped.load(Ordering::Relaxed)
     }

@@ -4,7 +4,7 @@ use super::counters::Refusal;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DialOutcome {
-    /// The upstream is connected, with TLS and opening handshake where they belong to it.
+    /// The upstream is connected, and its TLS and opening handshakes are complete.
     Connected,
     Refused,
     /// The upstream did not answer within `--dial-timeout`.
@@ -15,15 +15,15 @@ pub(crate) enum DialOutcome {
     Unreachable,
     /// The TLS handshake failed, or the certificate is not trusted.
     Tls,
-    /// The answer to the opening handshake is no valid one.
+    /// The response to the opening handshake is invalid.
     Handshake,
-    /// The WebSocket server answered the opening handshake with another status than 101.
+    /// The WebSocket server answered the opening handshake with a status other than 101.
     Rejected,
     /// The proxy in between refused the connection or could not be used.
     Proxy,
     /// All file descriptors of this process are in use.
     NoDescriptors,
-    /// The client went away before the dial had ended.
+    /// The client disconnected before the dial had ended.
     Cancelled,
 }
 

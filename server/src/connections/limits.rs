@@ -61,8 +61,8 @@ struct Counts {
     /// become free when they are released.
     excess: u32,
     max_per_address: u32,
-    /// Whether `max_per_address` applies to loopback addresses. By default it does not: all
-    /// clients of a local proxy have one.
+    /// Whether `max_per_address` applies to loopback addresses. False by default, since all clients
+    /// of a local proxy share one address.
     loopback_is_limited: bool,
     per_address: HashMap<Arc<IpAddr>, u32>,
     /// The permits held on each path, for as long as a route or a connection refers to the count.
@@ -97,8 +97,7 @@ impl Limits {
         limits
     }
 
-    /// Changes the limits. Connections that wait for a permit get one as far as the new limits
-    /// allow it.
+    /// Changes the limits. Connections that wait for permits receive those that the new limits add.
     pub(crate) fn set(&self, max: u32, max_per_address: Option<u32>) {
         let mut counts = self.counts.lock();
         counts.max_per_address = max_per_address.unwrap_or(1000);
@@ -124,7 +123,7 @@ impl Limits {
         RouteLimit { max, used }
     }
 
-    /// Waits for a permit. It is not yet counted for an address
+    /// Waits for a permit, which is not yet counted for an address
     /// ([`ConnectionPermit::for_address`]).
     pub(crate) async fn acquire(self: &Arc<Self>) -> ConnectionPermit {
         let permit = match self.left.try_acquire() {
@@ -139,7 +138,7 @@ impl Limits {
     }
 
     /// The permit of an HTTP connection, counted by its client's address if there is one.
-    /// `is_in_reserve`: its descriptor is one of the reserve.
+    /// `is_in_reserve` is whether the descriptor is in the reserve.
     pub(crate) fn http(&self, ip: Option<IpAddr>, is_in_reserve: bool) -> Arc<HttpPermit> {
         self.http.admit(self.http_counted_by(ip), is_in_reserve)
     }
@@ -187,7 +186,7 @@ impl Limits {
     }
 }
 
-/// A maximum of HTTP connections, where there are descriptors for them.
+/// The lower one of `max` and the part of the descriptors that HTTP connections may use.
 fn http_max(max: usize) -> usize {
     (descriptors::max() / HTTP_PART).clamp(1, max)
 }

@@ -1,5 +1,5 @@
-//! The connections that there are: their registry, their limits, the counters of what was refused
-//! or lost, the metrics of routes and forwards ([`target`]), their observers ([`tap`]), and those
+//! Live connections: their registry, their limits, the counters of refusals and losses, the metrics
+//! of routes and forwards ([`target`]), the observers of connections ([`tap`]), and the connections
 //! of other replicas ([`replicas`]).
 
 pub(crate) mod counters;

@@ -49,7 +49,7 @@ const CODES: [&str; 14] = [
 pub(crate) struct ConnectionTarget {
     /// The service's name, the route's path or the URL of the forward's upstream.
     pub(crate) name: Arc<str>,
-    /// Operators of the chat present their token on its connections.
+    /// Whether operators of the chat present their token on these connections.
     pub(crate) leads_to_operators: bool,
     /// The metrics of the route or forward; none for a service.
     pub(crate) metrics: Option<Arc<TargetMetrics>>,
@@ -80,7 +80,8 @@ impl TargetLabel {
     }
 }
 
-/// The metrics of one route or forward. Connections write at their beginning and at their end only.
+/// The metrics of one route or forward. A connection updates them only at its beginning and its
+/// end.
 #[derive(Debug)]
 pub(crate) struct TargetMetrics {
     pub(crate) label: TargetLabel,
@@ -101,7 +102,8 @@ pub(crate) struct TargetMetrics {
 }
 
 impl TargetMetrics {
-    /// The metrics of `labels` after a reload: those of `before` go on, and others begin at zero.
+    /// The metrics of `labels` after a reload: those in `before` continue, and others begin at
+    /// zero.
     pub(crate) fn of_labels(
         labels: impl Iterator<Item = TargetLabel>,
         before: &[Arc<TargetMetrics>],
@@ -170,13 +172,13 @@ impl TargetMetrics {
         self.closes[index].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Ends of WebSockets so far, by value of the label `code`.
+    /// The number of ends of WebSockets so far, by value of the label `code`.
     pub(crate) fn closes(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let labels = CODES.into_iter().chain(CODE_RANGES);
         labels.zip(self.closes.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
-    /// Dials so far, by outcome.
+    /// The number of dials so far, by outcome.
     pub(crate) fn dials(&self) -> impl Iterator<Item = (DialOutcome, u64)> {
         let dials = self.dials.iter().map(|count| count.load(Ordering::Relaxed));
         DialOutcome::ALL.map(|(outcome, _)| outcome).into_iter().zip(dials)
@@ -193,7 +195,7 @@ impl TargetMetrics {
     }
 }
 
-/// A dial under way. A dial that is dropped has been cancelled: its client has gone.
+/// A dial under way. A dial that is dropped counts as cancelled, since its client has disconnected.
 #[derive(Debug)]
 pub(crate) struct Dial<'a> {
     metrics: &'a TargetMetrics,
@@ -202,7 +204,7 @@ pub(crate) struct Dial<'a> {
 }
 
 impl Dial<'_> {
-    /// Counts the dial, and records the time that a successful one took.
+    /// Counts the dial, and records its duration if it was successful.
     pub(crate) fn ended(mut self, outcome: DialOutcome) {
         self.outcome = outcome;
         if outcome == DialOutcome::Connected {

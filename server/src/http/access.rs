@@ -99,8 +99,8 @@ fn check_uncounted(
     if !peer.ip().is_none_or(|ip| ip.to_canonical().is_loopback()) {
         return Err(fill(reason::REMOTE_TOKEN_NEEDED, &[what]));
     }
-    // A proxy on this machine would make all of its clients local ones, unless it is trusted and
-    // names them.
+    // Clients of a proxy on this machine would otherwise count as local. Only a trusted proxy names
+    // its clients.
     let is_proxy = context.settings.forwarded_from.iter().any(|proxy| proxy.includes(peer));
     if is_proxy || PROXY_FIELDS.iter().any(|field| headers.contains_key(*field)) {
         return Err(fill(reason::PROXIED_TOKEN_NEEDED, &[what]));

@@ -34,10 +34,10 @@ use crate::{
     gateway::{Client, origin::refused_host, upgrade::refused_by_policy},
 };
 
-/// Connections in one part of the response to `/api/connections`, which takes some 20 KB.
+/// The number of connections in one part of the response to `/api/connections`, about 20 KB.
 const PART: usize = 64;
 
-/// Headers of every response: not a document, not to be embedded by other origins.
+/// Headers of every response: browsers must not show it as a document or embed it in other origins.
 const HEADERS: [(HeaderName, &str); 3] = [
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -72,12 +72,12 @@ pub(super) fn router(context: &Arc<ServerContext>) -> Router<Arc<ServerContext>>
         .layer(middleware::map_response(with_headers))
 }
 
-/// Answers another method than GET.
+/// Answers methods other than GET.
 async fn needs_get() -> (StatusCode, &'static str) {
     (StatusCode::METHOD_NOT_ALLOWED, "this path needs GET\n")
 }
 
-/// Answers another method than POST.
+/// Answers methods other than POST.
 async fn needs_post() -> (StatusCode, &'static str) {
     (StatusCode::METHOD_NOT_ALLOWED, "this path needs POST\n")
 }
@@ -89,8 +89,8 @@ async fn with_headers(mut response: Response) -> Response {
     response
 }
 
-/// Refuses requests of pages of other origins with 403: they cannot read a response, but could
-/// use up the limits.
+/// Refuses requests from pages of other origins with 403. Such pages cannot read a response, but
+/// could use up the limits.
 async fn guard_origin(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
@@ -106,7 +106,7 @@ async fn guard_origin(
     }
 }
 
-/// The reason for which a request is refused as that of a page of another origin, if it is one.
+/// The reason for the refusal of a request that comes from a page of another origin.
 fn foreign(context: &ServerContext, client: &Client, headers: &HeaderMap) -> Option<String> {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if let Some(b"cross-site" | b"same-site") = site {

@@ -1,7 +1,7 @@
-//! The page: the files of `web/dist`, built into the binary; or those of a folder.
+//! The page: the files of `web/dist`, built into the binary, or those of the folder `--web-root`.
 //!
-//! Browsers revalidate each time (`Cache-Control: no-cache`), by the ETag, which is the hash of the
-//! very bytes sent.
+//! Browsers revalidate each time (`Cache-Control: no-cache`) by the ETag, the hash of the bytes in
+//! the encoding that is sent.
 
 use std::path::Path;
 
@@ -43,7 +43,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
 /// Request headers on which a response depends: the encoding, and the isolation by [`with_policy`].
 const VARY: &str = "accept-encoding, sec-fetch-mode";
 
-/// Bytes that are read of a folder's file at once.
+/// The number of bytes of a folder's file that are read at once.
 const READ: usize = 16 * 1024;
 
 /// One file of the page, in the encodings that it is served in.
@@ -62,7 +62,7 @@ struct Variant {
     bytes: &'static [u8],
 }
 
-/// The smallest variant first, the file as it is last.
+/// A file with its variants, in ascending order of size.
 macro_rules! file {
     ($path:literal, $name:literal, $content_type:literal) => {
         File {
@@ -99,11 +99,10 @@ static FILES: [File; 7] = [
     file!("/favicon.svg", "favicon.svg", "image/svg+xml"),
 ];
 
-/// The hash of every file above, as the build of the page wrote them down.
+/// The hashes of these files, written by the build of the page.
 const SUMS: &str = include_str!("../../../web/dist/SHA256SUMS");
 
-/// Routes to the page's files, to be merged with others: those built in, or, given a folder,
-/// whatever is in it, for paths that no other route takes.
+/// Routes to the built-in files, or to all files of a folder.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>(web_root: Option<&Path>) -> Router<S> {
     let router = match web_root {
         Some(folder) => {
@@ -135,9 +134,9 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(web_root: Option<&Path>) 
     router.layer(middleware::map_response(with_headers))
 }
 
-/// Whether a folder's file at `path` may be served: its name begins with no dot, nor does that
-/// of a folder above it (but for `.well-known`, RFC 8615). Nor has the path an empty segment: a
-/// redirection to `//NAME/` would lead to another host.
+/// Whether a folder's file at `path` may be served: no segment begins with a dot, except for
+/// `.well-known` (RFC 8615), and no segment is empty, since a redirection to `//NAME/` would lead
+/// to another host.
 fn is_public(path: &str) -> bool {
     let Ok(path) = percent_decode_str(path).decode_utf8() else { return false };
     let path = path.strip_prefix('/').unwrap_or(&path);
@@ -240,7 +239,7 @@ fn weighed(offer: &str) -> Option<(&str, f32)> {
         .then(|| (name.trim(), weight))
 }
 
-/// Whether the client says that it has these bytes (RFC 9110 section 13.1.2).
+/// Whether `If-None-Match` has the tag (RFC 9110 section 13.1.2).
 fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     headers
         .get_all(header::IF_NONE_MATCH)

@@ -14,9 +14,9 @@ use crate::{config::BasePath, gateway::handshake};
 ///
 /// # Errors
 ///
-/// A redirection from the base path itself to the base path with a slash, without which the
-/// relative URLs of the page would lead elsewhere. A handshake, which clients do not repeat
-/// elsewhere, is one for `/` instead.
+/// A redirection from the base path to the base path with a trailing slash, which the relative URLs
+/// of the page need. An opening handshake is passed to `/` instead, since WebSocket clients do not
+/// follow redirections.
 #[expect(clippy::result_large_err, reason = "it is a response, and as large as the request")]
 pub(super) fn strip<B>(base: &BasePath, mut request: Request<B>) -> Result<Request<B>, Response> {
     let Some(rest) = base.strip(request.uri().path()) else { return Ok(request) };

@@ -33,8 +33,9 @@ use crate::{
     runtime::drain::Drain,
 };
 
-/// Requests of one connection that are answered at once, without WebSocket handshakes. Further
-/// requests wait, so that stalled responses of one connection hold a bounded number of files.
+/// The maximum number of responses under way on one connection, WebSocket handshakes excepted.
+/// Further requests wait, so that stalled responses of one connection hold a bounded number of
+/// files.
 const RESPONSES: usize = 32;
 
 /// The time for an orderly end (GOAWAY of HTTP/2, close_notify of TLS) after a deadline.
@@ -58,6 +59,7 @@ impl From<&Settings> for Timeouts {
     }
 }
 
+/// The activity of one HTTP connection, reported by its stream and its responses.
 #[derive(Debug)]
 pub(super) struct Activity {
     permit: Arc<HttpPermit>,
@@ -135,13 +137,13 @@ impl Activity {
         self.is_writing.load(Ordering::Relaxed)
     }
 
-    /// Notes that the stream is handed over: what waits to be written is no longer of HTTP.
+    /// Records that the stream was upgraded: waiting writes no longer belong to HTTP.
     pub(super) fn handed_over(&self) {
         self.is_writing.store(false, Ordering::Relaxed);
     }
 
-    /// Records that the head of a request is complete. `owes_response` says that the response ends by
-    /// itself, as far as the request shows.
+    /// Records that the head of a request is complete. `owes_response` is whether the response is
+    /// expected to end by itself.
     pub(super) fn request_received(&self, owes_response: bool) {
         self.has_head.store(false, Ordering::Relaxed);
         self.owes_response.store(owes_response, Ordering::Relaxed);
@@ -152,7 +154,7 @@ impl Activity {
         self.changed.notify_one();
     }
 
-    /// Notes that bytes were read.
+    /// Records that bytes were read.
     pub(super) fn read(&self) {
         if !self.has_requests.load(Ordering::Relaxed) {
             self.permit.touch();
@@ -162,7 +164,7 @@ impl Activity {
         }
     }
 
-    /// Notes the result of a write.
+    /// Records the result of a write.
     pub(super) fn wrote(&self, result: &Poll<io::Result<usize>>) {
         match result {
             Poll::Pending => {
@@ -175,7 +177,7 @@ impl Activity {
                 self.is_writing.store(false, Ordering::Relaxed);
                 if n.as_ref().is_ok_and(|&n| n > 0) {
                     self.written.touch();
-                    // Over HTTP/2 it may be the acknowledgement of a PING.
+                    // Over HTTP/2 the bytes may be the acknowledgement of a PING.
                     if !self.is_http2 {
                         self.permit.touch();
                     }

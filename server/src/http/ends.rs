@@ -44,7 +44,7 @@ pub(super) async fn drain(
     (StatusCode::ACCEPTED, format!("the server ends within {drain:?} (--drain)\n")).into_response()
 }
 
-/// Ends a connection: in order, or by resets.
+/// Ends a connection: by Close frames and ends of output, or by resets.
 pub(super) async fn close(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
@@ -124,11 +124,13 @@ fn request(query: Option<&str>, entry: &Entry) -> Result<EndRequest, String> {
     }
     let has_close = code.is_some() || reason.is_some();
     if has_close && reset {
-        return Err("a reset sends no Close: code and reason do not go with reset".to_owned());
+        return Err(
+            "a reset sends no Close frame: code and reason cannot be used with reset".to_owned()
+        );
     }
     if has_close && !is_websocket(entry) {
         return Err(format!(
-            "connection {} is no WebSocket: it has no code and no reason",
+            "connection {} is not a WebSocket: code and reason cannot be used",
             entry.id()
         ));
     }

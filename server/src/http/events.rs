@@ -32,9 +32,8 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) const NO_BUFFERING: (HeaderName, &str) =
     (HeaderName::from_static("x-accel-buffering"), "no");
 
-/// Reports all connections, and then each change, until the shutdown. A subscriber is counted by
-/// the limits as a WebSocket is, and there is a limit on subscribers besides. `?cluster` adds the
-/// connections of other replicas.
+/// Reports all connections, and then each change, until the shutdown. A subscriber is counted like
+/// a WebSocket, and by a limit on subscribers. `?cluster` adds the connections of other replicas.
 pub(super) async fn events(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
@@ -52,7 +51,7 @@ pub(super) async fn events(
         Err(limit) => return limit.response(&context),
     };
     let mut ticks = interval(REPORT_INTERVAL);
-    // A slow subscriber gets fewer events, not all the missed ones.
+    // A slow subscriber gets fewer events, each with more changes.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let subscriber = Subscriber {
         reporter: ClusterReporter::new(&context, is_cluster),
@@ -68,7 +67,7 @@ pub(super) async fn events(
     ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::default())).into_response()
 }
 
-/// A subscriber to the changes since the last event.
+/// A subscriber to the changes of connections.
 struct Subscriber {
     reporter: ClusterReporter,
     _permit: StreamPermit,

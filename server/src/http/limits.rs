@@ -46,8 +46,8 @@ impl From<LimitReached> for ApiRefusal {
     }
 }
 
-/// The permits of a client that receives events for as long as it likes: it is counted as a WebSocket
-/// is, and its HTTP connection is exempt from the limits on those.
+/// The permits of a client that receives events: the client is counted like a WebSocket, and its
+/// HTTP connection is exempt from the limits on HTTP connections.
 #[derive(Debug)]
 pub(super) struct StreamPermit {
     _connection: ConnectionPermit,
@@ -56,7 +56,8 @@ pub(super) struct StreamPermit {
 }
 
 impl StreamPermit {
-    /// Takes the permits, one of them from `shares`, which are described by `too_many`.
+    /// Takes the permits. `shares` is the limit on clients of this kind, and `too_many` the reason
+    /// of a refusal by that limit.
     ///
     /// # Errors
     ///

@@ -1,12 +1,12 @@
-//! HTTP: the page, the API, and the connections on which WebSocket routes are asked for.
+//! HTTP: the page, the API, and the connections on which WebSocket routes are requested.
 //!
 //! - [`api`]: `/healthz`, `/readyz`, `/version`, `/api/endpoints`, `/api/connections`
 //! - `events`: `/api/events`; `replicas`: the connections of all replicas; `tap`:
 //!   `/api/connections/ID/tap`; `metrics`: `/metrics`; `ends`: `/api/connections/ID/close` and `/api/drain`;
 //!   `access`: the access to taps and ends; `query`: the parameters of a query; `limits`: the limits on
 //!   clients of the API
-//! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`response`]: what
-//!   reports it; `requests`: its requests
+//! - [`connection`]: the activity and the deadlines of a connection; [`stream`], [`response`]: the
+//!   sources of activity; `requests`: the requests of a connection
 //! - [`assets`]: the files of the page; [`base_path`]: requests below `--base-path`
 
 mod access;
@@ -65,18 +65,18 @@ use crate::{
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Streams of an HTTP/2 connection: more than the WebSockets that a browser opens to one host,
-/// which it opens on one connection.
+/// The maximum number of concurrent streams of an HTTP/2 connection: more than the WebSockets that
+/// a browser opens to one host, all of them on one connection.
 const STREAMS: u32 = 256;
 
-/// Bytes of one HTTP/2 stream that a client may send before they are read.
+/// The flow-control window of one HTTP/2 stream, in bytes.
 const STREAM_WINDOW: u32 = 128 * 1024;
 
-/// Bytes of all HTTP/2 streams together: more than theirs, so that streams that are not read
-/// leave room for the others.
+/// The flow-control window of an HTTP/2 connection, in bytes: larger than those of all streams
+/// together, so that streams that are not read do not block the others.
 const CONNECTION_WINDOW: u32 = (STREAMS + 1) * STREAM_WINDOW;
 
-/// Bytes of one HTTP/2 stream that wait to be sent.
+/// The maximum number of bytes of one HTTP/2 stream that wait to be sent.
 const STREAM_BUFFER: usize = 64 * 1024;
 
 /// The responses to HTTP requests under one configuration.
@@ -157,10 +157,10 @@ fn router(context: &Arc<ServerContext>, routes: &[Arc<Route>]) -> Router {
     router.with_state(context.clone())
 }
 
-/// Serves one HTTP connection until it ends, is upgraded, misses a deadline
-/// or loses its permit. Each request is answered by the `site` of the time when it arrives. The
-/// deadline of the first request counts from `since`.
-/// `destination` is the address that the client connected to, where a PROXY header named it.
+/// Serves one HTTP connection until it ends, is upgraded, misses a deadline or loses its permit.
+/// Each request is answered by the `site` in force when the request arrives. The deadline of the
+/// first request counts from `since`. `destination` is the address that the client connected to,
+/// where a PROXY header named it.
 pub(crate) async fn serve(
     stream: Stream,
     peer: Peer,
@@ -235,6 +235,6 @@ pub(crate) async fn serve(
 /// beyond the request.
 fn reclaim(upgraded: Upgraded) -> Result<Reclaimed, Upgraded> {
     let parts = upgraded.downcast::<TokioIo<Switching<HttpStream>>>()?;
-    // A copy: the buffer that it was read into is large.
+    // A copy, so that hyper's large read buffer is freed.
     Ok((parts.io.into_inner().into_inner().into_inner(), parts.read_buf.to_vec()))
 }

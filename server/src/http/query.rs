@@ -7,7 +7,7 @@ use axum::{
 
 use crate::text::escape::escape;
 
-/// The parameters of a query, undecoded, in order. One that stands alone has no value.
+/// The parameters of a query, undecoded, in order. A parameter without `=` has no value.
 ///
 /// # Errors
 ///

@@ -33,7 +33,7 @@ pub(super) fn is_asked_for(query: Option<&str>) -> Result<bool, String> {
     Ok(query::parameters(query)?.contains(&("cluster", None)))
 }
 
-/// Lists the connections of all replicas, by replica. One that does not answer within
+/// Lists the connections of all replicas, by replica. A replica that does not answer within
 /// [`ANSWER_TIMEOUT`] is listed as missing.
 pub(super) async fn list(context: &ServerContext) -> Response {
     let replicas = &context.replicas;
@@ -47,7 +47,6 @@ pub(super) async fn list(context: &ServerContext) -> Response {
             watch.changed().await;
         }
     };
-    // A replica that is too late is missing in the list.
     timeout(ANSWER_TIMEOUT, complete).await.ok();
     let entries = context.registry.entries_after(0, replicas.share());
     let own = ReplicaConnections {
@@ -75,7 +74,7 @@ pub(super) fn no_connection(context: &ServerContext, id: &str) -> String {
     }
 }
 
-/// The reports on the connections to one subscriber: those of this server, or of all replicas.
+/// The reports to one subscriber, about the connections of this server or of all replicas.
 #[derive(Debug)]
 pub(super) struct ClusterReporter {
     own: Reporter,
@@ -85,7 +84,7 @@ pub(super) struct ClusterReporter {
 }
 
 impl ClusterReporter {
-    /// Subscribes to the connections. Without `--cluster` it gets the connections of this server alone.
+    /// Subscribes to the connections: without `--cluster`, to those of this server alone.
     pub(super) fn new(context: &ServerContext, is_cluster: bool) -> ClusterReporter {
         let replicas = &context.replicas;
         let is_cluster = is_cluster && replicas.own().is_some();

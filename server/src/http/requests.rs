@@ -20,7 +20,7 @@ use crate::{
     net::forwarded,
 };
 
-/// The media type of the responses that end with their clients: server-sent events.
+/// The media type of server-sent events, whose responses last until their clients disconnect.
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// Handles the requests of one connection. `S` returns the site in force.
@@ -53,12 +53,13 @@ impl<S: Fn() -> Arc<Site>> RequestHandler<S> {
         request.extensions_mut().insert(Reclaim(reclaim));
         let (activity, head) = (self.activity.clone(), self.head.clone());
         async move {
-            // A Host beside :authority or a whole URL may be any, but there is at most one.
+            // Beside :authority or an absolute-form target, Host may have any value, but occurs at
+            // most once.
             let is_required = request.version() == Version::HTTP_11;
             let checked = origin::check_host(request.headers(), is_required);
             normalize_host(&mut request);
             let checked = checked.and_then(|()| origin::check_host(request.headers(), false));
-            // A WebSocket is counted by its own limits.
+            // WebSockets have limits of their own.
             let mut pending = match is_handshake {
                 true => None,
                 false => Some(PendingResponse::begin(activity).await),
@@ -83,8 +84,8 @@ impl<S: Fn() -> Arc<Site>> RequestHandler<S> {
     }
 }
 
-/// Puts the host of the request's target into `Host`: in HTTP/2 it stands in a pseudo-header (RFC
-/// 9113 section 8.3.1), and a target that is a whole URL counts whatever `Host` says (RFC 9112
+/// Replaces `Host` by the authority of the request's target: in HTTP/2 that is the pseudo-header
+/// `:authority` (RFC 9113 section 8.3.1), and a target in absolute form overrides `Host` (RFC 9112
 /// section 3.2.2).
 fn normalize_host(request: &mut Request<Incoming>) {
     if let Some(authority) = request.uri().authority()

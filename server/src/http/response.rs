@@ -1,5 +1,5 @@
-//! The body of a response: each part of it that the client takes is progress, and over HTTP/2 a
-//! response that the client does not take resets its stream.
+//! The body of a response. Each part that the client takes counts as activity of the connection.
+//! Over HTTP/2, the stream of a response that the client does not take is reset.
 
 use std::{
     pin::Pin,
@@ -37,11 +37,11 @@ tokio::task_local! {
 /// The progress of one response on an HTTP/2 connection.
 #[derive(Debug)]
 struct ResponseProgress {
-    /// A part of the response waits to be taken by the client.
+    /// Whether a part of the response waits to be taken by the client.
     has_pending_part: AtomicBool,
     /// The time when the last part was taken, or the first one began to wait.
     last: Timestamp,
-    /// A part waits where none did before.
+    /// Notified when a part waits and none did before.
     part_pending: Notify,
 }
 
@@ -54,7 +54,7 @@ impl ResponseProgress {
         }
     }
 
-    /// Notes that a part waits for the client, which has taken the one before.
+    /// Records that the client has taken all previous parts, and another one waits.
     fn next_part(&self) {
         self.last.touch();
         if !self.has_pending_part.swap(true, Ordering::Relaxed) {
@@ -62,12 +62,12 @@ impl ResponseProgress {
         }
     }
 
-    /// Notes that the client has taken all parts that there are so far.
+    /// Records that the client has taken all parts that exist so far.
     fn no_part(&self) {
         self.has_pending_part.store(false, Ordering::Relaxed);
     }
 
-    /// Waits until the client has taken no part for the time `within` although one waits.
+    /// Waits until a part has waited for the time `within` while the client has taken none.
     async fn stalled(&self, within: Duration) {
         loop {
             let deadline = self.last.get() + within;
@@ -126,14 +126,14 @@ impl PendingResponse {
         }
     }
 
-    /// Stops counting the response: an event stream lasts as long as the client likes, and has a limit of
-    /// its own.
+    /// Stops counting the response, since an event stream lasts as long as its client likes, and
+    /// has a limit of its own.
     pub(super) fn stop_counting(&mut self) {
         self.permit = None;
         self.activity.stops_withholding_end();
     }
 
-    /// The response's body, with which the response ends.
+    /// The body of the response. The response is pending until the body is dropped.
     pub(super) fn with(self, body: Body) -> ResponseBody {
         if let Some(progress) = &self.progress {
             progress.next_part();
@@ -148,8 +148,8 @@ impl Drop for PendingResponse {
     }
 }
 
-/// The body of a response. Each part of it that HTTP takes is progress; over HTTP/2, where no
-/// other sign shows that the client takes a response, parts are of limited size.
+/// The body of a response. Each part that hyper takes counts as activity. Over HTTP/2 parts have a
+/// limited size, since nothing else shows that the client takes a response.
 #[derive(Debug)]
 pub(super) struct ResponseBody {
     body: Body,

@@ -41,7 +41,7 @@ impl HttpStream {
         }
     }
 
-    /// Takes a descriptor outside the reserve, if there is one by now.
+    /// Moves the stream to a descriptor outside the reserve, if one is free.
     #[cold]
     fn leave_reserve(&mut self) {
         if !self.activity.is_writing() && self.stream.leave_reserve().is_ok() {

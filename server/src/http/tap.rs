@@ -1,5 +1,5 @@
-//! `/api/connections/ID/tap`: what passes on a live connection, or on the next one that opens, as
-//! server-sent events. The rules of access are in access.rs.
+//! `/api/connections/ID/tap`: the events of a live connection, or of the next one that opens, as
+//! server-sent events. The rules of access are in `access`.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Instant};
 
@@ -42,17 +42,17 @@ use crate::{
     text::escape::escape,
 };
 
-/// The bytes of the events that wait for one observer at most.
+/// The maximum size of the events that wait for one observer, in bytes.
 const MAX_QUEUE: usize = 1 << 20;
 
-/// The bytes that are decoded at once, which bounds the number of frames in memory.
+/// The number of bytes that are decoded at once, which bounds the number of frames in memory.
 const PIECE: usize = 16 * 1024;
 
 /// The identifier that stands for the next connection.
 const NEXT: &str = "next";
 
-/// Reports what passes on a connection until that ends. An observer is counted by the limits as a
-/// WebSocket is, and there is a limit on observers besides.
+/// Reports the events of a connection until it ends. An observer is counted like a WebSocket, and
+/// by a limit on observers.
 pub(super) async fn tap(
     State(context): State<Arc<ServerContext>>,
     Extension(client): Extension<Client>,
@@ -142,7 +142,7 @@ fn sides(query: Option<&str>) -> Result<Sides, String> {
 /// An observer of a connection.
 struct Observer {
     registry: Registry,
-    /// The connection; none while the next one is waited for.
+    /// The connection; none while the observer waits for the next one.
     connection: Option<u64>,
     drain: ShutdownWatch,
     sink: Sink,
@@ -214,8 +214,8 @@ impl Observer {
         ([NO_BUFFERING], Sse::new(events).keep_alive(KeepAlive::default())).into_response()
     }
 
-    /// The next event; none behind the end of the connection, which the shutdown brings as well, and
-    /// none at the shutdown while the next connection is waited for.
+    /// The next event; none after the end of the connection, and none at the shutdown while the
+    /// observer waits for the next connection.
     async fn next(&mut self) -> Option<Record> {
         loop {
             if let Some(record) = self.decoded.pop_front() {

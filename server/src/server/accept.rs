@@ -31,32 +31,33 @@ use crate::{
     text::io_error::describe,
 };
 
-/// The pause of accepting when file descriptors or memory have run out.
+/// The pause in accepting when file descriptors or memory have run out.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
-/// The same pause for HTTP, where a new connection has another one closed, whose descriptor is free soon.
+/// The same pause for HTTP, where each new connection closes another one, whose descriptor is free
+/// soon.
 const HTTP_SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
 
 /// The least time between two log lines about such a shortage, which may come and go with each
 /// connection.
 const SHORTAGE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Accepted connections of a listener that wait for a permit. Further ones wait in the kernel.
-/// A connection of our own bridge, which needs no permit, may be among the latter.
+/// The maximum number of accepted connections of a listener that wait for a permit. Further
+/// connections stay in the backlog, even hairpins, which need no permit.
 const MAX_WAITING: usize = 128;
 
 /// The time that a proxy still has for its PROXY header when the shutdown begins.
 const FINAL_HEADER_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Connections that are accepted at most when the listener is closed: those that the kernel
-/// has accepted by then.
+/// The maximum number of connections that are accepted from the backlog when the listener is
+/// closed.
 const FINAL_ACCEPTS: usize = 4096;
 
-/// The time for these accepts, at whatever rate further connections arrive. At the shutdown, time in
-/// which descriptors or memory are short does not count.
+/// The time limit of these accepts, which further connections could prolong. At the shutdown, time
+/// in which descriptors or memory are short does not count.
 const FINAL_ACCEPTS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Final accepts before other tasks have a turn.
+/// The number of final accepts after which the task yields to others.
 const FINAL_ACCEPTS_BATCH: usize = 64;
 
 /// Accepts connections until the reception is stopped, and dispatches each in a task of its own.
@@ -66,11 +67,13 @@ const FINAL_ACCEPTS_BATCH: usize = 64;
 /// would hold a permit that another listener needs, and hairpins need none.
 ///
 /// No error ends the loop: an error that belongs to a connection is skipped; a shortage of file
-/// descriptors or memory is logged and waited out. A connection in the reserve of descriptors that
-/// may not use it waits too, and none is accepted meanwhile. Closing a listener resets the connections in
-/// its backlog, so those that the kernel has accepted are still accepted, unless they are left to
-/// another process. While descriptors or memory are short, they are accepted as other connections end
-/// ([`accept_rest`]). In `tasks` are connections that wait for a permit or for a PROXY header.
+/// descriptors or memory is logged and waited out. A connection whose descriptor is in the reserve,
+/// and which may not use the reserve, waits too, and no other connection is accepted meanwhile.
+///
+/// Closing a listener resets the connections in its backlog. These are therefore accepted at the
+/// end, unless they are left to another process; while descriptors or memory are short, as other
+/// connections end ([`accept_rest`]). `tasks` tracks connections that wait for a permit or for a
+/// PROXY header.
 pub(super) async fn accept(
     listener: Arc<Listener>,
     at: String,
@@ -92,7 +95,7 @@ pub(super) async fn accept(
                     shortage.begins(&Errno::EMFILE.into());
                     tokio::select! {
                         () = leave_reserve(&mut stream) => shortage.ends(),
-                        // The connection is served all the same: none follows it.
+                        // The connection is served nevertheless, since it is the last one.
                         () = reception.stopped() => {}
                     }
                 } else {
@@ -114,7 +117,9 @@ pub(super) async fn accept(
                     drop(is_waiting);
                 });
             }
-            Err(e) if belongs_to_connection(&e) => tracing::debug!("not accepted: {e}"),
+            Err(e) if belongs_to_connection(&e) => {
+                tracing::debug!("a connection on {} was not accepted: {e}", shortage.at);
+            }
             Err(e) => {
                 shortage.begins(&e);
                 let pause = match admission.may_use_reserve() {
@@ -166,9 +171,9 @@ async fn leave_reserve(stream: &mut Stream) {
 struct Shortage {
     /// The address of the listener.
     at: String,
-    /// Whether the beginning of the shortage has been logged, and not its end.
+    /// Whether the beginning of the shortage has been logged, but not yet its end.
     is_reported: bool,
-    /// The time of the last such line.
+    /// The time at which the last beginning was logged.
     reported: Option<Instant>,
 }
 
@@ -196,11 +201,11 @@ fn describe_shortage(why: &io::Error) -> String {
     }
 }
 
-/// Accepts the connections that the kernel has accepted, without waiting for any.
+/// Accepts the connections in the backlog, without waiting for further ones.
 ///
 /// # Errors
 ///
-/// The shortage of descriptors or memory that leaves connections in the kernel.
+/// The shortage of descriptors or memory that leaves connections in the backlog.
 async fn accept_final(
     listener: &Listener,
     admission: &Admission,
@@ -228,8 +233,9 @@ async fn accept_final(
     Ok(())
 }
 
-/// Accepts the connections that a shortage has left in the kernel, as other connections end: at the shutdown
-/// while connections to services end gracefully, and otherwise for [`FINAL_ACCEPTS_TIMEOUT`].
+/// Accepts the connections that a shortage has left in the backlog, as other connections end: at
+/// the shutdown while connections to services end gracefully, and otherwise for
+/// [`FINAL_ACCEPTS_TIMEOUT`].
 async fn accept_rest(
     listener: Arc<Listener>,
     at: String,
@@ -254,8 +260,8 @@ async fn accept_rest(
     tracing::warn!("cannot accept the last connections on {at}: {why}");
 }
 
-/// Dispatches a connection as soon as it has its permit; at the shutdown only if it has one at
-/// once.
+/// Dispatches a connection as soon as it has its permit. At the shutdown, a connection without a
+/// free permit is dropped.
 async fn wait_for_permit(
     stream: Stream,
     peer: Peer,

@@ -30,17 +30,17 @@ pub(super) struct Admitted {
     pub(super) current: Arc<CurrentSnapshot>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) destination: Destination,
-    /// A trusted proxy may precede the connection with a PROXY header. A hairpin has one only
-    /// if its bridge sends it.
+    /// Whether a trusted proxy may send a PROXY header in front of the data. On a hairpin only its
+    /// bridge does, if the route says so.
     may_have_proxy_header: bool,
 }
 
 /// The destination of an admitted connection, with its permit.
 #[derive(Debug)]
 pub(super) enum Destination {
-    /// HTTP, which is HTTPS if the flag is set.
+    /// HTTP; HTTPS if the flag is set.
     Http(Arc<HttpPermit>, bool),
-    /// Without a permit for a hairpin, which the permit of its bridge's client covers.
+    /// A built-in service. A hairpin has no permit: that of the bridge's client covers both.
     Service(Arc<ListenerService>, Option<ConnectionPermit>),
     Forward(Arc<Forward>, ConnectionPermit),
 }
@@ -51,7 +51,7 @@ impl Admission {
     }
 
     /// Waits for a permit, if the connection needs one. The connection is served under the
-    /// configuration of the time when this is called, not when the permit is free.
+    /// configuration in force at the call, even if the wait outlasts a reload.
     pub(super) fn admit(
         &self,
         stream: &Stream,
@@ -111,14 +111,15 @@ impl Admitted {
         is_proxy.then_some(settings.header_timeout)
     }
 
-    /// Notes that the first byte of the client has arrived.
+    /// Records that the first byte of the client has arrived.
     pub(super) fn begin(&self) {
         if let Destination::Http(permit, _) = &self.destination {
             permit.begin();
         }
     }
 
-    /// Counts the client as refused, for the server and for the forward that it called.
+    /// Counts the client as refused, for the server and for the forward that the client connected
+    /// to.
     pub(super) fn refused(&self, why: Refusal) {
         let counters = &self.context().counters;
         match &self.destination {

@@ -1,5 +1,5 @@
-//! Dispatch of an admitted connection: TLS where there is some, then HTTP, or a service or a forward
-//! on an event loop.
+//! Dispatch of an admitted connection: the TLS handshake if the socket has TLS, then HTTP, or a
+//! service or a forward on an event loop.
 
 use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -65,7 +65,7 @@ pub(super) fn serve(
         let deadline = since + context.settings.header_timeout;
         let mut watch = context.http.drain.watch();
         let first = tokio::select! {
-            // Also at the end of the stream, which the first read reports.
+            // Ready also at the end of the stream, which the first read reports.
             first = stream.first_byte() => {
                 permit.begin();
                 first
@@ -77,7 +77,7 @@ pub(super) fn serve(
             }
         };
         drop(watch);
-        // In a box: the future of a silent connection stays small.
+        // Boxed, so that the future of a silent connection stays small.
         Box::pin(async move {
             let (stream, since) = match is_https {
                 true => match accept_https(&context, stream, &peer, &permit, since).await {
@@ -126,8 +126,8 @@ async fn accept_https(
     }
 }
 
-/// Serves a connection to a service, unless its client's address has as many connections as it
-/// may. `permit` is none for a hairpin, which the permit of its bridge's client covers.
+/// Serves a connection to a service, unless the limit of its client's address is reached. `permit`
+/// is none for a hairpin, which the permit of its bridge's client covers.
 fn serve_service(
     context: &Arc<ServerContext>,
     service: &Arc<ListenerService>,
@@ -166,7 +166,7 @@ fn spawn_service(
     let session = service.instance.open(peer.clone(), service.once);
     let target = service.target.clone();
     let info = ConnectionInfo { kind: service.kind, peer, target, gateway: None };
-    // A hairpin has the idle timeout of its bridge, which ends it by the right Close.
+    // The bridge of a hairpin has the idle timeout, since only the bridge sends a Close frame.
     let idle = permit.as_ref().and(context.settings.idle_timeout);
     let is_hairpin = permit.is_none();
     let entry = context.registry.enter(info, permit);
@@ -179,7 +179,8 @@ fn spawn_service(
     context.spawn_on_loop(group, connection);
 }
 
-/// Passes a connection to the upstream of a forward, unless a limit is reached: then it is reset.
+/// Passes a connection to the upstream of a forward, or resets the connection if a limit is
+/// reached.
 fn serve_forward(
     context: &Arc<ServerContext>,
     forward: &Arc<Forward>,
@@ -236,7 +237,7 @@ pub(super) fn open_session(
         }
         Err(limit) => {
             forward.target.refused(&context.counters, limit.refusal());
-            // At a level that is off by default: each datagram of a flood may come here.
+            // At a level that is off by default, since every datagram of a flood may be refused.
             tracing::debug!(%peer, forward = %forward.name(), "refused: {limit}");
             false
         }

@@ -1,4 +1,4 @@
-//! SIGHUP: from one configuration to the next while the server runs, all or nothing.
+//! SIGHUP: the change to another configuration while the server runs, all or nothing.
 //!
 //! [`Server::prepare`] does everything that can fail and changes nothing; [`Server::commit`]
 //! cannot fail.
@@ -36,9 +36,9 @@ impl Server {
         Ok(Prepared { sockets, snapshot, token })
     }
 
-    /// Puts the prepared configuration into force, closes the sockets that have no part in it,
-    /// and logs what has changed. Everything is in effect after the first poll; the rest is
-    /// waiting for sockets to be closed, which continues if this future is dropped.
+    /// Puts the prepared configuration into force, closes the sockets that it does not name, and
+    /// logs the changes. Everything is in effect after the first poll. Later polls only wait for
+    /// the closed sockets, whose tasks continue if this future is dropped.
     pub(super) async fn commit(&mut self, prepared: Prepared, announce: impl Fn(&[u8])) {
         let Prepared { sockets, mut snapshot, token } = prepared;
         let token_line_before = self.token_line();
@@ -70,7 +70,7 @@ impl Server {
         if let Some(line) = self.token_line()
             && token_line_before.as_ref() != Some(&line)
         {
-            // A secret: to the terminal as at the start, and not into the log.
+            // The token is a secret: printed as at the start, and not logged.
             announce(format!("{line}\n").as_bytes());
         }
         for (_, running) in closed {

@@ -26,9 +26,10 @@ use crate::{
 };
 
 impl Server {
-    /// Serves until the shutdown begins: `stop` is ready, the API is asked for a drain, or a successor
-    /// has taken over the sockets. Without a successor, connections are accepted for `--drain-delay` more.
-    /// All connections have ended within `--drain` from the beginning of the shutdown.
+    /// Serves until the shutdown begins: `stop` is ready, the API is asked for a drain, or a
+    /// successor has taken over the sockets. Without a successor, connections are accepted for
+    /// `--drain-delay` longer. All connections have ended within `--drain` from the beginning of
+    /// the shutdown.
     ///
     /// `reload` is ready whenever a reload is requested, with the new settings or their error.
     /// `announce` receives lines that are not for the log, and must not block. `service_manager` is
@@ -62,7 +63,7 @@ impl Server {
         mut stop: Pin<&mut impl Future<Output = ()>>,
         announce: impl Fn(&[u8]),
     ) -> bool {
-        // Settings that are being read, or have been read, outlive a handover that fails.
+        // A handover that fails does not interrupt or discard a reading of the settings.
         let mut readings =
             pin!(stream::unfold(reload, async |mut reload| { Some((reload().await, reload)) }));
         let mut settings = None;

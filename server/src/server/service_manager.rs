@@ -69,7 +69,7 @@ impl ServiceManager {
 
     /// Reports that a reload begins.
     pub(crate) fn reloading(&self) {
-        // Fails on no system that has the clock.
+        // Every supported system has this clock.
         let now = ClockId::CLOCK_MONOTONIC.now().map(Duration::from);
         let microseconds = now.map_or(0, |now| now.as_micros());
         self.send(&format!(

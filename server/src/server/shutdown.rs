@@ -3,15 +3,15 @@
 //! | phase | until | what happens |
 //! | --- | --- | --- |
 //! | final accepts | 0.3, and 1 s at most | listeners accept what the kernel has accepted (`accept`, `datagrams`) and close |
-//! | notice | + 20 ms | the runtime learns which accepted connections have sent something |
+//! | notice | + 20 ms | the runtime polls for data on connections that were accepted last |
 //! | bridges, graceful | 0.4 | a connection to an upstream ends when nothing is owed to either side |
 //! | bridges, immediate | 0.5 | a route's ends at the next message boundary; a forward's goes on |
 //! | services, graceful | 0.8 | a service's connection answers what has arrived, and ends |
 //! | services, immediate | 0.9 | it ends after the answer that it is writing |
-//! | the rest, HTTP | 1 | whatever still runs may finish |
-//! | cut | + 200 ms | what is left is cut off, by a reset where bytes are owed |
+//! | remaining bridges, HTTP | 1 | connections that are still open may finish |
+//! | cut | + 200 ms | the remaining connections are cut off, by a reset where bytes are owed |
 //! | taps | + 200 ms | observers of connections that were cut off are sent their ends |
-//! | recording | 1, and + 200 ms at least | what is queued for the recorder is written |
+//! | recording | 1, and + 200 ms at least | the recorder writes its queue |
 //! | cluster | at the time of the recording, 1 s at most | the other replicas are told that this one leaves (`cluster`) |
 //! | log | + 500 ms at most | the last lines are written (`cli::output`) |
 //!
@@ -51,19 +51,21 @@ const SERVICES_BY: (f64, f64) = (0.8, 0.9);
 /// The part of `--drain` in which connections continue unchanged after a handover.
 const UNCHANGED: f64 = 0.1;
 
-/// The number of connections of a group from which on they end one after the other.
+/// The number of connections of a group at and above which a graceful phase begins for one
+/// connection after the other.
 const MANY: usize = 100;
 
-/// The part of a graceful phase over which it begins for these connections.
+/// The part of a graceful phase over which the beginnings are spread.
 const EVENLY: f64 = 0.75;
 
-/// The time in which the runtime learns what has arrived.
+/// The time in which the runtime polls for data on connections that were accepted last.
 const NOTICE: Duration = Duration::from_millis(20);
 
-/// The time that connections have which are cut off: each needs one turn on its event loop. Their
-/// observers have as much behind it.
+/// The time limit for cutting connections off: each needs one turn on its event loop. Their
+/// observers have the same time after that.
 const CUT: Duration = Duration::from_millis(200);
 
+/// The times at which the phases of a shutdown end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Phases {
     /// The beginning of the first phase, and the end of the last one.
@@ -74,13 +76,12 @@ pub(super) struct Phases {
 }
 
 impl Phases {
-    /// The phases of the time `drain` after a signal, without the `delay` in which connections are still
-    /// accepted.
+    /// The phases within `drain` after a signal, which begin after `delay`.
     pub(super) fn of_a_signal(drain: Duration, delay: Duration, signal: Instant) -> Phases {
         Phases { start: signal + delay.min(drain), end: signal + drain, unchanged: 0.0 }
     }
 
-    /// The phases of the time `drain` after a handover.
+    /// The phases within `drain` after a handover.
     pub(super) fn of_a_handover(drain: Duration, start: Instant) -> Phases {
         Phases { start, end: start + drain, unchanged: UNCHANGED }
     }
@@ -194,16 +195,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn behind_a_handover_the_phases_share_the_time_in_which_connections_do_not_go_on() {
+    fn after_a_handover_the_phases_share_the_time_that_unchanged_connections_leave() {
         let (now, seconds) = (Instant::now(), Duration::from_secs);
         let signal = Phases::of_a_signal(seconds(110), seconds(10), now);
         let handover = Phases::of_a_handover(seconds(100), now);
         let at = |phases: Phases, part| (phases.at(part) - now).as_secs_f64().round();
-        for (part, behind_a_signal, behind_a_handover) in
+        for (part, after_a_signal, after_a_handover) in
             [(0.0, 10.0, 10.0), (0.4, 50.0, 46.0), (0.9, 100.0, 91.0), (1.0, 110.0, 100.0)]
         {
-            assert_eq!(at(signal, part), behind_a_signal, "{part}");
-            assert_eq!(at(handover, part), behind_a_handover, "{part}");
+            assert_eq!(at(signal, part), after_a_signal, "{part}");
+            assert_eq!(at(handover, part), after_a_handover, "{part}");
         }
     }
 }

@@ -55,19 +55,20 @@ pub(crate) struct Snapshot {
     pub(crate) site: Arc<Site>,
     /// The recipients of the connections, by the identifiers of their sockets.
     served: HashMap<u64, Served>,
-    /// The datagram sockets, whose datagrams are not answered.
+    /// The datagram sockets of this server. A datagram from one of them is not answered, since the
+    /// answer could begin a loop.
     pub(crate) own_datagram_sockets: OwnSockets,
     /// One line for each socket and route.
     pub(crate) lines: Vec<String>,
-    /// A listener or a route leads to the service `operator`.
+    /// Whether a listener, a route or a forward leads to the service `operator`.
     pub(crate) has_operators: bool,
     /// The number of file descriptors that all connections need at most.
     pub(super) descriptors: usize,
 }
 
 impl Snapshot {
-    /// Builds a snapshot. What outlives a configuration (limits, registry, event loops) is taken
-    /// over from `before`.
+    /// Builds a snapshot. Limits, registry and event loops, which outlive a configuration, are
+    /// taken over from `before`.
     ///
     /// # Errors
     ///

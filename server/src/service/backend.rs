@@ -1,4 +1,4 @@
-//! A service with what it needs to run, and one client's use of it.
+//! A service that can run, and its side of one connection.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use crate::{
     runtime::drain::Stage,
 };
 
-/// A service with what it needs to run. Clones share it.
+/// A service with the state that its connections share. Clones share that state too.
 #[derive(Clone, Debug)]
 pub(crate) enum ServiceInstance {
     Upper,
@@ -33,7 +33,7 @@ pub(crate) enum ServiceInstance {
 }
 
 impl ServiceInstance {
-    /// Opens a connection for a client. With `once` it ends after one answered message.
+    /// Opens a connection for a client. With `once` the connection ends after one answered message.
     pub(crate) fn open(&self, peer: Peer, once: bool) -> ServiceConnection {
         match self {
             ServiceInstance::Upper => bytes(<[u8]>::make_ascii_uppercase, once),
@@ -87,7 +87,7 @@ impl ServiceConnection {
         }
     }
 
-    /// The number of bytes of answers that the client has not taken.
+    /// The number of bytes of answers that are not written to the client's connection yet.
     pub(crate) fn unsent(&self) -> usize {
         match self {
             ServiceConnection::Bytes(bytes) => bytes.unsent(),
@@ -96,8 +96,8 @@ impl ServiceConnection {
     }
 
     /// Answers received bytes, counted in `entry`, until the client, the service or, by `stage`,
-    /// the server ends the connection. Reads only when all answers are written: a client that
-    /// does not read is not read.
+    /// the server ends the connection. Reads only when all answers are written, so that a client
+    /// that does not read is not read either.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,

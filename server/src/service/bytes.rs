@@ -22,7 +22,7 @@ pub(crate) struct ByteConnection {
     /// Turns received bytes into their answer, in place.
     transform: fn(&mut [u8]),
     unwritten: WriteBuffer,
-    /// Finds the end of the first message, where only that one is answered.
+    /// The state of the first message, if only that message is answered.
     once: Option<Box<FirstMessage>>,
 }
 
@@ -48,7 +48,7 @@ impl ByteConnection {
         self.transform
     }
 
-    /// The number of bytes of answers that the client has not taken.
+    /// The number of bytes of answers that are not written to the client's connection yet.
     pub(super) fn unsent(&self) -> usize {
         self.unwritten.len()
     }

@@ -37,8 +37,7 @@ const SHUTDOWN: Duration = Duration::from_secs(10);
 /// Serves a client on `stream` until the client, the service or, by `drain`, the server ends the
 /// connection, and logs the end.
 ///
-/// An `async fn` would keep every argument twice in its future, of which a server holds one per
-/// connection.
+/// Not an `async fn`, which would keep every argument twice in the future of each connection.
 pub(crate) fn serve<S>(
     mut stream: S,
     mut connection: ServiceConnection,
@@ -126,15 +125,15 @@ fn poll_served(
     polled
 }
 
-/// The least number of bytes of answers that have not reached the client, if there are any.
+/// The number of bytes of answers that have not reached the client, at least; none if all have.
 fn undelivered(connection: &ServiceConnection, stream: &impl Transport) -> Option<usize> {
     let in_flight = stream.in_flight().filter(|bytes| !bytes.is_nothing());
     let unsent = connection.unsent() + in_flight.map_or(0, |bytes| bytes.unsent as usize);
     (unsent > 0 || in_flight.is_some()).then_some(unsent)
 }
 
-/// Ends the server's side, unless `until` passes or the drain reaches [`Stage::Cut`] first: with
-/// TLS the last record needs room.
+/// Ends the server's side, unless `until` passes or the drain reaches [`Stage::Cut`] first. Over
+/// TLS the end is a record, which waits for room in the socket's send buffer.
 fn poll_shutdown(
     cx: &mut Context<'_>,
     stream: &mut (impl AsyncWrite + Unpin),

@@ -8,9 +8,9 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 
-/// The time without input after which the bytes received so far are a request without a newline:
-/// some clients send `str(time.time())` and wait for the answer. Once a client has sent a newline,
-/// only newlines end its requests, and a pause within a line has no limit.
+/// The time without input after which the bytes received so far are a request without a newline,
+/// since some clients send `str(time.time())` and wait for the answer. Once a client has sent a
+/// newline, only newlines end its requests, and a pause within a line has no limit.
 const IDLE: Duration = Duration::from_millis(100);
 
 /// A client's request: a line, or the bytes before a pause or the end of input.
@@ -93,7 +93,7 @@ impl LineReader {
     }
 }
 
-/// The timer after which a partial request is flushed. Holds no memory until it is polled.
+/// The timer after which a partial request is flushed, allocated at the first poll.
 #[derive(Debug, Default)]
 pub(super) struct IdleFlush(Option<Pin<Box<Sleep>>>);
 

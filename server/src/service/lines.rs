@@ -73,7 +73,7 @@ pub(crate) struct LineConnection {
     write_error: Option<io::Error>,
 }
 
-/// The service, and the end of the connection where the service has decided on one.
+/// The service, and the end of the connection if the service has decided on one.
 #[derive(Debug)]
 struct LineHandler {
     service: Box<dyn LineService>,
@@ -84,7 +84,7 @@ struct LineHandler {
 }
 
 impl LineHandler {
-    /// Handles a request. Returns whether the connection takes another one.
+    /// Handles a request. Returns whether the connection continues.
     fn on_line(&mut self, request: Request<'_>, out: &mut Vec<u8>) -> bool {
         let outcome = self.service.on_line(request, out);
         self.apply(outcome);
@@ -111,7 +111,7 @@ impl LineConnection {
         }
     }
 
-    /// The number of bytes of answers that the client has not taken.
+    /// The number of bytes of answers that are not written to the client's connection yet.
     pub(super) fn unsent(&self) -> usize {
         self.unwritten.len()
     }
@@ -236,7 +236,7 @@ impl LineConnection {
     }
 
     /// Discards all output, and keeps the error. Requests that the client sent before the failure
-    /// may still be in the kernel: reading goes on up to the end of the input.
+    /// may still be in the kernel, so reading continues up to the end of the input.
     fn write_failed(&mut self, error: io::Error) {
         self.unwritten.clear();
         self.write_error.get_or_insert(error);

@@ -3,7 +3,7 @@
 //! Each file uses only those below it:
 //!
 //! - `connection`: a connection to a service from its first byte to its end
-//! - `backend`: a service with what it needs to run, and one client's use of it
+//! - `backend`: a service that can run, and its side of one connection
 //! - `bytes`: services that answer each byte with one byte: `upper`, `echo`
 //! - `time`, `chat`: services that answer lines
 //! - `lines`: the common part of services that answer lines

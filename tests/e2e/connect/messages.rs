@@ -361,8 +361,8 @@ fn options_that_make_no_sense_together_are_named() {
         (&["--text"], "--text is valid with ws:// and wss:// only"),
         (
             &["--wait=soon"],
-            "'soon' for '--wait <TIME>': expected a time: a number of seconds, or one with ms, s, m or h, as \
-             10s, or forever",
+            "'soon' for '--wait <TIME>': expected a time: a number of seconds, or one with ms, s, m or h, \
+             such as 10s, or forever",
         ),
         (&["--wait=1s", "--stay"], "cannot be used with"),
         (&["--crlf", "--hex"], "cannot be used with"),

@@ -47,7 +47,7 @@ fn a_successor_that_cannot_bind_a_socket_leaves_everything_as_it_was() {
     let (status, log) = fails(&folder, &["--listen", "upper=tcp://192.0.2.1:7007"]);
     assert_eq!(status, Some(1));
     assert!(log.contains("192.0.2.1:7007"), "{log}");
-    old.wait_for_log(&["handover to process", "failed, serving on"]);
+    old.wait_for_log(&["handover to process", "failed, this server continues to serve"]);
     serves(&old, &folder);
     let (status, _) = fails(&folder, &["--drain", "soon"]);
     assert_eq!(status, Some(2));
@@ -67,7 +67,7 @@ fn a_successor_that_ends_with_the_sockets_in_its_hands_leaves_everything_as_it_w
     assert_eq!(line(&mut successor), "echogate handover 1\n");
     while line(&mut successor) != "end\n" {}
     drop(successor);
-    old.wait_for_log(&["failed, serving on", "has ended the connection"]);
+    old.wait_for_log(&["failed, this server continues to serve", "has ended the connection"]);
     serves(&old, &folder);
     let mut successor = BufReader::new(UnixStream::connect(folder.path("handover.sock")).unwrap());
     successor.get_mut().write_all(b"echogate handover 1\n").unwrap();
@@ -91,7 +91,7 @@ fn a_successor_that_is_gone_when_the_old_process_has_stopped_is_not_waited_for()
     successor.get_ref().shutdown(Shutdown::Read).unwrap();
     successor.get_mut().write_all(b"ready 0 1 2\n").unwrap();
     drop(successor);
-    old.wait_for_log(&["failed, serving on"]);
+    old.wait_for_log(&["failed, this server continues to serve"]);
     serves(&old, &folder);
     let new = folder.server(&[]);
     serves(&new, &folder);
@@ -118,7 +118,7 @@ fn settings_that_are_read_while_a_handover_fails_come_into_force() {
     // The answer to the successor cannot be written.
     successor.get_ref().shutdown(Shutdown::Read).unwrap();
     successor.get_mut().write_all(b"ready 0 1 2\n").unwrap();
-    old.wait_for_log(&["failed, serving on"]);
+    old.wait_for_log(&["failed, this server continues to serve"]);
     settings.write_all(b"max-connections = 4321\n").unwrap();
     drop(settings);
     old.wait_for_log(&["configuration reloaded"]);
@@ -138,7 +138,7 @@ fn a_successor_of_another_version_is_refused_in_one_line_that_names_both() {
         successor.get_mut().write_all(greeting.as_bytes()).unwrap();
         let refused = line(&mut successor);
         assert!(parts.iter().all(|part| refused.contains(part)), "{refused}");
-        old.wait_for_log(&["handover", "serving on", parts[1]]);
+        old.wait_for_log(&["handover", "continues to serve", parts[1]]);
         assert_eq!(line(&mut successor), "", "the end");
     }
     serves(&old, &folder);

@@ -155,7 +155,7 @@ reasons! {
     NOTHING_TO_CONTINUE => "收到延续帧，但没有要延续的消息";
     MESSAGE_IN_MESSAGE => "上一条消息尚未结束就开始了新消息";
     INVALID_TEXT => "文本消息不是有效的 UTF-8";
-    SHORT_CLOSE => "关闭帧的状态码不完整";
+    SHORT_CLOSE => "关闭帧的载荷只有一个字节";
     BAD_CLOSE_CODE => "不允许发送关闭代码 {0}";
     INVALID_REASON => "关闭原因不是有效的 UTF-8";
     TOO_BIG => "消息超过 {0} 字节";
@@ -382,7 +382,7 @@ mod tests {
                 "从另一台机器跟踪需要操作员令牌（Authorization: Bearer TOKEN）",
             ),
             (
-                "[2001:db8::]/64 has as many connections as it may (--max-per-address 9)",
+                "too many connections from [2001:db8::]/64 (--max-per-address 9)",
                 "[2001:db8::]/64 的连接数已达上限（--max-per-address 9）",
             ),
         ] {

@@ -31,8 +31,8 @@ impl FromStr for Endpoint {
 }
 
 impl Endpoint {
-    /// Parses a URL with options, those of a WebSocket URL behind `#`: its query belongs to the
-    /// request, and it has no fragment (RFC 6455 section 3).
+    /// Parses a URL with options. Those of a WebSocket URL follow `#`, since its query belongs to
+    /// the request and a WebSocket URL has no fragment (RFC 6455 section 3).
     ///
     /// # Errors
     ///
@@ -49,7 +49,8 @@ impl Endpoint {
     }
 }
 
-/// Removes `USER:PASSWORD@` from `//USER:PASSWORD@HOST…`: the rest, and the credentials.
+/// Removes `USER:PASSWORD@` from `//USER:PASSWORD@HOST…`. Returns the remaining text and the
+/// credentials.
 fn take_credentials(rest: &str) -> Result<(String, Option<Credentials>), EndpointError> {
     let authority = rest.strip_prefix("//").unwrap_or_default();
     let authority = &authority[..authority.find(['/', '?', '#']).unwrap_or(authority.len())];
@@ -70,7 +71,7 @@ fn take_credentials(rest: &str) -> Result<(String, Option<Credentials>), Endpoin
     Ok((format!("//{behind}"), Some(Credentials { user, password })))
 }
 
-/// Parses an address of which `rest` follows `scheme` and its colon.
+/// Parses an address. `rest` is the text after `scheme` and its colon.
 fn parse_address(scheme: &str, rest: &str) -> Result<Address, EndpointError> {
     let behind_slashes = |scheme| rest.strip_prefix("//").ok_or(EndpointError::NoSlashes(scheme));
     match &*scheme.to_ascii_lowercase() {

@@ -1,4 +1,4 @@
-//! Percent-encoding (RFC 3986 section 2.1), as the parts of an endpoint URL need it.
+//! Percent-encoding (RFC 3986 section 2.1) of the parts of an endpoint URL.
 
 use std::fmt::Write;
 

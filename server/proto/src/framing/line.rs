@@ -63,8 +63,9 @@ impl Framer {
         self.line_piece(opcode, b"", 0..body.len(), taken, true)
     }
 
-    /// A part of a line without the carriage return at its end, and the one held back before
-    /// it if that is data: one at the end of a part is held back unless the line `ended` there.
+    /// Removes the carriage return at the end of a part of a line, which is held back unless the
+    /// line `ended`. Returns a carriage return held back before, if it is data, and the rest of the
+    /// part.
     fn strip_cr<'a>(&mut self, line: &'a [u8], ended: bool) -> (&'static [u8], &'a [u8]) {
         // A carriage return held back is data, unless the line end comes next.
         let held: &[u8] = match std::mem::take(&mut self.held_cr) {

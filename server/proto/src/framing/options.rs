@@ -36,10 +36,10 @@ pub enum InvalidText {
     /// [`FramingError::InvalidUtf8`](super::FramingError::InvalidUtf8).
     #[default]
     Close,
-    /// U+FFFD takes the place of each sequence that is not valid, as the WHATWG Encoding
-    /// Standard says. [`Framer::replace_invalid`](super::Framer::replace_invalid) does it.
+    /// U+FFFD replaces each invalid sequence as in the WHATWG Encoding Standard
+    /// ([`Framer::replace_invalid`](super::Framer::replace_invalid)).
     Replace,
-    /// The line, or what has arrived in framing `text`, is a binary message.
+    /// The line, or in framing `text` the bytes that have arrived, become a binary message.
     Binary,
 }
 

@@ -6,7 +6,7 @@ use super::{Framer, Framing, FramingError, Outgoing, Rest};
 use crate::ws::{FrameHeader, OpCode};
 
 /// The frames for which replies are expected, in order. Equal frames in a row share one [`Run`].
-/// Mostly there is a single run, which takes no memory of the heap.
+/// The first run, usually the only one, needs no allocation.
 #[derive(Debug, Default)]
 pub(super) struct Expected {
     frames: usize,
@@ -121,7 +121,7 @@ impl Framer {
         }
     }
 
-    /// Removes all expected replies, when the client does not take them any more.
+    /// Removes all expected replies, for a client that no longer receives.
     pub fn forget_expected(&mut self) {
         self.expected = Expected::default();
         self.left = 0;

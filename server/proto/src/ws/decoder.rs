@@ -24,7 +24,7 @@ pub struct Decoder {
     max_message: u64,
     /// The role of the endpoint that decodes; the peer has the other one.
     role: Role,
-    /// A frame header that has arrived in part.
+    /// The part of an incomplete frame header that has arrived.
     header: [u8; MAX_HEADER],
     header_len: u8,
     /// The frame whose payload is being read.
@@ -41,7 +41,7 @@ pub struct Decoder {
 /// A frame, or part of one, that the decoder has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A message in a single frame that lies in the buffer completely, as most do.
+    /// A message in a single frame that is complete in the buffer, the usual case.
     Message {
         /// Text or Binary.
         opcode: OpCode,
@@ -178,7 +178,7 @@ impl Decoder {
         self.take_header_in_parts(buf, at)
     }
 
-    /// Reads the header of the next frame where `buf` has it in part. Out of line: it is rare.
+    /// Reads the header of the next frame if `buf` has only a part of it, which is rare.
     #[cold]
     fn take_header_in_parts(
         &mut self,

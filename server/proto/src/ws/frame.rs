@@ -6,19 +6,19 @@ use crate::close::CloseCode;
 /// The largest payload of a control frame, in bytes (RFC 6455 section 5.5).
 pub const MAX_CONTROL: usize = 125;
 
-/// The longest reason of a Close frame, in bytes: a control frame without the code (RFC 6455 section
-/// 5.5.1).
+/// The longest reason of a Close frame, in bytes: the payload of a control frame without the code
+/// (RFC 6455 section 5.5.1).
 pub const MAX_REASON: usize = MAX_CONTROL - 2;
 
 /// The longest frame header, in bytes: 2, a length of 8 bytes, and a masking key of 4.
 pub(super) const MAX_HEADER: usize = 14;
 
-/// The role of an endpoint: it decides which frames are masked.
+/// The role of an endpoint, which determines the frames that are masked (RFC 6455 section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// A server: it accepts masked frames and sends unmasked ones.
+    /// A server, which accepts masked frames and sends unmasked ones.
     Server,
-    /// A client: it accepts unmasked frames and sends masked ones.
+    /// A client, which accepts unmasked frames and sends masked ones.
     Client,
 }
 
@@ -134,7 +134,7 @@ impl FrameHeader {
         self
     }
 
-    /// The number of payload bytes in it.
+    /// The number of payload bytes in this header.
     pub fn held(&self) -> usize {
         usize::from(self.held)
     }
@@ -226,8 +226,8 @@ pub fn masked_frame(opcode: OpCode, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
     frame
 }
 
-/// Whole control frames as a client sends them, made of `frames` as a server sends them, each masked
-/// with the next of `keys`.
+/// Masks whole control frames, given as a server sends them, for a client. Each frame has its own
+/// key, a result of `keys`.
 pub fn mask_control_frames(mut frames: &[u8], keys: impl Fn() -> [u8; 4]) -> Vec<u8> {
     let mut masked = Vec::with_capacity(frames.len() + 4);
     while let [first, len, rest @ ..] = frames {

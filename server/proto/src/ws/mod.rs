@@ -4,7 +4,7 @@
 //! - [`mask`]: the masking of a client's payload
 //! - `decoder`: a strict decoder from bytes to frames and messages, in either [`Role`]
 //! - [`scanner`]: a lenient scanner of frames, for observers
-//! - `violation`: violations of the protocol, and the close code that answers each
+//! - `violation`: violations of the protocol, and their close codes
 
 mod decoder;
 pub mod frame;

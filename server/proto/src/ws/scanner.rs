@@ -82,8 +82,8 @@ impl Piece {
     }
 }
 
-/// A scanner of one direction. It finds the boundaries of frames and judges nothing: reserved bits,
-/// undefined opcodes and missing masks are reported as they were sent.
+/// A scanner of one direction, which finds the boundaries of frames and checks nothing: reserved
+/// bits, undefined opcodes and missing masks are reported as they were sent.
 ///
 /// ```
 /// use echogate_proto::ws::{OpCode, scanner::FrameScanner};
@@ -94,7 +94,7 @@ impl Piece {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct FrameScanner {
-    /// A header that has arrived in part.
+    /// The part of an incomplete header that has arrived.
     partial: [u8; MAX_HEADER],
     partial_len: usize,
     /// The current frame, and its payload bytes so far.
@@ -123,9 +123,9 @@ impl FrameScanner {
         self.frame.is_none() && self.partial_len == 0
     }
 
-    /// The bytes with which a reader begins that has seen none before: the part of a header that has
-    /// passed, or the header of a frame with the rest of the payload, a continuation frame if it
-    /// is not a control frame.
+    /// The bytes that a reader which starts at this position needs first: the part of a header that
+    /// has passed; or, within a payload, a header for the rest of that payload, as a continuation
+    /// frame unless the frame is a control frame.
     pub fn prefix(&self) -> Vec<u8> {
         let Some((header, offset)) = self.frame else {
             return self.partial[..self.partial_len].to_vec();
@@ -167,8 +167,8 @@ impl FrameScanner {
         }
     }
 
-    /// Scans `bytes` from `at`, which is set to the end of the piece: the next one, an empty one for
-    /// a frame without payload; none if the bytes are used up.
+    /// Scans `bytes` from `at` for the next piece, and sets `at` to its end. A frame without
+    /// payload gives an empty piece. None if no bytes are left.
     pub fn next(&mut self, bytes: &mut [u8], at: &mut usize) -> Option<Piece> {
         let (header, offset) = match self.frame.take() {
             Some(frame) => frame,

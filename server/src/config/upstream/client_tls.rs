@@ -1,4 +1,4 @@
-//! The options of TLS of an upstream's URL.
+//! The TLS options of an upstream's URL.
 
 use std::{path::Path, sync::Arc};
 

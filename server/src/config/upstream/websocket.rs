@@ -20,7 +20,6 @@ use crate::{
 /// A WebSocket server, and the request that is sent to it.
 #[derive(Debug)]
 pub(crate) struct WebSocketSpec {
-    /// The address of the server.
     pub(crate) at: HostPort,
     /// The path and the query of the request.
     pub(crate) path: String,

@@ -1,11 +1,12 @@
-//! The file descriptors of the process, and the reserve of them for HTTP connections: `/healthz` and
-//! `/readyz` are answered even when other connections have all other descriptors.
+//! The file descriptors of the process, and the reserve for HTTP connections, by which `/healthz`
+//! and `/readyz` are answered even when other connections use all other descriptors.
 //!
-//! A new descriptor has the lowest number that is free. So a socket whose number is in the reserve,
-//! the end of the range of numbers, shows that no other descriptor is left; nothing is counted. The
-//! connection of a service or a forward that gets such a number waits until a lower one is free, and
-//! no further one is accepted meanwhile; upstreams are not dialled. An HTTP connection takes a lower
-//! number as soon as one is free. Until then it can be neither upgraded nor hold an event stream.
+//! The reserve is the end of the range of descriptor numbers. Descriptors need not be counted: a
+//! new descriptor has the lowest free number (POSIX), so a number in the reserve shows that no
+//! other descriptor is left. A connection to a service or a forward with such a number waits until
+//! a lower one is free; meanwhile no further connection is accepted there and no upstream is
+//! dialled. An HTTP connection moves to a lower number as soon as one is free. Until then the
+//! connection is not upgraded and holds no event stream.
 
 use std::{
     io,
@@ -27,20 +28,20 @@ const MAX_RESERVE: usize = 64;
 /// lower.
 const RESERVE_PART: usize = 8;
 
-/// The first number of the reserve. Only a server has one.
+/// The first number of the reserve; larger than any descriptor in a process that does not serve.
 static RESERVE_BEGIN: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
-/// A socket had a number in the reserve, and no lower number has been found free since.
+/// Whether a socket had a number in the reserve, and no lower number has been found free since.
 static IS_SHORT: AtomicBool = AtomicBool::new(false);
 
-/// The number of descriptors that `connections` need at most, and those of HTTP: for each connection one
-/// for its client, one for its upstream, and with `hairpins` one for the upstream's side at a listener
-/// of this process.
+/// The maximum number of descriptors that HTTP and `connections` other connections need. Each of
+/// the latter has one for its client, one for its upstream, and with `hairpins` one for the other
+/// end of the connection to a listener of this process.
 pub(crate) fn needed(connections: u32, hairpins: bool) -> usize {
     (if hairpins { 3 } else { 2 }) * connections as usize + HTTP_CONNECTIONS
 }
 
-/// Logs if the descriptors that are `needed` for `connections` exceed the limit of the process.
+/// Logs a line if the number `needed` for `connections` exceeds the limit of the process.
 pub(crate) fn check(connections: u32, needed: usize) {
     let max = max();
     if needed > max {
@@ -52,7 +53,7 @@ pub(crate) fn check(connections: u32, needed: usize) {
     }
 }
 
-/// Keeps a reserve from now on.
+/// Sets the reserve apart from now on.
 pub(crate) fn keep_reserve() {
     let begin = RawFd::try_from(max() - reserve()).unwrap_or(RawFd::MAX);
     RESERVE_BEGIN.store(begin, Ordering::Relaxed);
@@ -72,8 +73,8 @@ pub(crate) fn is_in_reserve(descriptor: &impl AsRawFd) -> bool {
     is_in_reserve
 }
 
-/// Whether only descriptors of the reserve are left. In a shortage this looks for another one by
-/// duplicating `any`.
+/// Whether only descriptors of the reserve are left. During a shortage this function duplicates
+/// `any` to find out whether a lower number is free.
 pub(crate) fn are_short(any: &impl AsFd) -> bool {
     if !IS_SHORT.load(Ordering::Relaxed) {
         return false;

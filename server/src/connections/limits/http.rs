@@ -9,14 +9,14 @@
 //!
 //! A new connection is always admitted at once. If a limit is reached, the permit of the
 //! connection that has made no progress for the longest time is revoked, and that connection is
-//! closed. So silent, idle and stalled clients cannot exclude other clients.
+//! closed. Silent, idle and stalled clients therefore cannot exclude other clients.
 //!
 //! Silent connections and connections being set up share one limit; established connections have
 //! another. During set-up each byte from the client is progress, and silent connections are closed
 //! before those that have sent something. Up to [`SPARED`](limit::SPARED) silent connections are
-//! spared: a new connection has time to send its request, however many others send theirs slowly.
+//! spared, so that a new connection has time to send its request even if many others send slowly.
 //!
-//! Connections in the reserve of descriptors are limited besides, to half of it.
+//! Connections in the reserve of descriptors have a further limit: half of the reserve.
 //!
 //! - `limit`: one limit, and the connections that hold its permits; `timestamp`: the time of a
 //!   connection's last progress
@@ -64,7 +64,7 @@ pub(crate) struct HttpPermit {
     counting: Mutex<Counting>,
 }
 
-/// The limits that count a connection, and the address by which they do.
+/// The limits that count a connection, and the address by which the connection is counted.
 #[derive(Debug)]
 struct Counting {
     counted_by: Option<CountedBy>,
@@ -145,7 +145,7 @@ impl HttpPermit {
     ///
     /// # Errors
     ///
-    /// When it is in the reserve of descriptors.
+    /// The connection is in the reserve of descriptors.
     pub(crate) fn exempt(self: &Arc<Self>) -> Result<Exemption, LimitReached> {
         if self.is_in_reserve() {
             return Err(LimitReached::Descriptors);
@@ -164,7 +164,7 @@ impl HttpPermit {
         self.is_in_reserve.load(Ordering::Relaxed)
     }
 
-    /// Records that the connection has no descriptor of the reserve any more.
+    /// Records that the descriptor of the connection is no longer in the reserve.
     pub(crate) fn leave_reserve(&self) {
         if self.is_in_reserve.swap(false, Ordering::Relaxed) {
             self.limits.in_reserve.release(self.id);
@@ -193,7 +193,7 @@ impl Drop for HttpPermit {
 }
 
 impl Exemption {
-    /// Exempts the connection for the rest of its life, since it is no HTTP connection any more.
+    /// Exempts the connection until its end, since it was upgraded.
     pub(crate) fn keep(mut self) {
         self.0 = None;
     }

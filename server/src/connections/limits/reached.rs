@@ -13,7 +13,7 @@ use crate::connections::counters::Refusal;
 /// The time after which a client that a limit refuses may try again, in seconds (`Retry-After`).
 pub(crate) const RETRY_AFTER: u32 = 5;
 
-/// The limit for which a permit is refused.
+/// The limit that refuses a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitReached {
     /// The maximum number of connections in all.
@@ -55,7 +55,7 @@ impl LimitReached {
 
 /// The address by which connections from `ip` are counted. An IPv6 address counts as its /64
 /// network, since one client may use all addresses of a /64 (RFC 6177). Loopback and link-local
-/// addresses count one by one: the link-local network is the same on every link.
+/// addresses count individually, since the link-local network is the same on every link.
 pub(crate) fn counted_as(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local() => {

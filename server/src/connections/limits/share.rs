@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::counted_as;
 
 /// The permits of one resource. A loopback address may hold all of them, since all clients of a
-/// local proxy have one; each other address may hold a share.
+/// local proxy share one address; every other address may hold a share.
 #[derive(Debug)]
 pub(crate) struct Shares {
     max: usize,
@@ -36,8 +36,8 @@ impl Shares {
         self.held.lock().values().sum()
     }
 
-    /// Takes a permit for a client at `address`, without an address as for loopback; `None` if its
-    /// share is used up or no permit is free.
+    /// Takes a permit for a client at `address`; a client without an address counts as loopback.
+    /// `None` if the share of the address is used up or no permit is free.
     pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Share> {
         let address = address.map_or(Ipv4Addr::LOCALHOST.into(), counted_as);
         let mut held = self.held.lock();

@@ -16,14 +16,14 @@ fn an_ipv6_address_is_counted_as_its_network() {
     let full = enter(&limits, "2001:db8:0:1:ffff::2").unwrap_err();
     assert_eq!(
         full.to_string(),
-        "2001:db8:0:1::/64 has as many connections as it may (--max-per-address 1)"
+        "too many connections from 2001:db8:0:1::/64 (--max-per-address 1)"
     );
     let _other_network = enter(&limits, "2001:db8:0:2::1").unwrap();
     let _ipv4 = [enter(&limits, "192.0.2.1").unwrap(), enter(&limits, "192.0.2.2").unwrap()];
     let _link_local = [enter(&limits, "fe80::1").unwrap(), enter(&limits, "fe80::2").unwrap()];
     let _loopback = enter(&limits, "::1").unwrap();
     let full = enter(&limits, "fe80::1").unwrap_err().to_string();
-    assert!(full.starts_with("fe80::1 has"), "{full}");
+    assert!(full.starts_with("too many connections from fe80::1 "), "{full}");
 }
 
 #[test]

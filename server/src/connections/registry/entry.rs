@@ -29,7 +29,7 @@ use crate::{
     trace::ConnectionTrace,
 };
 
-/// The longest life of a connection that counts as a health check.
+/// The longest duration of a connection that counts as a health check.
 const HEALTH_CHECK_TIME: Duration = Duration::from_secs(5);
 
 /// A live connection. Its counters have one writer, the task of the connection.
@@ -37,9 +37,9 @@ const HEALTH_CHECK_TIME: Duration = Duration::from_secs(5);
 pub(crate) struct Entry {
     pub(super) id: u64,
     kind: Kind,
-    /// The flags of observed.rs.
+    /// The flags that `observed` defines.
     pub(super) flags: AtomicU8,
-    /// The time of the first write to the upstream (timing.rs).
+    /// The time of the first write to the upstream, in microseconds since the beginning (`timing`).
     pub(super) first_write: AtomicU32,
     pub(super) peer: Peer,
     pub(super) target: Arc<ConnectionTarget>,
@@ -60,7 +60,8 @@ pub(crate) struct Counter {
 
 impl Counter {
     pub(crate) fn add(&self, bytes: usize, messages: u64) {
-        // One writer: a load and a store are enough, and cheaper than a locked add.
+        // There is one writer, for which a load and a store suffice, and cost less than an atomic
+        // add.
         for (counter, more) in [(&self.bytes, bytes as u64), (&self.messages, messages)] {
             counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
         }
@@ -83,7 +84,6 @@ impl Entry {
         self.id
     }
 
-    /// The transport.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
@@ -127,7 +127,7 @@ impl Entry {
         }
     }
 
-    /// Whether latencies are to be recorded: events have subscribers.
+    /// Whether events have subscribers, so that latencies are recorded.
     pub(crate) fn has_subscribers(&self) -> bool {
         self.registry.has_subscribers()
     }
@@ -158,8 +158,8 @@ impl Entry {
         self.end(end, false);
     }
 
-    /// As [`Entry::ended`], where the client ended the connection. A short connection without
-    /// payload was a health check and is logged at level `debug`.
+    /// Like [`Entry::ended`], for a connection that the client ended. A short connection without
+    /// payload counts as a health check, and is logged at level `debug`.
     pub(crate) fn ended_by_client(self: &Arc<Self>, end: &dyn fmt::Display) {
         self.end(end, self.carried_bytes() == 0 && self.since.elapsed() < HEALTH_CHECK_TIME);
     }

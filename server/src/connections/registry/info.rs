@@ -10,7 +10,7 @@ use echogate_proto::api::Kind;
 
 use crate::{connections::target::ConnectionTarget, trace::ConnectionTrace};
 
-/// A client, as far as it is known.
+/// The identity of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Peer {
     Address(SocketAddr),
@@ -58,13 +58,13 @@ pub(crate) struct ConnectionInfo {
     pub(crate) gateway: Option<Box<GatewayInfo>>,
 }
 
-/// Further information about a client of the gateway. In a box, so that other connections do not
-/// pay for it.
+/// Further information about a client of the gateway, boxed so that other connections do not use
+/// memory for it.
 #[derive(Debug)]
 pub(crate) struct GatewayInfo {
     /// The local address of the connection to the upstream.
     pub(super) upstream_from: Option<SocketAddr>,
-    /// The label and the trace, which few connections have: in a box of their own.
+    /// The label and the trace, boxed because few connections have them.
     pub(super) tags: Option<Box<Tags>>,
 }
 

@@ -1,8 +1,8 @@
 //! The registry of live connections, for the API, the metrics and the log.
 //!
-//! - [`entry`]: one live connection; [`info`]: what is known of it when it is accepted; `tap`: its
+//! - [`entry`]: one live connection; [`info`]: the information at its acceptance; `tap`: its
 //!   observers; `timing`: the time to the upstream's first byte; `observed`: the state of both
-//! - [`reporter`]: reports on all connections to a subscriber
+//! - [`reporter`]: reports about all connections to a subscriber
 
 mod entry;
 mod info;
@@ -35,10 +35,11 @@ use crate::connections::{
     target::TargetMetrics,
 };
 
-/// Changes that a subscriber may lag behind; after more it has to list all connections again.
+/// The number of changes that a subscriber may lag behind. After more, the subscriber lists all
+/// connections again.
 const MAX_LAG: usize = 1024;
 
-/// All live connections. Clones are the same.
+/// All live connections. Clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Registry(Arc<Inner>);
 
@@ -85,7 +86,7 @@ pub(crate) enum Change {
 }
 
 impl Registry {
-    /// Enters a connection. It is removed, and its permit released, when the result is dropped.
+    /// Enters a connection. Dropping the result removes the connection and releases its permit.
     pub(crate) fn enter(
         &self,
         info: ConnectionInfo,
@@ -142,7 +143,7 @@ impl Registry {
     /// Notifies the subscribers, if there are any.
     fn notify(&self, change: impl FnOnce() -> Change) {
         if self.has_subscribers() {
-            // An error means that the last subscriber has just gone.
+            // An error means that the last subscriber has just unsubscribed.
             self.0.changes.send(change()).ok();
         }
     }
@@ -181,7 +182,7 @@ impl Registry {
         sums
     }
 
-    /// Takes a connection out, unless it is out already.
+    /// Removes a connection, unless it is removed already.
     fn leave(&self, id: u64) {
         let mut live = self.0.live.lock();
         let Some(entry) = live.entries.remove(&id) else { return };
@@ -208,10 +209,10 @@ impl Default for Registry {
     }
 }
 
-/// A subscription: as long as there is one, changes are published and latencies recorded.
+/// A subscription. Changes are published and latencies recorded while there is at least one.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    /// Connections that are accepted and end.
+    /// The beginnings and ends of connections.
     pub(crate) changes: broadcast::Receiver<Change>,
     registry: Registry,
 }

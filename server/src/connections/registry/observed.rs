@@ -1,4 +1,4 @@
-//! The state of an entry that its observers and the time to the upstream's first byte need: one byte
+//! The state of an entry for its observers and for the time to the upstream's first byte: one byte
 //! of flags, and a box.
 
 use echogate_proto::api::Legs;
@@ -17,7 +17,7 @@ pub(super) const AWAITS_POSITION: u8 = 64;
 /// Flag: there are frames of the WebSocket protocol on the upstream's side.
 pub(super) const UPSTREAM_HAS_FRAMES: u8 = 2;
 
-/// Flag: the connection has ended, or its task is gone: it cannot be observed any more.
+/// Flag: the connection has ended, or its task was dropped, so that it can no longer be observed.
 pub(super) const ENDED: u8 = 4;
 
 /// The flags that follow from the observers.

@@ -10,8 +10,8 @@ use tokio::sync::broadcast::error::TryRecvError;
 
 use super::{Change, Entry, Registry, Subscription};
 
-/// The most connections that are reported to one subscriber, which bounds the size of an event and
-/// the cost of a subscriber.
+/// The maximum number of connections that are reported to one subscriber, which bounds the size of
+/// an event and the cost of a subscriber.
 pub(crate) const MAX_REPORTED: usize = 1000;
 
 /// The reports to one subscriber: all connections, and then each change.
@@ -22,7 +22,7 @@ pub(crate) struct Reporter {
     /// The reported connections, each with the traffic that was reported last; none before the
     /// first event.
     reported: Option<BTreeMap<u64, (Arc<Entry>, Carried)>>,
-    /// The most connections that are reported.
+    /// The maximum number of connections that are reported.
     most: usize,
     /// Whether there are more connections than are reported.
     is_truncated: bool,
@@ -40,8 +40,8 @@ impl Reporter {
         }
     }
 
-    /// Sets the most connections that are reported. After a change of that number the next report has
-    /// all connections.
+    /// Sets the maximum number of connections that are reported. After a change of that number the
+    /// next report has all connections.
     pub(crate) fn set_most(&mut self, most: usize) {
         if most != self.most {
             (self.most, self.reported) = (most, None);

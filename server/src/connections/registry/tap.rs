@@ -29,7 +29,7 @@ fn tapped(side: Side) -> u8 {
 }
 
 impl Entry {
-    /// Whether a side of the connection has observers, or it has a history.
+    /// Whether a side of the connection has observers or a history.
     #[inline]
     pub(crate) fn is_tapped(&self, side: Side) -> bool {
         self.flags.load(Ordering::Relaxed) & tapped(side) != 0
@@ -46,11 +46,11 @@ impl Entry {
         self.flags.fetch_or(UPSTREAM_HAS_FRAMES, Ordering::Relaxed);
     }
 
-    /// Begins the observation before the first byte, besides observers that have attached since the
-    /// connection was registered: a history, if one is to be kept, `recorder`, and,
-    /// where there is a history, the observers that wait for the next connection. `describe` completes
-    /// the description of the connection; `is_shown` says whether these observers may see it, with the
-    /// operators' token or without.
+    /// Begins the observation before the first byte, by a history if `keeps_history`, by
+    /// `recorder`, and, where there is a history, by the observers that wait for the next
+    /// connection. Observers that have attached since the connection was registered stay.
+    /// `describe` completes the description of the connection. `is_shown` is whether an observer
+    /// with (true) or without (false) the operators' token may observe the connection.
     pub(crate) fn observe(
         &self,
         keeps_history: bool,
@@ -71,7 +71,7 @@ impl Entry {
             observers.keep_history(&self.registry.0.histories);
         }
         if let Some((sink, sides)) = recorder {
-            // An error means that the queue is full, which counts what it loses.
+            // An error means that the queue is full. The queue counts its losses.
             observers.attach(sink, sides, 0).ok();
         }
         if keeps_history {
@@ -82,8 +82,8 @@ impl Entry {
         self.limit_histories();
     }
 
-    /// Adds an observer of the live connection: `sink` gets its description, its history, and what
-    /// passes from now on.
+    /// Adds an observer of the live connection. `sink` receives the description, the history, and
+    /// all events from now on.
     ///
     /// # Errors
     ///
@@ -112,27 +112,27 @@ impl Entry {
         self.tap(Observers::remove_closed);
     }
 
-    /// Event for the observers: payload passed.
+    /// Reports payload to the observers.
     #[cold]
     pub(crate) fn passed(&self, passed: &Passed<'_>) {
         self.tap(|observers| observers.passed(passed));
         self.limit_histories();
     }
 
-    /// Event for the observers: a direction ended.
+    /// Reports the end of a direction to the observers.
     #[cold]
     pub(crate) fn direction_ended(&self, point: TapPoint) {
         self.tap(|observers| observers.ended(point));
     }
 
-    /// Event for the observers: a side failed, or is reset.
+    /// Reports to the observers that a side failed or is reset.
     #[cold]
     pub(crate) fn side_failed(&self, point: TapPoint) {
         self.tap(|observers| observers.failed(point));
     }
 
-    /// Event for the observers: the next bytes in a direction are at a known position within the
-    /// frames.
+    /// Reports to the observers that the next bytes in a direction are at a known position within
+    /// the frames.
     #[cold]
     pub(crate) fn is_at(&self, point: TapPoint, scanner: impl FnOnce() -> FrameScanner) {
         self.tap(|observers| observers.is_at(point, scanner));
@@ -182,8 +182,8 @@ impl Entry {
         }
     }
 
-    /// Has the connections that were silent for the longest time give up their histories while all
-    /// of these have too many bytes.
+    /// Removes the histories of the connections that were silent for the longest time, until all
+    /// histories together fit into their limit.
     fn limit_histories(&self) {
         while let Some(connection) = self.registry.0.histories.next_to_evict() {
             if let Some(entry) = self.registry.entry(connection) {

@@ -1,8 +1,8 @@
-//! The time that the upstream of a connection takes to its first byte: from the first write to it,
-//! or from the beginning of the connection if the upstream speaks first.
+//! The time to the first byte of an upstream: from the first write to the upstream, or from the
+//! beginning of the connection if the upstream sends first.
 //!
-//! A flag for each of the two events is set until the event has occurred. A read or write tests it
-//! in the byte that has the flag of the observers, by one load and one mask for both.
+//! A flag for each of the two events is set until the event has occurred. The flags share a byte
+//! with those of the observers, so that a read or write tests both with one load and one mask.
 
 use std::sync::atomic::Ordering;
 
@@ -40,7 +40,8 @@ impl Entry {
         }
         self.flags.fetch_and(!AWAITS_READ, Ordering::Relaxed);
         let first_write = self.first_write.load(Ordering::Relaxed);
-        // A write after more than 71 minutes has no time.
+        // Microseconds in 32 bits end after 71 minutes: the time of a later first write is not
+        // known.
         if let Some(metrics) = self.target.metrics.as_ref().filter(|_| first_write < u32::MAX) {
             let written = f64::from(first_write) / 1e6;
             let seconds = self.since.elapsed().as_secs_f64() - written;

@@ -1,11 +1,12 @@
-//! The connections of the other replicas of a cluster, which report them while there are watchers.
+//! The connections of the other replicas of a cluster. Replicas report connections while there are
+//! watchers.
 //!
 //! The cluster passes the reports to this module, and the API lists the connections. Each connection
 //! of another replica has a number among the identifiers of this server, so that one list has both.
 //!
 //! - `id`: the identifier of a replica; `replica`: the connections that one replica has reported
 //! - `others`: all replicas, and those that have vanished; `watch`: a subscription to the changes
-//! - `parts`: the division of what replicas send each other
+//! - `parts`: the division of long lists into messages
 
 mod id;
 mod others;
@@ -29,7 +30,8 @@ pub(crate) use self::{
 use self::{others::Others, replica::Replica};
 use super::registry::{Registry, reporter::MAX_REPORTED};
 
-/// Changes that a subscriber may lag behind; after more it lists all connections again.
+/// The number of changes that a subscriber may lag behind. After more, the subscriber lists all
+/// connections again.
 const MAX_LAG: usize = 256;
 
 /// The identifier of a replica, and its name for users.
@@ -39,7 +41,7 @@ pub(crate) struct ReplicaIdentity {
     pub(crate) name: Arc<str>,
 }
 
-/// The replicas of the cluster and their connections. Clones are the same.
+/// The replicas of the cluster and their connections. Clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Replicas(Arc<Inner>);
 
@@ -91,13 +93,13 @@ impl Replicas {
         &self.0.registry
     }
 
-    /// The most connections that one replica reports.
+    /// The maximum number of connections that one replica reports.
     pub(crate) fn share(&self) -> usize {
         MAX_REPORTED / (self.0.others.lock().replicas.len() + 1)
     }
 
-    /// The most connections that this replica reports to others: none without an API, which would list
-    /// them.
+    /// The maximum number of connections that this replica reports to others: 0 without an API,
+    /// since the list of connections is part of the API.
     pub(crate) fn reported(&self) -> usize {
         if self.0.others.lock().lists { self.share() } else { 0 }
     }
@@ -131,7 +133,8 @@ impl Replicas {
         others.replicas.insert(identity.id, Replica::new(identity, now));
     }
 
-    /// Removes a replica. One that has `vanished` is named as missing for a while.
+    /// Removes a replica. A replica that has `vanished` is named as missing for
+    /// [`others::VANISHED_SHOWN`].
     pub(crate) fn remove(&self, id: ReplicaId, vanished: Option<Instant>) {
         let mut others = self.0.others.lock();
         let Some(replica) = others.replicas.remove(&id) else { return };
@@ -148,7 +151,7 @@ impl Replicas {
         let names = others.replicas.values().map(|it| it.name().clone()).collect();
         others.replicas.clear();
         if is_connected {
-            // Replicas that were lost with the broker have a while to be heard again.
+            // Replicas that were lost with the broker stay missing for VANISHED_SHOWN from now.
             if let Some(lost) = others.disconnected.take() {
                 others.vanished.values_mut().filter(|at| **at >= lost).for_each(|at| *at = now);
             }
@@ -226,8 +229,8 @@ impl Replicas {
         listed.chain(vanished).collect()
     }
 
-    /// The connection that has a number here: the name and the URL of its replica, and its identifier
-    /// there. No URL with a loopback address of another machine.
+    /// The connection with the number `number` here: the name and the URL of its replica, and its
+    /// identifier there. The URL is left out if it is a loopback address of another machine.
     pub(crate) fn find(&self, number: u64) -> Option<(Arc<str>, Option<String>, u64)> {
         let others = self.0.others.lock();
         others.replicas.values().find_map(|replica| {

@@ -1,5 +1,5 @@
-//! The state of the other replicas: their reports, and the names of those that have vanished. No
-//! clock.
+//! The state of the other replicas: their reports, and the names of vanished replicas. Time is an
+//! argument.
 
 use std::{
     collections::BTreeMap,
@@ -15,15 +15,15 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time for which a replica that has vanished is named as missing.
 pub(super) const VANISHED_SHOWN: Duration = Duration::from_secs(60);
 
-/// The most replicas that are named as missing because they have vanished: the latest.
+/// The maximum number of vanished replicas that are named as missing: the latest.
 pub(super) const MAX_VANISHED: usize = 256;
 
-/// The other replicas, and the data about this one in its reports.
+/// The other replicas, and the data about this replica that its own reports contain.
 #[derive(Debug, Default)]
 pub(super) struct Others {
     /// The name of this replica; none outside of a cluster.
     pub(super) own: Option<Arc<str>>,
-    /// Whether the API of this replica lists its connections, so that other replicas may.
+    /// Whether the API of this replica lists its connections, so that other replicas may do so too.
     pub(super) lists: bool,
     /// The URL of an HTTP socket of this replica.
     pub(super) url: Option<String>,

@@ -1,4 +1,4 @@
-//! The division of long lists into messages that a broker takes.
+//! The division of long lists into messages within the limit of a broker.
 
 /// The part that an element was added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) struct PartSize {
 }
 
 impl PartSize {
-    /// The size of an empty part. No part of several elements is to exceed `limit` bytes.
+    /// The size of an empty part. Parts with more than one element do not exceed `limit` bytes.
     pub(crate) fn new(limit: usize) -> PartSize {
         PartSize { limit, size: 0 }
     }

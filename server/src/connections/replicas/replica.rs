@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ReplicaIdentity;
 use crate::connections::registry::{Registry, reporter::MAX_REPORTED};
 
-/// A report of a replica on its connections.
+/// A report of a replica about its connections.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) number: u64,
@@ -27,14 +27,14 @@ pub(super) struct Replica {
     pub(super) identity: ReplicaIdentity,
     /// The URL of an HTTP socket.
     pub(super) url: Option<String>,
-    /// The number of its next report; none before the first one, and after a gap.
+    /// The number of the replica's next report; none before the first report, and after a gap.
     pub(super) next: Option<u64>,
     /// Whether all connections have been reported.
     pub(super) is_complete: bool,
-    /// The time of its last report, or of its arrival.
+    /// The time of the replica's last report, or at which the replica was added.
     pub(super) heard: Instant,
     pub(super) total: usize,
-    /// The connections by the identifiers of that replica, under their numbers here.
+    /// The connections, by their identifiers at the replica.
     pub(super) connections: BTreeMap<u64, KnownConnection>,
 }
 
@@ -54,6 +54,7 @@ impl KnownConnection {
     }
 }
 
+/// A change in the connections of other replicas.
 #[derive(Debug)]
 pub(crate) enum Change {
     /// The connections are to be listed again.
@@ -91,14 +92,14 @@ impl Replica {
         &self.identity.name
     }
 
-    /// The URL of an HTTP socket, as clients of the replica `own` may use it: a loopback address is
-    /// that of their own machine.
+    /// The URL of an HTTP socket for clients of the replica `own`; none if the URL has a loopback
+    /// address of another machine.
     pub(super) fn url_at(&self, own: Option<&str>) -> Option<String> {
         let is_here = own.map(host) == Some(host(self.name()));
         self.url.clone().filter(|url| is_here || !is_loopback(url))
     }
 
-    /// Applies a report; `None` if one before it is missing.
+    /// Applies a report; `None` if a previous report is missing.
     pub(super) fn apply(
         &mut self,
         report: Report,

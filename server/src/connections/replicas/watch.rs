@@ -6,8 +6,8 @@ use tokio::sync::broadcast::{self, error::TryRecvError};
 
 use super::{Change, Replicas};
 
-/// A subscription to the changes of the other replicas. They report their connections while there is
-/// one at least.
+/// A subscription to the changes of the other replicas, which report their connections while there
+/// is at least one subscription.
 #[derive(Debug)]
 pub(crate) struct Watch {
     replicas: Replicas,

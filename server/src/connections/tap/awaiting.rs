@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 
 use super::{Observers, Sides, Sink};
 
-/// The observers that wait for the next connection. A new connection pays for one load of a flag while
-/// there are none.
+/// The observers that wait for the next connection. Without observers, the cost of a new connection
+/// is one load of a flag.
 #[derive(Debug, Default)]
 pub(crate) struct Awaiting {
     is_any: AtomicBool,
@@ -32,8 +32,8 @@ impl Awaiting {
         self.is_any.store(true, Ordering::Release);
     }
 
-    /// Attaches the waiting observers to a connection, before its first byte. An observer that the
-    /// connection has no room for, or that may not see it, waits for another one.
+    /// Attaches the waiting observers to a connection, before its first byte. An observer that
+    /// exceeds the limit of the connection, or may not observe it, continues to wait.
     pub(crate) fn attach_to(&self, connection: &mut Observers, is_shown: impl Fn(bool) -> bool) {
         if !self.is_any.load(Ordering::Acquire) {
             return;

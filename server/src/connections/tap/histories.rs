@@ -1,5 +1,5 @@
-//! The memory that the histories of a server share. When it is used up, the history of the connection
-//! that has carried nothing for the longest time is given up.
+//! The memory that the histories of a server share. When the memory is used up, the history of the
+//! connection that was silent for the longest time is dropped.
 
 use std::{
     collections::BTreeMap,
@@ -12,14 +12,15 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// The bytes of all histories at most.
+/// The maximum size of all histories together, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// The bytes for which a history counts besides its events and the opening handshake: about those of
-/// the observers of a connection with their description, and of the entry in the list.
+/// The number of bytes that each history counts in addition to its events and the opening
+/// handshake: about the size of the observers of a connection with their description, and of the
+/// entry in the list.
 const OVERHEAD: usize = 768;
 
-/// The histories of a server. Clones are the same.
+/// The histories of a server. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Histories(Arc<Inner>);
 
@@ -27,7 +28,8 @@ pub(crate) struct Histories(Arc<Inner>);
 struct Inner {
     start: Instant,
     bytes: AtomicUsize,
-    /// The connections with a history, by the time of an event, which may not be the last one.
+    /// The connections with a history, by the time of an event that is not necessarily the last
+    /// one.
     by_last_event: Mutex<BTreeMap<(u64, u64), Arc<Times>>>,
 }
 
@@ -48,7 +50,8 @@ impl Inner {
 #[derive(Debug)]
 struct Times {
     last_event: AtomicU64,
-    /// The time in the list of connections, which changes under its lock.
+    /// The time by which the connection is listed in `by_last_event`, changed under the lock of
+    /// that map.
     listed: AtomicU64,
 }
 
@@ -57,14 +60,15 @@ struct Times {
 pub(super) struct HistoryMemory {
     histories: Histories,
     connection: u64,
-    /// The bytes of its description, and those of its events.
+    /// The sizes of the description and of the events, in bytes.
     description: usize,
     events: usize,
     times: Arc<Times>,
 }
 
 impl Histories {
-    /// The memory of a history of `connection` from `at` on, whose description has about `bytes`.
+    /// The memory of a history of `connection` that begins at `at`, with a description of about
+    /// `bytes`.
     pub(super) fn begin(&self, connection: u64, at: Instant, bytes: usize) -> HistoryMemory {
         let time = self.0.nanoseconds(at);
         let description = OVERHEAD + bytes;
@@ -75,8 +79,8 @@ impl Histories {
         HistoryMemory { histories: self.clone(), connection, description, events: 0, times }
     }
 
-    /// The connection whose history is to be given up, if all of them have too many bytes. It is
-    /// returned once.
+    /// The connection whose history is to be dropped, if all histories together are too large. A
+    /// connection is returned once.
     pub(crate) fn next_to_evict(&self) -> Option<u64> {
         if self.0.bytes.load(Ordering::Relaxed) <= MAX_BYTES {
             return None;
@@ -95,7 +99,7 @@ impl Histories {
 }
 
 impl HistoryMemory {
-    /// Event `at` this time: the history has `bytes` of events now.
+    /// Records an event at `at`, after which the events of the history have `bytes`.
     pub(super) fn changed(&mut self, at: Instant, bytes: usize) {
         let time = self.histories.0.nanoseconds(at);
         self.times.last_event.store(time, Ordering::Relaxed);
@@ -120,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_connection_that_was_silent_for_the_longest_time_is_given_up_first() {
+    fn the_history_of_the_connection_that_was_silent_for_the_longest_time_is_dropped_first() {
         let histories = Histories::default();
         let start = histories.0.start;
         let at = |seconds| start + Duration::from_secs(seconds);
@@ -132,7 +136,7 @@ mod tests {
         assert_eq!(histories.next_to_evict(), Some(2));
         all[2].changed(at(7), 10);
         assert_eq!(histories.next_to_evict(), Some(4));
-        assert_eq!(histories.next_to_evict(), Some(1), "nobody is given up twice");
+        assert_eq!(histories.next_to_evict(), Some(1), "no history is dropped twice");
         all.truncate(3);
         assert_eq!(histories.next_to_evict(), None);
         all.clear();

@@ -1,6 +1,6 @@
-//! The last events of a slow connection, for an observer to come: a person who types in `nc` and
-//! then opens the page sees what was typed. A busy connection loses its history, and pays for no
-//! further event.
+//! The last events of a slow connection, for a later observer: a user who types in `nc` and then
+//! opens the page sees what was typed. A busy connection loses its history, and with it the cost of
+//! copying each event.
 
 use std::{
     collections::VecDeque,
@@ -16,14 +16,14 @@ use echogate_proto::{
 use super::{TapPoints, histories::HistoryMemory, sink::OVERHEAD};
 use crate::recording::wire::{WireEvent, WireRecord};
 
-/// The payload bytes that a history holds at most.
+/// The maximum number of payload bytes in a history.
 const MAX_BYTES: usize = 8 * 1024;
 
-/// The events that a history holds at most.
+/// The maximum number of events in a history.
 const MAX_EVENTS: usize = 256;
 
-/// The time in which a connection with a history may have [`MAX_EVENTS`] events, and carry
-/// [`MAX_CARRIED`] bytes: more than a person types.
+/// The time in which a connection with a history may have [`MAX_EVENTS`] events and [`MAX_CARRIED`]
+/// bytes, which is more than a user types.
 const WINDOW: Duration = Duration::from_secs(5);
 
 /// The bytes that a connection with a history may carry within a [`WINDOW`], on both of its sides
@@ -37,7 +37,7 @@ pub(super) struct History {
     bytes: usize,
     window: Window,
     framed: TapPoints,
-    /// The positions in front of the first event, once an event with frames has left.
+    /// The positions in front of the first event, once an event with frames was removed.
     scanners: Option<Box<[FrameScanner; 4]>>,
     /// The bytes in front of the first event, by side.
     evicted: [u64; 2],
@@ -78,8 +78,8 @@ impl History {
         }
     }
 
-    /// Adds an event, `at` a time of the monotonic clock. False if the connection is so busy that its
-    /// history has to go.
+    /// Adds an event; `at` is a time of the monotonic clock. False if the connection is so busy
+    /// that its history must be dropped.
     pub(super) fn push(&mut self, record: WireRecord, at: Instant) -> bool {
         let len = payload(&record.event).map_or(0, |(_, bytes)| bytes.len());
         if !self.window.count(at, len) {
@@ -94,7 +94,7 @@ impl History {
         true
     }
 
-    /// Removes the oldest event, or of a single one the bytes that are too many.
+    /// Removes the oldest event, or, if there is only one, the excess bytes at its beginning.
     fn evict(&mut self) {
         let Some(mut record) = self.records.pop_front() else { return };
         let Some((point, bytes)) = payload(&record.event) else { return };
@@ -111,7 +111,7 @@ impl History {
             scanners[point.index()].skip(&bytes[..too_many]);
         }
         if too_many < bytes.len() {
-            // A copy: a slice would keep all of the memory.
+            // A copy, since a slice would keep the whole buffer in memory.
             let rest = Bytes::copy_from_slice(&bytes[too_many..]);
             record.event = WireEvent::Bytes(point, rest);
             self.records.push_front(record);
@@ -123,7 +123,7 @@ impl History {
         self.evicted[side as usize]
     }
 
-    /// The events, with the positions in front of them.
+    /// The events, oldest first.
     pub(super) fn records(&self) -> impl Iterator<Item = &WireRecord> {
         self.records.iter()
     }

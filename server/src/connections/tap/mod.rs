@@ -3,10 +3,10 @@
 //! - [`awaiting`]: the observers that wait for the next connection
 //! - [`sink`]: a bounded queue of events, from connections to one observer
 //! - [`observers`]: the observers of one connection
-//! - `history`: the last events of a slow connection, for an observer to come; `histories`: the
-//!   memory that all of them share
+//! - `history`: the last events of a slow connection, for a later observer; `histories`: the memory
+//!   that all histories share
 //!
-//! A side without an observer pays for one load of a flag for each read and write
+//! The cost of a side without an observer is one load of a flag for each read and write
 //! ([`Entry::is_tapped`](super::registry::Entry::is_tapped)). Nothing is decoded here.
 
 pub(crate) mod awaiting;
@@ -31,7 +31,7 @@ use echogate_proto::recording::{Direction, Side, TapPoint};
 
 use crate::recording::wire::WireEvent;
 
-/// The sides of a connection that an observer wants.
+/// The sides of a connection that an observer sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sides {
     /// The client's side.
@@ -109,7 +109,7 @@ impl TapPoints {
         self.0 & TapPoints::bit(point) != 0
     }
 
-    /// Adds an element; false if it was there.
+    /// Adds an element; false if the set contained it already.
     fn insert(&mut self, point: TapPoint) -> bool {
         let is_new = !self.contains(point);
         self.0 |= TapPoints::bit(point);

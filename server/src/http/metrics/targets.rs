@@ -68,7 +68,7 @@ impl Collector for TargetsMetrics {
     }
 }
 
-/// Connections, their payload, and what became of dials, clients and WebSockets.
+/// Connections, their payload, and the outcomes of dials, refused clients and closed WebSockets.
 fn connections(encoder: &mut DescriptorEncoder<'_>, context: &ServerContext) -> fmt::Result {
     let targets = &context.targets;
     let open = |of: &TargetMetrics| u64::try_from(of.open.get()).unwrap_or(0);

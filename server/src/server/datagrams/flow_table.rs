@@ -23,7 +23,7 @@ use crate::{
 /// The silence after which a flow has ended.
 const FLOW_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Flows of one socket that are listed at most; the senders of others are answered as well.
+/// The maximum number of listed flows of one socket. Senders of further flows are answered as well.
 const MAX_FLOWS: usize = 1024;
 
 /// Recent senders.
@@ -43,7 +43,7 @@ impl FlowTable {
         FlowTable { registry, flows: HashMap::new() }
     }
 
-    /// The flow of a sender that is listed with this service.
+    /// The flow of a sender, if it is listed with this service. Ends the flow of another service.
     pub(super) fn get(&mut self, service: &ListenerService, peer: &Peer) -> Option<&mut Flow> {
         let Entry::Occupied(flow) = self.flows.entry(peer.clone()) else { return None };
         if flow.get().entry.target() != &*service.target.name {
@@ -53,7 +53,7 @@ impl FlowTable {
         Some(flow.into_mut())
     }
 
-    /// Lists a sender, unless there are too many.
+    /// Lists a sender, unless there are [`MAX_FLOWS`] already.
     pub(super) fn begin(
         &mut self,
         context: &ServerContext,
@@ -91,7 +91,7 @@ impl Flow {
         self.entry.is_tapped(Side::Client)
     }
 
-    /// Event for the observers: a datagram was received, or one was sent.
+    /// Reports a received or a sent datagram to the observers.
     pub(super) fn passed(&self, point: TapPoint, datagram: &[u8]) {
         let (parts, len) = (&[IoSlice::new(datagram)], datagram.len());
         self.entry.passed(&Passed { point, parts, len, is_datagram: true });

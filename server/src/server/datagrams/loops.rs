@@ -6,8 +6,8 @@
 //! 1. is a socket of this server ([`OwnSockets`](crate::net::own_sockets::OwnSockets)),
 //! 2. has the port of a service that answers any datagram ([`ANSWERING_PORTS`]), the rule of
 //!    NetBSD's inetd,
-//! 3. has returned our own answers for too long ([`Returns`]). The first datagram that is not
-//!    answered ends a loop.
+//! 3. has returned the answers of this server for too long ([`Returns`]). The first datagram that
+//!    is not answered ends a loop.
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
@@ -27,10 +27,11 @@ pub(super) const MAX_RETURNS: u32 = 10_000;
 /// start again and again takes a few percent of a core at most.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
 
-/// Senders that are checked for loops at once.
-const WATCHED: usize = 1024;
+/// The number of senders that are checked for loops at the same time.
+const SLOTS: usize = 1024;
 
-/// Bytes that are compared at the beginning and at the end of an answer, besides its length.
+/// The number of bytes that are compared at the beginning and at the end of an answer, besides the
+/// length.
 const COMPARED: usize = 32;
 
 /// Whether a service on this port answers any datagram.
@@ -38,24 +39,24 @@ pub(super) fn answers_anything(port: u16) -> bool {
     ANSWERING_PORTS.contains(&port)
 }
 
-/// Senders that return our answers to us.
+/// Senders that return the answers of this server.
 ///
-/// A table of fixed size: a sender's place in it is decided by a keyed hash, and the sender
-/// that was answered last has it.
+/// A table of fixed size, indexed by a keyed hash of the sender. Of senders with the same slot, the
+/// one that was answered last occupies the slot.
 pub(super) struct Returns {
     keys: RandomState,
     slots: Box<[Slot]>,
 }
 
-/// A sender as [`Returns`] knows it.
+/// The keyed hash of a sender's address.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Watched(u64);
+pub(super) struct SenderHash(u64);
 
 #[derive(Clone, Copy)]
 struct Slot {
-    sender: Watched,
+    sender: SenderHash,
     answer: Sample,
-    /// Datagrams in a row that were equal to the answer before them.
+    /// The number of datagrams in a row that were equal to the answer before them.
     returns: u32,
     silent_until: Option<Instant>,
 }
@@ -81,16 +82,16 @@ pub(super) enum Loop {
 impl Returns {
     pub(super) fn new() -> Returns {
         let answer = Sample { len: usize::MAX, start: [0; COMPARED], end: [0; COMPARED] };
-        let slot = Slot { sender: Watched(0), answer, returns: 0, silent_until: None };
-        Returns { keys: RandomState::new(), slots: vec![slot; WATCHED].into() }
+        let slot = Slot { sender: SenderHash(0), answer, returns: 0, silent_until: None };
+        Returns { keys: RandomState::new(), slots: vec![slot; SLOTS].into() }
     }
 
-    pub(super) fn sender(&self, address: impl Hash) -> Watched {
-        Watched(self.keys.hash_one(address))
+    pub(super) fn sender(&self, address: impl Hash) -> SenderHash {
+        SenderHash(self.keys.hash_one(address))
     }
 
-    /// Takes note of a datagram that has come at `now`.
-    pub(super) fn received(&mut self, sender: Watched, bytes: &[u8], now: Instant) -> Loop {
+    /// Records a datagram that was received at `now`.
+    pub(super) fn received(&mut self, sender: SenderHash, bytes: &[u8], now: Instant) -> Loop {
         let slot = self.slot(sender);
         if slot.sender != sender {
             return Loop::No;
@@ -111,15 +112,15 @@ impl Returns {
         Loop::Found
     }
 
-    /// Takes note of an answer that was sent.
-    pub(super) fn answered(&mut self, sender: Watched, answer: &[u8]) {
+    /// Records an answer that was sent.
+    pub(super) fn answered(&mut self, sender: SenderHash, answer: &[u8]) {
         let slot = self.slot(sender);
         let returns = if slot.sender == sender { slot.returns } else { 0 };
         *slot = Slot { sender, answer: Sample::of(answer), returns, silent_until: None };
     }
 
-    fn slot(&mut self, sender: Watched) -> &mut Slot {
-        &mut self.slots[sender.0 as usize % WATCHED]
+    fn slot(&mut self, sender: SenderHash) -> &mut Slot {
+        &mut self.slots[sender.0 as usize % SLOTS]
     }
 }
 
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_that_answer_whatever_comes_are_known_by_their_ports() {
+    fn services_that_answer_any_datagram_are_known_by_their_ports() {
         assert!([0, 7, 13, 17, 19, 37].into_iter().all(answers_anything));
         assert!(![53, 123, 7007, 40_000].into_iter().any(answers_anything));
     }

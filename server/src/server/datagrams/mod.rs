@@ -1,8 +1,8 @@
 //! Services on datagram sockets: each datagram is answered with one, from the address that it
-//! was sent to. In the runtime, not on the event loops.
+//! was sent to. Their tasks run in the runtime, not on the event loops.
 //!
-//! A socket has one task. Datagrams that could form a loop are not answered ([`loops`]);
-//! senders are listed as connections by a [`flow_table`].
+//! Each socket has one task. Datagrams that could form a loop are not answered ([`loops`]). A
+//! [`flow_table`] lists the senders as connections.
 
 mod flow_table;
 mod loops;
@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use self::{
     flow_table::FlowTable,
-    loops::{Loop, MAX_RETURNS, Returns, SILENCE, Watched},
+    loops::{Loop, MAX_RETURNS, Returns, SILENCE, SenderHash},
 };
 use super::{
     admission::Admission,
@@ -62,7 +62,7 @@ pub(super) enum Dropped {
     TooLong,
     #[error("it comes from a socket of this server")]
     OwnSocket,
-    #[error("a service on its sender's port answers whatever comes")]
+    #[error("its sender's port is that of a service that answers any datagram")]
     AnsweringPort,
     #[error("its sender is not answered for {SILENCE:?}, because of a loop")]
     Loop,
@@ -102,8 +102,8 @@ impl Server {
             return Ok(());
         };
         check_sender(from, &snapshot.own_datagram_sockets)?;
-        let (watched, now) = (watched(from, &self.returns), Instant::now());
-        match self.returns.received(watched, &buffer[..len], now) {
+        let (sender, now) = (sender_hash(from, &self.returns), Instant::now());
+        match self.returns.received(sender, &buffer[..len], now) {
             Loop::No => {}
             Loop::Silenced => return Err(Dropped::Loop),
             Loop::Found => {
@@ -118,7 +118,7 @@ impl Server {
         let mut received = None;
         match &flow {
             Some(flow) if flow.is_tapped() => flow.passed(input(Side::Client), &buffer[..len]),
-            // The answer takes the place of the datagram.
+            // The answer overwrites the datagram in the buffer.
             None if snapshot.context.observes(service.record) => {
                 received = Some(buffer[..len].to_vec());
             }
@@ -142,7 +142,7 @@ impl Server {
             }
         }
         sent?;
-        self.returns.answered(watched, &buffer[..answer]);
+        self.returns.answered(sender, &buffer[..answer]);
         Ok(())
     }
 }
@@ -163,7 +163,7 @@ pub(super) fn check_sender(sender: &Sender, own: &OwnSockets) -> Result<(), Drop
     if is_own { Err(Dropped::OwnSocket) } else { Ok(()) }
 }
 
-fn watched(sender: &Sender, returns: &Returns) -> Watched {
+fn sender_hash(sender: &Sender, returns: &Returns) -> SenderHash {
     match sender {
         Sender::Udp(from, _) => returns.sender(from),
         Sender::UnixGram(from) => returns.sender(from),

@@ -14,10 +14,11 @@
 //!   (accepts)                          (ends its connections)
 //! ```
 //!
-//! Before `ready` nothing has changed at the predecessor, which serves on whatever happens. At no
-//! time both accept: a connection of the successor's gateway to its own listener would reach the
-//! predecessor. In between connections wait in the kernel. `refused REASON` takes the place of any
-//! line of the predecessor. The socket on which both speak is handed over like the others.
+//! Until `ready` the predecessor is unchanged, and continues to serve if the successor fails. The
+//! two processes never accept at the same time, since a connection of the successor's gateway to
+//! its own listener would then reach the predecessor; in between, connections wait in the kernel.
+//! The predecessor may send `refused REASON` in place of any of its lines. The socket of this
+//! conversation is handed over like the others.
 
 pub(super) mod predecessor;
 pub(super) mod successor;
@@ -39,13 +40,13 @@ const VERSION: &str = "1";
 /// The start of the line by which a predecessor refuses.
 const REFUSED: &str = "refused ";
 
-/// The last line behind the descriptions of the sockets.
+/// The line after the descriptions of the sockets.
 const END: &str = "end";
 
 /// The first word of the line that names the sockets which the successor uses.
 const READY: &str = "ready";
 
-/// The line behind which the predecessor accepts no connection.
+/// The line after which the predecessor accepts no connection.
 const STOPPED: &str = "stopped";
 
 /// The time limit of each step that does not wait for the other process to start or to stop.
@@ -58,12 +59,12 @@ const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(5);
 
 impl Server {
-    /// Tells the predecessor to stop, if there is one, and waits until it has stopped. From then on
-    /// this process has to serve.
+    /// Tells the predecessor to stop, if there is one, and waits until the predecessor accepts no
+    /// connection. From then on this process must serve.
     ///
     /// # Errors
     ///
-    /// One line: the predecessor serves on, or has ended.
+    /// One line: the predecessor continues to serve, or has ended.
     pub(crate) async fn take_over(&mut self) -> Result<(), String> {
         let Some(mut predecessor) = self.predecessor.take() else { return Ok(()) };
         let sockets = self.sockets.borrow().clone();
@@ -76,7 +77,7 @@ impl Server {
         Ok(())
     }
 
-    /// Leaves the sockets to `successor`. True if it has them; otherwise they are served on.
+    /// Leaves the sockets to `successor`. False if that fails and this process continues to serve.
     pub(super) async fn hand_over(&mut self, mut successor: Successor) -> bool {
         let sockets = self.sockets.borrow().clone();
         let running: Vec<_> = self.running.drain().collect();
@@ -92,7 +93,7 @@ impl Server {
             }
         };
         if timeout(STOP, ended).await.is_err() {
-            tracing::warn!("sockets still accept {STOP:?} after the handover began");
+            tracing::warn!("sockets still accept connections {STOP:?} after the handover began");
         }
         let used = sockets.iter().filter(|bound| successor.uses(bound.id));
         let files: Vec<_> = used.filter_map(|bound| bound.socket.file()).collect();
@@ -104,7 +105,9 @@ impl Server {
                 true
             }
             Err(why) => {
-                tracing::warn!("handover to process {process} failed, serving on: {why}");
+                tracing::warn!(
+                    "handover to process {process} failed, this server continues to serve: {why}"
+                );
                 files.iter().for_each(|file| file.set_owned(true));
                 self.start_listeners();
                 false
@@ -128,7 +131,7 @@ async fn within<T>(
 ///
 /// # Errors
 ///
-/// There is none within `limit`.
+/// No line arrives within `limit`.
 async fn line(stream: &mut DescriptorStream, limit: Duration) -> Result<String, String> {
     let line = within(limit, stream.receive()).await?;
     line.ok_or_else(|| "the other process has ended the connection".to_owned())

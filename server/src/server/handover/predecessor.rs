@@ -1,4 +1,4 @@
-//! The part of the process that takes over.
+//! The handover as the successor performs it: [`Predecessor`] is the other process.
 
 use std::io;
 
@@ -47,7 +47,7 @@ impl Predecessor {
         let process = process_of(&peer);
         let mut stream = DescriptorStream::from(stream);
         within(STEP, stream.send(&format!("{GREETING}{VERSION}"))).await?;
-        // Another successor may be in front of this one.
+        // The predecessor may be serving another successor first.
         check_greeting(&accepted(line(&mut stream, START + STEP).await?)?)?;
         let mut sockets = BoundSockets::default();
         loop {
@@ -61,12 +61,12 @@ impl Predecessor {
         }
     }
 
-    /// Tells the process that this one is ready with `used`, and waits until the former accepts no
-    /// connection.
+    /// Sends that this process is ready and uses the sockets `used`, and waits until the
+    /// predecessor accepts no connection.
     ///
     /// # Errors
     ///
-    /// One line: the process serves on, or has ended.
+    /// One line: the predecessor continues to serve, or has ended.
     pub(super) async fn stop(&mut self, used: &BoundSockets) -> Result<(), String> {
         let passed = self.sockets.iter().enumerate();
         let positions =

@@ -1,4 +1,4 @@
-//! The part of the process that hands over.
+//! The handover as the predecessor performs it: [`Successor`] is the other process.
 
 use std::{collections::HashSet, os::fd::AsFd, sync::Arc};
 
@@ -18,17 +18,17 @@ use crate::{
     server::sockets::BoundSockets,
 };
 
-/// A process that is ready to take over, and waits until this one accepts no connection.
+/// A process that is ready to take over, and waits until this process accepts no connection.
 #[derive(Debug)]
 pub(crate) struct Successor {
     pub(super) stream: DescriptorStream,
     pub(super) process: i32,
-    /// The identifiers of the sockets that it uses.
+    /// The identifiers of the sockets that the successor uses.
     used: HashSet<u64>,
 }
 
 impl Successor {
-    /// Whether it uses a socket of this process.
+    /// Whether the successor uses a socket of this process.
     pub(super) fn uses(&self, socket: u64) -> bool {
         self.used.contains(&socket)
     }
@@ -69,7 +69,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// Passes the sockets to a process. None if it does not take over.
+/// Passes the sockets to a process. None if that process does not take over.
 async fn answer(stream: UnixStream, sockets: &watch::Receiver<BoundSockets>) -> Option<Successor> {
     let peer = stream.peer_cred().ok()?;
     let process = process_of(&peer);
@@ -82,15 +82,17 @@ async fn answer(stream: UnixStream, sockets: &watch::Receiver<BoundSockets>) -> 
         Ok(Some(used)) => Some(Successor { stream, process, used }),
         Ok(None) => None,
         Err(why) => {
-            tracing::warn!("handover to process {process} failed, serving on: {why}");
+            tracing::warn!(
+                "handover to process {process} failed, this server continues to serve: {why}"
+            );
             timeout(STEP, stream.send(&format!("{REFUSED}{why}"))).await.ok();
             None
         }
     }
 }
 
-/// Passes the sockets, and waits until the other process is ready. Returns the identifiers of those
-/// that it uses; None if it only looked whether a process answers.
+/// Passes the sockets, and waits until the other process is ready. Returns the identifiers of the
+/// sockets that the other process uses; None if it only probed whether a process answers.
 async fn offer(
     stream: &mut DescriptorStream,
     sockets: &watch::Receiver<BoundSockets>,

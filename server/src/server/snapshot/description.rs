@@ -73,7 +73,7 @@ pub(super) fn lines(
     }
     let page = http.iter().find(|url| url.starts_with("http"));
     lines.extend(page.map(|url| {
-        // All addresses are no address to connect to.
+        // An unspecified address cannot be connected to.
         let url = url.replacen("//0.0.0.0:", "//127.0.0.1:", 1).replacen("//[::]:", "//[::1]:", 1);
         format!("page       {url}{base_path}/")
     }));

@@ -1,5 +1,5 @@
-//! The targets on whose connections operators of the chat present their token, directly or by other
-//! targets of this server.
+//! The targets on whose connections operators of the chat present their token, directly or through
+//! other targets of this server.
 
 use std::{
     collections::HashSet,
@@ -34,7 +34,7 @@ struct Sockets {
 impl Operators {
     pub(super) fn of(settings: &Settings, sockets: &BoundSockets) -> Operators {
         let mut operators = Operators::default();
-        // Each round finds the targets that lead to those of the one before.
+        // Each round finds the targets that lead to those found in the previous round.
         loop {
             let count = operators.len();
             for bound in sockets.iter() {

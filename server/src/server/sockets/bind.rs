@@ -21,7 +21,7 @@ use crate::{
     net::{datagram_socket::DatagramSocket, listener::Listener, resolve, socket_file::SocketFile},
 };
 
-/// A bound socket. Clones are the same.
+/// A bound socket. Clones are the same socket.
 #[derive(Clone, Debug)]
 pub(crate) enum Socket {
     Stream(Arc<Listener>),
@@ -140,7 +140,7 @@ pub(crate) enum BindAddr {
 }
 
 impl BindAddr {
-    /// The addresses of `at`: all of a host name's.
+    /// The addresses of `at`: all addresses of a host name.
     ///
     /// # Errors
     ///
@@ -243,14 +243,14 @@ fn bind_unix_path(
         Ok(there) if !there.file_type().is_socket() => {
             return Err(io::Error::other("a file that is not a socket is in the way"));
         }
-        // Whatever its type: no process listens if the connection is refused.
+        // A refused connection shows that no process listens, whatever the type of the socket.
         Ok(_) => match probe(path) {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
             _ => return Err(io::ErrorKind::AddrInUse.into()),
         },
     }
     let Some(mode) = at.mode else { return bind() };
-    // By the umask, so that the file has its mode from the start.
+    // The umask gives the file its mode from the start.
     let before = umask(Mode::from_bits_truncate(!mode & 0o777));
     let bound = bind();
     umask(before);

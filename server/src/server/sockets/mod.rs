@@ -1,5 +1,5 @@
-//! The sockets that the settings name: newly bound, or taken over from the configuration or the
-//! process before.
+//! The sockets that the settings name: newly bound, or taken over from the previous configuration
+//! or the previous process.
 
 pub(crate) mod bind;
 mod description;
@@ -29,19 +29,19 @@ pub(crate) struct BoundSocket {
     pub(crate) id: u64,
     pub(crate) socket: Socket,
     pub(crate) role: SocketRole,
-    /// The address that it was bound to; none if a service manager passed it.
+    /// The address that the socket was bound to; none if a service manager passed the socket.
     binding: Option<BindAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketRole {
     pub(crate) purpose: Purpose,
-    /// Connections are TLS.
+    /// Whether connections begin with a TLS handshake.
     pub(crate) tls: bool,
-    /// Each connection ends after the answer to its first message.
+    /// Whether each connection ends after the answer to its first message.
     pub(crate) once: bool,
-    /// The sides of its connections that are recorded; of HTTP and of forwards, their routes and
-    /// targets say it.
+    /// The sides of a service's connections that are recorded. For HTTP and forwards, the targets
+    /// of the connections have this option.
     pub(crate) record: Option<Sides>,
 }
 
@@ -62,9 +62,9 @@ pub(crate) enum Purpose {
     /// HTTP, with the WebSocket routes.
     Http,
     Service(Service),
-    /// Connections are passed to an upstream; the position of the forward in the settings.
+    /// The upstream of a forward, by the position of the forward in the settings.
     Forward(usize),
-    /// The sockets are handed over to another process.
+    /// The handover of all sockets to another process.
     Handover,
 }
 
@@ -78,8 +78,8 @@ impl BoundSocket {
         BoundSocket { id: NEXT.fetch_add(1, Ordering::Relaxed), socket, role, binding }
     }
 
-    /// Whether this is the socket that would be bound to `binding`. If the kernel chooses the port,
-    /// any socket of the same address and purpose is.
+    /// Whether this socket can be used in place of one bound to `binding`. If the kernel chooses
+    /// the port, any socket with the same address and purpose can.
     fn matches(&self, binding: &BindAddr, role: SocketRole) -> bool {
         self.binding.as_ref().is_some_and(|own| match binding.is_any_port() {
             true => own == binding && self.role.purpose == role.purpose,
@@ -121,8 +121,8 @@ impl BoundSockets {
         Ok(BoundSockets(sockets.into_iter().map(bound).collect()))
     }
 
-    /// The URL of an HTTP socket that is bound to one address; a loopback address only if there is no
-    /// other.
+    /// The URL of an HTTP socket that is bound to a specific address; a loopback address only if
+    /// there is no other.
     pub(crate) fn http_url(&self) -> Option<String> {
         let http = self.iter().filter(|bound| bound.role.purpose == Purpose::Http);
         let with_address = http.filter_map(|bound| {
@@ -170,7 +170,7 @@ impl BoundSockets {
             match take_or_bind(&at, role, &mut before, settings.backlog).await {
                 Ok(bound) => sockets.extend(bound),
                 Err(e) if !required && no_such_family(&e) => {
-                    tracing::info!("{what}: left out: {e}");
+                    tracing::info!("not listening on {what}, a default address: {e}");
                 }
                 Err(e) => {
                     let advice = match (e.kind(), role.purpose) {
@@ -194,7 +194,7 @@ impl BoundSockets {
     ///
     /// # Errors
     ///
-    /// One line that names a socket that cannot.
+    /// One line that names the socket.
     pub(crate) fn check_kept(&self, before: &BoundSockets) -> Result<(), String> {
         let changes = |bound: &&BoundSocket| {
             bound.socket.datagrams().is_some()
@@ -240,7 +240,7 @@ impl BoundSockets {
             }
             if let (Err(e), Ok(url)) = (set, bound.url()) {
                 tracing::warn!(
-                    "{url} could not apply the listen backlog or the file mode: {}",
+                    "cannot apply the listen backlog or the file mode to {url}: {}",
                     io_error::describe(&e)
                 );
             }
@@ -266,7 +266,7 @@ async fn take_or_bind(
     Ok(all)
 }
 
-/// Whether the machine lacks the address family, as IPv6 for a default.
+/// Whether the machine lacks the address family.
 fn no_such_family(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
         || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)

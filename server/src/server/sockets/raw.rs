@@ -1,4 +1,4 @@
-//! Sockets of other processes, not registered with a runtime yet.
+//! Sockets that other processes have bound, before they are registered with the runtime.
 
 use std::{
     io,

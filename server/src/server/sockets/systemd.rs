@@ -36,13 +36,13 @@ impl ActivatedSockets {
             let service: Option<Service> = match name {
                 "http" => None,
                 name => Some(name.parse().map_err(|e| {
-                    wrong(format!("{e}, or http; FileDescriptorName= gives it one"))
+                    wrong(format!("{e}, or http (FileDescriptorName= sets the name)"))
                 })?),
             };
             let fits = matches!(raw, RawSocket::Tcp(_) | RawSocket::Unix(_))
                 || service.is_some_and(Service::answers_datagrams);
             if !fits {
-                return Err(wrong("not a socket that this can be served on".to_owned()));
+                return Err(wrong("a datagram socket cannot serve this".to_owned()));
             }
             sockets.push((service, raw));
         }

@@ -1,4 +1,4 @@
-//! Conversations, and the messages that are kept of them. `state`: one conversation.
+//! Conversations, and their messages that are kept. `state`: one conversation.
 
 mod state;
 
@@ -20,10 +20,10 @@ use super::{
 };
 use crate::connections::registry::Peer;
 
-/// The most messages that are kept of a conversation: the latest.
+/// The maximum number of messages that are kept of a conversation: the latest.
 const HISTORY: usize = 200;
 
-/// The most messages of a client that wait until an operator connects.
+/// The maximum number of messages of a client that wait until an operator connects.
 const UNSEEN: usize = 100;
 
 /// The memory for the messages of all conversations, in bytes: 4 MiB. An operator that connects
@@ -53,7 +53,7 @@ pub(super) struct Conversations {
 }
 
 impl Conversations {
-    /// Opens a conversation with a client, which receives by `to_client`.
+    /// Opens a conversation with a client, whose messages are sent to `to_client`.
     pub(super) fn open(&mut self, peer: &Peer, to_client: Sender<ToClient>) -> Conversation {
         self.last_id += 1;
         let conversation = Conversation {
@@ -190,8 +190,8 @@ impl Conversations {
         Ok(())
     }
 
-    /// Keeps a message as far as there is room, if need be in place of older messages of its
-    /// conversation.
+    /// Keeps a message if there is room, in place of older messages of its conversation if
+    /// necessary.
     pub(super) fn keep(&mut self, id: u64, message: Message) {
         let size = size(&message);
         self.make_room(id, size);

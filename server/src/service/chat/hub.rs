@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{connections::registry::Peer, text::escape};
 
-/// The most messages that wait for a client that does not read.
+/// The maximum number of messages that wait for a client that does not read.
 const CLIENT_QUEUE: usize = 64;
 
 /// The conversations and the operators of the server.
@@ -75,8 +75,8 @@ impl Hub {
         })
     }
 
-    /// Passes a client's message on to the operators. Without a `permit` it is not counted as in
-    /// flight.
+    /// Passes a client's message on to the operators. A message without a `permit` is not counted
+    /// as in flight.
     pub(super) fn client_says(
         &self,
         conversation: u64,
@@ -118,8 +118,8 @@ impl Hub {
         self.change(|state| state.operators.remove(operator));
     }
 
-    /// The next event for an operator; none if the operator was disconnected because it does not
-    /// keep up.
+    /// The next event for an operator; none if the operator was disconnected because it did not
+    /// read its events.
     pub(crate) fn poll_event(&self, operator: u64, cx: &Context<'_>) -> Poll<Option<Arc<Event>>> {
         self.change(|state| state.operators.poll_event(operator, cx))
     }

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::connections::replicas::{Added, PartSize};
 
-/// The most bytes of JSON that a conversation takes without its texts, and the operator that ended it.
+/// The maximum size in JSON of a conversation without its texts, and of the operator that ended the
+/// conversation, in bytes.
 const CONVERSATION: usize = 320;
 
-/// The most bytes of JSON that a message takes without its text, and its author.
+/// The maximum size in JSON of a message without its text, and of its author, in bytes.
 const MESSAGE: usize = 200;
 
-/// A conversation, and the number of its messages, those that are not kept any more included.
+/// A conversation, and the number of all its messages, kept or not.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Kept {
     pub(super) conversation: Conversation,
@@ -21,7 +22,7 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// The most bytes that the conversation takes in JSON.
+    /// The maximum size of the conversation in JSON, in bytes.
     pub(super) fn json_size(&self) -> usize {
         let messages = self.conversation.messages.iter();
         self.json_size_without_messages() + messages.map(json_size).sum::<usize>()
@@ -86,7 +87,7 @@ fn json_size(message: &Message) -> usize {
     MESSAGE + json_text(&message.text)
 }
 
-/// The most bytes that a text without control characters other than tabs takes in JSON.
+/// The maximum size in JSON of a text without control characters other than tabs, in bytes.
 fn json_text(text: &str) -> usize {
     2 * text.len()
 }

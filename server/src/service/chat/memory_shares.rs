@@ -69,9 +69,9 @@ impl MemoryShares {
         }
     }
 
-    /// The conversation that gives up memory so that a conversation of `holder` can take `bytes`
-    /// more: the largest one of the largest holder. None if that is unfair: if the victim is not
-    /// larger than the conversation would become.
+    /// The conversation whose messages are discarded so that a conversation of `holder` can take
+    /// `bytes` more: the largest one of the largest holder. None if that would be unfair, because
+    /// it is not larger than the conversation would become.
     pub(super) fn victim(&self, holder: Holder, conversation: u64, bytes: usize) -> Option<u64> {
         let own = self.holders.get(&holder).map_or(0, |share| share.total);
         if let Some((size, largest)) = self.by_size.last()

@@ -1,5 +1,5 @@
 //! The mirror of another replica's conversations: the order of its events, and the messages that have
-//! arrived. No socket and no clock.
+//! arrived. No I/O; time is an argument.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,7 +15,7 @@ use super::untaken::{Untaken, UntakenGuard};
 /// The time without a part of a snapshot after which it is requested again.
 const REQUEST_AGAIN: Duration = Duration::from_secs(3);
 
-/// The time after which conversations that were not shown for want of room are requested again.
+/// The time after which conversations above the limit of shown ones are requested again.
 const HIDDEN_AGAIN: Duration = Duration::from_secs(5);
 
 /// A confirmation of events of a replica that operators of another one have seen.

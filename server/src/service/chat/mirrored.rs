@@ -1,5 +1,5 @@
-//! Applies events and snapshots of other replicas to the conversations that operators see here, and
-//! ends those conversations when a replica is gone.
+//! The application of other replicas' events and snapshots to the conversations that operators see
+//! here, and the end of these conversations when a replica has vanished.
 
 use std::{sync::Arc, time::Instant};
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{connections::replicas::ReplicaId, text::escape::escape};
 
-/// The most open conversations of other replicas that operators see.
+/// The maximum number of open conversations of other replicas that operators see.
 pub(super) const MIRRORED: usize = 2000;
 
 /// The origin of an event or of a part of a snapshot, and the numbers of operators in it.
@@ -138,8 +138,8 @@ impl State {
         }
     }
 
-    /// Opens a conversation of another replica behind `messages` that are not kept any more, unless
-    /// too many are open.
+    /// Opens a conversation of another replica after `messages` that are no longer kept, unless too
+    /// many conversations are open.
     fn open_mirrored(
         &mut self,
         mirror: &mut Mirror,

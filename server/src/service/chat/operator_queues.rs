@@ -13,11 +13,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::untaken::UntakenGuard;
 
-/// Client messages in flight: queued for at least one operator. Clients are read no faster than
-/// operators take their messages.
+/// The maximum number of client messages in flight, which means queued for at least one operator.
+/// Clients are read no faster than operators take their messages.
 pub(super) const IN_FLIGHT: usize = 512;
 
-/// Client messages in flight from one client.
+/// The maximum number of messages in flight from one client.
 pub(super) const IN_FLIGHT_PER_CLIENT: usize = 32;
 
 /// The limit of an operator's queue, in bytes: 16 MiB. Messages of clients of this replica are limited
@@ -40,7 +40,8 @@ pub(super) struct Operators {
     deferred: Deferred,
 }
 
-/// Effects of a change that may end tasks which need the hub's lock, and take place after its release.
+/// Effects of a change that run after the release of the hub's lock, since they may run code that
+/// locks the hub.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     wake: Vec<Waker>,
@@ -169,7 +170,7 @@ impl Operators {
         }
     }
 
-    /// Removes an operator that does not keep up. Its next poll reports that.
+    /// Removes an operator that does not read its events. The operator's next poll returns none.
     fn disconnect(&mut self, operator: u64) {
         if self.remove(operator) {
             tracing::warn!(operator, "operator disconnected: it does not read its events");

@@ -18,14 +18,15 @@ use super::{
 };
 use crate::connections::replicas::ReplicaId;
 
-/// The most events that wait to be published. Further ones are lost, and a snapshot replaces them.
+/// The maximum number of events that wait to be published. Further events are lost, and a snapshot
+/// replaces them.
 const PUBLISHED: usize = 1024;
 
 /// The time without confirmations after which a client's message counts as queued: longer than the time
 /// after which an operator that does not read is disconnected.
 const UNCONFIRMED: Duration = Duration::from_secs(12);
 
-/// The most messages of operators that wait to be sent to other replicas.
+/// The maximum number of messages of operators that wait to be sent to other replicas.
 const OPERATOR_MESSAGES: usize = 256;
 
 /// The sequence number of an event, the event, and the operators of other replicas in it by their
@@ -168,7 +169,7 @@ impl Remote {
         self.unconfirmed.retain_mut(|message| {
             let is_shown = seen.shows(message.conversation);
             if message.sequence > seen.sequence {
-                // Operators are reading: the time for the messages behind begins anew.
+                // Operators are reading, so the time for later messages begins anew.
                 if is_shown && has_progress {
                     message.since = now;
                 }

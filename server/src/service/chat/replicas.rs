@@ -21,7 +21,7 @@ use super::{
 };
 use crate::connections::replicas::ReplicaId;
 
-/// The notice to clients whose operators cannot be reached any more.
+/// The notice to clients whose operators can no longer be reached.
 const UNREACHABLE: &str =
     "* the operators cannot be reached at the moment; your messages are kept until they can";
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connections::replicas::ReplicaId;
 
-/// The most operators of other replicas that have numbers here.
+/// The maximum number of operators of other replicas that have numbers here.
 const MAX_OPERATORS: usize = 4096;
 
 /// An operator of any replica.
@@ -54,7 +54,7 @@ pub(crate) struct Recent<T> {
 }
 
 impl<T: Clone> Recent<T> {
-    /// The most answers that are kept.
+    /// The maximum number of answers that are kept.
     const MAX: usize = 1024;
 
     /// The answer to the request `id` of the replica `from`, which is executed if it is new.

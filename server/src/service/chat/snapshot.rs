@@ -1,4 +1,4 @@
-//! A snapshot of the conversations of one replica, in parts that a broker takes.
+//! A snapshot of the conversations of one replica, in parts within the limit of a broker.
 
 use std::{collections::BTreeMap, mem::take};
 

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use echogate_proto::hex;
 use subtle::ConstantTimeEq;
 
-/// The least number of characters of a configured token.
+/// The minimum number of characters of a configured token.
 const MIN_LEN: usize = 16;
 
 /// The number of random bytes of a generated token.

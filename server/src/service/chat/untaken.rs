@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// The sequence numbers of events that are queued for operators. Clones are the same.
+/// The sequence numbers of events that are queued for operators. Clones share their state.
 #[derive(Clone, Debug)]
 pub(super) struct Untaken {
     /// The number of guards of each sequence number.

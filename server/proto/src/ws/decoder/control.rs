@@ -23,7 +23,7 @@ impl Control {
         &self.bytes[usize::from(self.start)..usize::from(self.end)]
     }
 
-    /// Leaves the code of a Close out.
+    /// Removes the code of a Close from the payload.
     pub(super) fn skip_code(&mut self) {
         self.start = 2;
     }

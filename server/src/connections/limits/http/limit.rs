@@ -36,7 +36,7 @@ pub(super) struct Held {
 /// The connection that holds a permit.
 #[derive(Debug)]
 pub(super) struct Holder {
-    /// The client's address, where the connection is counted by it.
+    /// The client's address, if the connection is counted by an address.
     address: Option<IpAddr>,
     state: Arc<State>,
 }
@@ -72,8 +72,8 @@ impl HttpLimit {
         self.max
     }
 
-    /// Gives a connection a permit of this limit, among the silent or the active connections, as
-    /// `kind` says. If the limit of its address or of all connections is reached, the permit of
+    /// Gives a connection a permit of this limit. `kind` selects the silent or the active
+    /// connections. If the limit of the address or of all connections is reached, the permit of
     /// another connection is revoked.
     pub(super) fn hold(
         &self,
@@ -124,8 +124,8 @@ impl Held {
         self.silent.values().chain(self.active.values()).filter(|holder| of(holder)).count()
     }
 
-    /// Removes the connection to be closed, among those selected by `of`, of which there may be
-    /// `max`: the oldest silent connection if more of them exist than are spared, or no others;
+    /// Removes the connection to be closed among those selected by `of`, whose maximum number is
+    /// `max`: the oldest silent connection if there are more than are spared, or no active ones;
     /// otherwise the active connection without progress for the longest time.
     fn remove_first(&mut self, max: usize, of: impl Fn(&Holder) -> bool) -> Option<Holder> {
         let spared = SPARED.min(max / 2);

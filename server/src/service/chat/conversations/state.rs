@@ -15,7 +15,8 @@ pub(super) struct ConversationState {
     pub(super) holder: Holder,
     /// The queue of messages to the client; `None` after the end, and for clients of other replicas.
     pub(super) to_client: Option<Sender<ToClient>>,
-    /// The sequence numbers, in a cluster, of the last messages, which no operator has seen.
+    /// The sequence numbers, in a cluster, of the messages that no operator has seen: the last
+    /// ones.
     pub(super) unseen: VecDeque<u64>,
     /// Whether the client was notified that unseen messages were discarded.
     pub(super) knows_of_discards: bool,

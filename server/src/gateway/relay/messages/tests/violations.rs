@@ -6,13 +6,13 @@ use super::*;
 /// first byte and the payload of the violating frame.
 const VIOLATIONS: &[(u8, &[u8], u16, &str)] = &[
     (0x83, b"bad", 1002, "reserved opcode 3"),
-    (0xc1, b"bad", 1002, "reserved bits are set in a frame's head"),
+    (0xc1, b"bad", 1002, "reserved bits are set in a frame header"),
     (LAST, b"bad", 1002, "a continuation frame, but no message to continue"),
     (0x09, b"", 1002, "a control frame is fragmented"),
     (CLOSE, b"\x03\xed", 1002, "close code 1005 may not be sent"),
     (CLOSE, b"\x03\xee", 1002, "close code 1006 may not be sent"),
     (CLOSE, b"\x03\xf7", 1002, "close code 1015 may not be sent"),
-    (CLOSE, b"\x03", 1002, "a Close frame with half a code"),
+    (CLOSE, b"\x03", 1002, "the payload of a Close frame is a single byte"),
     (CLOSE, b"\x03\xe8\xff", 1007, "a close reason is not valid UTF-8"),
     (TEXT, b"\xff", 1007, "a text message is not valid UTF-8"),
 ];
