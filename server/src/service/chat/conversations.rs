@@ -14,21 +14,14 @@ use tokio::sync::mpsc::{Sender, error::TrySendError};
 use self::state::ConversationState;
 use super::{
     delivery::{DeliveryOutcome, Online, ToClient, Undelivered},
-    kept::{Kept, size},
+    kept::{HISTORY, HISTORY_BYTES, Kept, size},
     memory_shares::{Holder, MemoryShares},
     mirror::Seen,
 };
 use crate::connections::registry::Peer;
 
-/// The most messages that are kept of a conversation: the latest.
-pub(super) const HISTORY: usize = 200;
-
 /// The most messages of a client that wait until an operator connects.
 const UNSEEN: usize = 100;
-
-/// The memory for the messages of all conversations, in bytes: 4 MiB. An operator that connects
-/// receives all of them in one message, and clients such as the page accept at most 16 MiB.
-pub(super) const HISTORY_BYTES: usize = 4 << 20;
 
 /// The number of ended conversations that are kept: those that ended last.
 const ENDED: usize = 50;

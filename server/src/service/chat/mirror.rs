@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::{
-    conversations::{HISTORY, HISTORY_BYTES},
-    kept::{Kept, size},
+    kept::{HISTORY, HISTORY_BYTES, Kept, size},
     untaken::{Untaken, UntakenGuard},
 };
 
