@@ -5,6 +5,8 @@ import collections
 import json
 import os
 import random
+import socket
+import struct
 import sys
 import time
 
@@ -16,18 +18,17 @@ FIRST_DELAY = 1.5
 
 RESTART = 1012
 
-ANSWER = "answer to "
-
-# The beginnings of the errors by which an operator learns that a client may not have an answer.
-UNDELIVERED = ("not sent", "not confirmed")
+# The offsets of tcpi_last_data_sent and tcpi_last_data_recv in `struct tcp_info`.
+LAST_DATA = struct.Struct("=44xI4xI")
 
 
 class Ended(Exception):
-    """The end of a connection: the code of its Close, or none."""
+    """The end of a connection: the code of its Close, or none, the time `at` which it arrived, and
+    the time in seconds from the last message to the Close."""
 
-    def __init__(self, code=None):
+    def __init__(self, code=None, at=None, crossed=None):
         super().__init__(code)
-        self.code = code
+        self.code, self.at, self.crossed = code, at or time.monotonic(), crossed
 
 
 class WebSocket:
@@ -74,8 +75,10 @@ class WebSocket:
             is_last = self.rest[0] & 0x80
             payload, self.rest = self.rest[start : start + length], self.rest[start + length :]
             if opcode == 8:
+                sent, received = self.ages()
                 self.writer.write(b"\x88\x82\0\0\0\0" + payload[:2])
-                raise Ended(int.from_bytes(payload[:2], "big"))
+                at = time.monotonic() - received
+                raise Ended(int.from_bytes(payload[:2], "big"), at, sent - received)
             if opcode == 9:
                 self.writer.write(bytes([0x8A, 0x80 | length]) + b"\0\0\0\0" + payload)
             elif opcode < 8:
@@ -83,6 +86,13 @@ class WebSocket:
                 if is_last:
                     payload, self.parts = self.parts, b""
                     return payload.decode()
+
+    def ages(self):
+        """The seconds since bytes were sent and since bytes arrived, by the kernel: this program may
+        be late."""
+        tcp = self.writer.get_extra_info("socket")
+        info = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA.size)
+        return (milliseconds / 1000 for milliseconds in LAST_DATA.unpack(info))
 
     def close(self):
         self.writer.close()
@@ -95,8 +105,9 @@ class Counts:
         self.open = collections.Counter()
         self.refusals = collections.Counter()
         self.replies = self.restarts = self.losses = 0
-        self.opened = []
-        # Of messages without a reply, the time until the Close, without `lag`.
+        # The times at which connections that ended are due to be made again.
+        self.due = []
+        # Of messages without a reply, the time until the Close.
         self.crossed = []
         self.wrong = []
         self.lag = 0.0
@@ -117,21 +128,25 @@ class Counts:
 async def stay_connected(kind, address, path, counts, conversation):
     """Runs `conversation` on a connection, and on the next one when that has ended."""
     while True:
+        end = None
         try:
             socket = await WebSocket.connect(address, path)
         except Ended:
             counts.refusals[kind] += 1
         else:
             counts.open[kind] += 1
-            counts.opened.append(time.monotonic())
             try:
                 await conversation(socket)
-            except Ended as end:
+            except Ended as why:
+                end = why
                 counts.ended(end)
             finally:
                 counts.open[kind] -= 1
                 socket.close()
-        await asyncio.sleep(random.random() * FIRST_DELAY)
+        due = (end.at if end else time.monotonic()) + random.random() * FIRST_DELAY
+        if end:
+            counts.due.append(due)
+        await asyncio.sleep(due - time.monotonic())
 
 
 async def echo_client(number, address, counts, interval):
@@ -140,13 +155,12 @@ async def echo_client(number, address, counts, interval):
     async def conversation(socket):
         for turn in range(1 << 30):
             text = f"client {number}: {turn}"
-            sent = time.monotonic()
             socket.send(text)
             try:
                 reply = await socket.receive()
             except Ended as end:
                 if end.code == RESTART:
-                    counts.crossed.append(time.monotonic() - sent - counts.lag)
+                    counts.crossed.append(end.crossed)
                 raise
             if reply != text.upper():
                 counts.wrong.append(f"{reply!r} is not the reply to {text!r}")
@@ -165,21 +179,10 @@ async def echo_client(number, address, counts, interval):
 
 
 class Chat:
-    """The messages of the clients of `chat`, and their fate.
+    """The clients of `chat` and an operator, who write their messages into a `ledger`."""
 
-    Each message is a different text. A message is answered when the client has received the
-    operator's answer, and reported when the client was informed that it is discarded, or when the
-    conversation has ended."""
-
-    def __init__(self, counts):
-        self.counts = counts
-        self.pending = {}
-        self.reported = 0
-        # The number of answers to each message that operators have sent, and clients received.
-        self.answers, self.received = collections.Counter(), collections.Counter()
-        # The errors reported to operators, and the number of answers that may be lost by them.
-        self.errors = []
-        self.undelivered = 0
+    def __init__(self, counts, ledger):
+        self.counts, self.ledger = counts, ledger
         self.sending = True
 
     async def client(self, number, address, interval):
@@ -188,15 +191,15 @@ class Chat:
         async def conversation(socket):
             nonlocal connections
             connections += 1
-            sender = asyncio.ensure_future(self.send(socket, f"{number}.{connections}", interval))
-            mine = self.pending[f"{number}.{connections}"] = collections.OrderedDict()
+            name = f"{number}.{connections}"
+            sender = asyncio.ensure_future(self.send(socket, name, interval))
             try:
                 while True:
                     for line in (await socket.receive()).splitlines():
-                        self.take(line, mine)
+                        self.ledger.client_gets(name, line)
             finally:
                 sender.cancel()
-                self.reported += len(self.pending.pop(f"{number}.{connections}"))
+                self.ledger.conversation_ends(name)
 
         await asyncio.sleep(random.random() * interval)
         await stay_connected("chat", address, "/ws/chat", self.counts, conversation)
@@ -205,57 +208,50 @@ class Chat:
         for turn in range(1 << 30):
             if self.sending:
                 text = f"{name}.{turn}"
-                self.pending[name][text] = True
+                self.ledger.client_says(name, text)
                 socket.send(text)
             await asyncio.sleep(random.uniform(0.5, 1.5) * interval)
 
-    def take(self, line, mine):
-        if line.startswith("*"):
-            if "discarded" in line and mine:
-                mine.popitem(last=False)
-                self.reported += 1
-            return
-        text = line.removeprefix(ANSWER)
-        self.received[text] += 1
-        if self.received[text] > self.answers[text]:
-            self.counts.wrong.append(f"the answer to {text} came twice")
-        if mine.pop(text, None) is None and self.received[text] == 1:
-            self.counts.wrong.append(f"{line!r} belongs to no message of its conversation")
-
     async def operator(self, address, token):
-        """An operator, who answers each message once."""
+        """An operator, who answers each message."""
+        connections = 0
 
         async def conversation(socket):
+            nonlocal connections
+            connections += 1
+            me, seen = connections, set()
             socket.send(json.dumps({"type": "token", "token": token}))
-            seen = set()
-            while True:
-                event = json.loads(await socket.receive())
-                if event["type"] == "welcome":
-                    for each in event["conversations"]:
-                        self.answer_all(socket, each, seen)
-                elif event["type"] == "opened":
-                    self.answer_all(socket, event["conversation"], seen)
-                elif event["type"] == "said" and event["message"]["from"] == "client":
-                    self.answer(socket, event["conversation"], event["message"]["text"], seen)
-                elif event["type"] == "error":
-                    self.errors.append(event["text"])
-                    self.undelivered += event["text"].startswith(UNDELIVERED)
+
+            def answer(conversation, text):
+                seen.add(text)
+                answer = self.ledger.operator_answers(me, text)
+                say = {"type": "say", "conversation": conversation, "text": answer}
+                socket.send(json.dumps(say))
+
+            def answer_all(conversation):
+                """Answers the messages of a conversation that was open before."""
+                texts = [each["text"] for each in conversation["messages"]]
+                answered = {self.ledger.answers[text][1] for text in texts if text in self.ledger.answers}
+                for text in texts:
+                    is_answer = text in self.ledger.answers or text in answered
+                    if conversation["ending"] is None and not is_answer and text not in seen:
+                        answer(conversation["id"], text)
+
+            try:
+                while True:
+                    event = json.loads(await socket.receive())
+                    if event["type"] == "welcome":
+                        for each in event["conversations"]:
+                            answer_all(each)
+                    elif event["type"] == "opened":
+                        answer_all(event["conversation"])
+                    elif event["type"] == "said" and event["message"]["from"] == "client":
+                        text = event["message"]["text"]
+                        self.ledger.operator_sees(seen, text)
+                        answer(event["conversation"], text)
+                    elif event["type"] == "error":
+                        self.ledger.operator_gets(me, event["text"])
+            finally:
+                self.ledger.operator_ends(me)
 
         await stay_connected("operator", address, "/ws/operator", self.counts, conversation)
-
-    def answer_all(self, socket, conversation, seen):
-        """Answers the messages of an open conversation that have no answer yet."""
-        if conversation["ending"] is not None:
-            return
-        answers = {each["text"] for each in conversation["messages"] if each["from"] != "client"}
-        for each in conversation["messages"]:
-            if each["from"] == "client" and ANSWER + each["text"] not in answers:
-                self.answer(socket, conversation["id"], each["text"], seen)
-
-    def answer(self, socket, conversation, text, seen):
-        if text in seen:
-            self.counts.wrong.append(f"an operator has seen {text} twice")
-        seen.add(text)
-        self.answers[text] += 1
-        answer = {"type": "say", "conversation": conversation, "text": ANSWER + text}
-        socket.send(json.dumps(answer))

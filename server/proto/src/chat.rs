@@ -41,7 +41,7 @@ pub enum ToOperator {
     },
     /// A client has connected.
     Opened {
-        /// Its conversation, which has no messages yet.
+        /// Its conversation, with the messages so far of one that began at another replica.
         conversation: Conversation,
     },
     /// A new message.

@@ -4,6 +4,7 @@
 //! - `captures`: tcpdump, whose capture of redis-cli is replayed
 //! - `cluster`: nats-server, the broker of replicas
 //! - `forwards`: psql, redis-cli, scp, dig, nc and socat through forwards
+//! - `kubernetes`: the schemas of Kubernetes, on the manifests
 //! - `listen`: nc, socat, websocat and wscat, at the other end of `echogate listen`
 //! - `vnc`: Xtigervnc, and noVNC in the browser
 //! - `mqtt`: mosquitto, and MQTT.js in Node
@@ -22,6 +23,7 @@
 mod captures;
 mod cluster;
 mod forwards;
+mod kubernetes;
 mod listen;
 mod mqtt;
 mod nginx;

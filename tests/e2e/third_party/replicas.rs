@@ -11,6 +11,14 @@ use crate::ECHOGATE;
 const NOT_PERMITTED: i32 = 77;
 
 #[test]
+fn each_judgement_fails_for_a_manipulated_result() {
+    let Some([python]) = programs(["python3"]) else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/replicas/judge_test.py");
+    let output = Command::new(python).args(["-B", script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn replicas_and_their_broker_are_restarted_and_no_message_is_lost_without_a_report() {
     let Some([python, ..]) = programs(["python3", "ip", "haproxy", "nats-server"]) else { return };
     let number = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());

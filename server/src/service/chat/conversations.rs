@@ -4,7 +4,7 @@ mod state;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    mem::replace,
+    mem::{replace, take},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -14,21 +14,14 @@ use tokio::sync::mpsc::{Sender, error::TrySendError};
 use self::state::ConversationState;
 use super::{
     delivery::{DeliveryOutcome, Online, ToClient, Undelivered},
-    kept::{Kept, size},
+    kept::{HISTORY, HISTORY_BYTES, Kept, size},
     memory_shares::{Holder, MemoryShares},
     mirror::Seen,
 };
 use crate::connections::registry::Peer;
 
-/// The maximum number of messages that are kept of a conversation: the latest.
-const HISTORY: usize = 200;
-
 /// The maximum number of messages of a client that wait until an operator connects.
 const UNSEEN: usize = 100;
-
-/// The memory for the messages of all conversations, in bytes: 4 MiB. An operator that connects
-/// receives all of them in one message, and clients such as the page accept at most 16 MiB.
-const HISTORY_BYTES: usize = 4 << 20;
 
 /// The number of ended conversations that are kept: those that ended last.
 const ENDED: usize = 50;
@@ -69,15 +62,17 @@ impl Conversations {
         conversation
     }
 
-    /// Opens a conversation with a client of another replica.
-    pub(super) fn open_remote(&mut self, peer: String, since: f64) -> Conversation {
+    /// Opens a conversation with a client of another replica, which has its earlier messages. Returns
+    /// it with its number here.
+    pub(super) fn open_remote(&mut self, mut conversation: Conversation) -> Conversation {
         self.last_id += 1;
-        let id = self.last_id;
-        let (waiting_since, messages, ending) = (None, Vec::new(), None);
-        let conversation = Conversation { id, peer, since, waiting_since, messages, ending };
-        let state = ConversationState::new(conversation.clone(), Holder::of(&Peer::Unknown), None);
-        self.by_id.insert(id, ConversationState { is_remote: true, ..state });
-        conversation
+        conversation.id = self.last_id;
+        let messages = take(&mut conversation.messages);
+        let open = Conversation { ending: None, ..conversation.clone() };
+        let state = ConversationState::new(open, Holder::of(&Peer::Unknown), None);
+        self.by_id.insert(conversation.id, ConversationState { is_remote: true, ..state });
+        messages.iter().for_each(|message| self.keep(conversation.id, message.clone()));
+        Conversation { messages, ..conversation }
     }
 
     /// Whether the client of a conversation is connected to another replica.

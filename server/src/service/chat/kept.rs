@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::connections::replicas::{Added, PartSize};
 
+/// The maximum number of messages that are kept of a conversation: the latest.
+pub(super) const HISTORY: usize = 200;
+
+/// The memory for the messages of all conversations, in bytes: 4 MiB. An operator that connects
+/// receives all of them in one message, and clients such as the page accept at most 16 MiB.
+pub(super) const HISTORY_BYTES: usize = 4 << 20;
+
 /// The maximum size in JSON of a conversation without its texts, and of the operator that ended the
 /// conversation, in bytes.
 const CONVERSATION: usize = 320;

@@ -10,7 +10,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::untaken::{Untaken, UntakenGuard};
+use super::{
+    kept::{HISTORY, HISTORY_BYTES, Kept, size},
+    untaken::{Untaken, UntakenGuard},
+};
 
 /// The time without a part of a snapshot after which it is requested again.
 const REQUEST_AGAIN: Duration = Duration::from_secs(3);
@@ -84,8 +87,18 @@ struct Waiting {
     sequence: u64,
     /// The conversations in the parts.
     listed: HashSet<u64>,
+    /// The conversation whose pieces arrive.
+    gathered: Option<Gathered>,
     /// The guard that every event from the snapshot keeps.
     guard: Option<Arc<UntakenGuard>>,
+}
+
+/// A conversation in a snapshot that is not open yet, since further pieces of it may follow.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) kept: Kept,
+    /// The number of messages that are missing between its pieces.
+    pub(super) missing: u64,
 }
 
 impl Mirror {
@@ -192,6 +205,22 @@ impl Mirror {
         id > self.highest || self.open.contains_key(&id)
     }
 
+    /// Adds a piece to the conversation that is gathered, or begins with that of the piece. The caller
+    /// takes another conversation before.
+    pub(super) fn gather(&mut self, piece: Kept) {
+        let Some(waiting) = &mut self.waiting else { return };
+        match &mut waiting.gathered {
+            Some(gathered) => gathered.add(piece),
+            none => *none = Some(Gathered { kept: piece, missing: 0 }),
+        }
+    }
+
+    /// Takes the conversation that is gathered, unless it is `next`, of which a piece follows.
+    pub(super) fn take_gathered(&mut self, next: Option<u64>) -> Option<Gathered> {
+        let gathered = &mut self.waiting.as_mut()?.gathered;
+        gathered.take_if(|gathered| Some(gathered.kept.conversation.id) != next)
+    }
+
     /// Completes a snapshot as of `sequence`, whose last part has arrived. Returns the open conversations
     /// that the snapshot does not have, since they have ended.
     pub(super) fn complete(&mut self, sequence: u64, now: Instant) -> Vec<u64> {
@@ -245,6 +274,23 @@ impl Mirror {
     /// Ends a conversation. Returns its number here.
     pub(super) fn end(&mut self, id: u64) -> Option<u64> {
         self.open.remove(&id).map(|mirrored| mirrored.local)
+    }
+}
+
+impl Gathered {
+    /// Adds the next piece. The latest messages are kept, as many as of any conversation.
+    fn add(&mut self, piece: Kept) {
+        let Kept { conversation, total } = piece;
+        let first = total.saturating_sub(conversation.messages.len() as u64);
+        self.missing = self.missing.saturating_add(first.saturating_sub(self.kept.total));
+        self.kept.total = self.kept.total.max(total);
+        let mine = &mut self.kept.conversation;
+        mine.ending = conversation.ending;
+        mine.messages.extend(conversation.messages);
+        let mut bytes: usize = mine.messages.iter().map(size).sum();
+        while bytes > HISTORY_BYTES || mine.messages.len() > HISTORY {
+            bytes -= size(&mine.messages.remove(0));
+        }
     }
 }
 

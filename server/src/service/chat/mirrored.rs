@@ -8,7 +8,7 @@ use echogate_proto::chat::{Author, Conversation, Ending, Message, ToOperator};
 use super::{
     hub::{Hub, State},
     kept::Kept,
-    mirror::Mirror,
+    mirror::{Gathered, Mirror},
     operator_queues::Guard,
     remote::{Published, Remote},
     requests::{OperatorNumbers, RemoteOperator},
@@ -81,10 +81,18 @@ impl Hub {
             let mirror = mirrors.get_mut(&owner)?;
             let guard = mirror.next_part(part.index, part.sequence, now)?;
             let operators = &part.operators;
-            for kept in part.conversations {
-                let mirrored = others + mirror.len();
-                let origin = Origin { me: *me, owner, operators, numbers, guard: &guard, mirrored };
-                state.apply_kept(mirror, kept, origin);
+            let mut origin =
+                Origin { me: *me, owner, operators, numbers, guard: &guard, mirrored: 0 };
+            let next = part.conversations.into_iter().map(Some);
+            for kept in next.chain(part.is_last.then_some(None)) {
+                let id = kept.as_ref().map(|kept| kept.conversation.id);
+                if let Some(gathered) = mirror.take_gathered(id) {
+                    origin.mirrored = others + mirror.len();
+                    state.open_gathered(mirror, gathered, &origin);
+                }
+                if let Some(kept) = kept {
+                    state.apply_kept(mirror, kept, &mut origin);
+                }
             }
             if part.is_last {
                 for id in mirror.complete(part.sequence, now) {
@@ -121,7 +129,9 @@ impl State {
     fn apply(&mut self, mirror: &mut Mirror, event: ToOperator, mut origin: Origin<'_>) {
         match event {
             ToOperator::Opened { conversation } => {
-                self.open_mirrored(mirror, &conversation, 0, &origin);
+                let (messages, waiting_since, ending) = (Vec::new(), None, None);
+                let new = Conversation { messages, waiting_since, ending, ..conversation };
+                self.open_mirrored(mirror, new, 0, &origin);
             }
             ToOperator::Said { conversation, message } => {
                 if let Some(mirrored) = mirror.get_mut(conversation) {
@@ -138,15 +148,15 @@ impl State {
         }
     }
 
-    /// Opens a conversation of another replica after `messages` that are no longer kept, unless too
-    /// many conversations are open.
+    /// Opens a conversation of another replica, which has the latest of its `total` messages, unless too
+    /// many conversations are open. Returns its number here.
     fn open_mirrored(
         &mut self,
         mirror: &mut Mirror,
-        conversation: &Conversation,
-        messages: u64,
+        conversation: Conversation,
+        total: u64,
         origin: &Origin<'_>,
-    ) {
+    ) -> Option<u64> {
         if mirror.is_limited || origin.mirrored >= MIRRORED {
             mirror.is_limited = true;
             if !std::mem::replace(&mut mirror.knows_of_limit, true) {
@@ -156,30 +166,31 @@ impl State {
                 );
                 self.operators.report(ToOperator::Error { text }, None);
             }
-            return;
+            return None;
         }
         let id = conversation.id;
         let peer = format!("{} at {}", escape(&conversation.peer), mirror.name);
-        let conversation = self.conversations.open_remote(peer, conversation.since);
-        mirror.add(id, conversation.id, messages);
+        let conversation = self.conversations.open_remote(Conversation { peer, ..conversation });
+        let local = conversation.id;
+        mirror.add(id, local, total);
         self.operators.report(ToOperator::Opened { conversation }, origin.guard());
+        Some(local)
     }
 
-    /// Applies a conversation in a snapshot of another replica.
-    fn apply_kept(&mut self, mirror: &mut Mirror, kept: Kept, mut origin: Origin<'_>) {
-        let Kept { mut conversation, total } = kept;
+    /// Opens a conversation in a snapshot of another replica, all of whose pieces have arrived.
+    fn open_gathered(&mut self, mirror: &mut Mirror, gathered: Gathered, origin: &Origin<'_>) {
+        let Gathered { kept: Kept { conversation, total }, missing } = gathered;
         let (id, ending) = (conversation.id, conversation.ending);
-        if !mirror.list(id) {
-            return;
+        if let Some(local) = self.open_mirrored(mirror, conversation, total, origin) {
+            self.report_missing(local, missing, origin);
         }
-        let messages = std::mem::take(&mut conversation.messages);
-        if mirror.get_mut(id).is_none() {
-            let before = total.saturating_sub(messages.len() as u64);
-            self.open_mirrored(mirror, &conversation, before, &origin);
+        if let Some(ending) = ending {
+            self.end_mirrored(mirror, id, ending, origin.guard());
         }
-        let Some(mirrored) = mirror.get_mut(id) else { return };
-        let local = mirrored.local;
-        let (known, missing) = mirrored.known(total, messages.len());
+    }
+
+    /// Reports to operators how many messages of a conversation they do not see, if there are any.
+    fn report_missing(&mut self, local: u64, missing: u64, origin: &Origin<'_>) {
         if missing > 0 {
             let text = format!(
                 "{missing} messages of conversation {local} are not shown: they were missed, and its \
@@ -187,17 +198,45 @@ impl State {
             );
             self.operators.report(ToOperator::Error { text }, origin.guard());
         }
-        for message in messages.into_iter().skip(known) {
-            self.mirrored_said(local, message, &mut origin);
+    }
+
+    /// Applies a conversation in a snapshot of another replica, or a piece of it. Operators get the
+    /// messages that they have missed in an open conversation one by one; others are gathered, so that
+    /// the conversation opens with them.
+    fn apply_kept(&mut self, mirror: &mut Mirror, kept: Kept, origin: &mut Origin<'_>) {
+        let Kept { mut conversation, total } = kept;
+        let id = conversation.id;
+        if !mirror.list(id) {
+            return;
         }
-        if let Some(ending) = ending {
-            let ending = self.ending(ending, &mut origin);
+        conversation.ending = conversation.ending.map(|ending| self.ending(ending, origin));
+        let Some(mirrored) = mirror.get_mut(id) else {
+            let messages = conversation.messages.into_iter();
+            conversation.messages = messages.map(|it| self.mirrored_message(it, origin)).collect();
+            return mirror.gather(Kept { conversation, total });
+        };
+        let local = mirrored.local;
+        let (known, missing) = mirrored.known(total, conversation.messages.len());
+        self.report_missing(local, missing, origin);
+        for message in conversation.messages.into_iter().skip(known) {
+            self.mirrored_said(local, message, origin);
+        }
+        if let Some(ending) = conversation.ending {
             self.end_mirrored(mirror, id, ending, origin.guard());
         }
     }
 
     /// Shows a message in a conversation of another replica.
-    fn mirrored_said(&mut self, local: u64, mut message: Message, origin: &mut Origin<'_>) {
+    fn mirrored_said(&mut self, local: u64, message: Message, origin: &mut Origin<'_>) {
+        let message = self.mirrored_message(message, origin);
+        self.conversations.said_remotely(local, &message);
+        let said = ToOperator::Said { conversation: local, message: message.clone() };
+        self.operators.report(said, origin.guard());
+        self.conversations.keep(local, message);
+    }
+
+    /// A message of another replica as operators here see it.
+    fn mirrored_message(&mut self, mut message: Message, origin: &mut Origin<'_>) -> Message {
         if let Author::Operator(number) = message.from {
             let number = origin.number(number, || self.operators.new_number());
             message.from = Author::Operator(number);
@@ -205,10 +244,7 @@ impl State {
         // The owner has escaped the text, but any client of the broker could have sent this message.
         let parts: Vec<String> = message.text.split('\t').map(escape).collect();
         message.text = parts.join("\t");
-        self.conversations.said_remotely(local, &message);
-        let said = ToOperator::Said { conversation: local, message: message.clone() };
-        self.operators.report(said, origin.guard());
-        self.conversations.keep(local, message);
+        message
     }
 
     /// An ending with the number here of its operator.

@@ -11,7 +11,7 @@ use std::{
 use echogate_proto::chat::ToOperator;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::untaken::UntakenGuard;
+use super::{kept, untaken::UntakenGuard};
 
 /// The maximum number of client messages in flight, which means queued for at least one operator.
 /// Clients are read no faster than operators take their messages.
@@ -228,7 +228,10 @@ impl Event {
     fn size(&self) -> usize {
         let text = match &self.message {
             ToOperator::Said { message, .. } => message.text.len(),
-            ToOperator::Opened { conversation } => conversation.peer.len(),
+            ToOperator::Opened { conversation } => {
+                conversation.peer.len()
+                    + conversation.messages.iter().map(kept::size).sum::<usize>()
+            }
             _ => 0,
         };
         size_of::<Event>() + text

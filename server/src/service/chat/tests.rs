@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use echogate_proto::chat::ToOperator;
+use echogate_proto::chat::{Author, Conversation, Ending, ToOperator};
 use tokio::sync::{Semaphore, mpsc::Receiver};
 
 use super::{
@@ -120,6 +120,53 @@ fn texts(events: &[ToOperator]) -> Vec<&str> {
         }
     }
     events.iter().filter_map(text).collect()
+}
+
+fn opened(events: &[ToOperator]) -> Vec<&Conversation> {
+    fn conversation(event: &ToOperator) -> Option<&Conversation> {
+        match event {
+            ToOperator::Opened { conversation } => Some(conversation),
+            _ => None,
+        }
+    }
+    events.iter().filter_map(conversation).collect()
+}
+
+#[test]
+fn an_operator_who_comes_later_gets_what_was_said_with_the_conversation_however_many_parts_it_has()
+{
+    let mut replicas = Replicas::new();
+    let (silent, _silent) = replicas.open();
+    let (id, mut receiver) = replicas.open();
+    (0..50).for_each(|number| _ = replicas.say(id, &format!("{number:0>1000}")));
+    let (operator, _) = replicas.clients.add_operator();
+    replicas.clients.operator_says(operator, id, "answer").unwrap();
+    replicas.say(id, &"x".repeat(20_000));
+    replicas.say(id, "last");
+    replicas.clients.end_conversation(silent, Ending::Left);
+    assert!(receiver.try_recv().is_ok());
+    replicas.operators.snapshots_to_request(replicas.now);
+    let parts = replicas.clients.snapshot(10_000);
+    assert!(parts.len() > 5, "{}", parts.len());
+    for part in parts {
+        replicas.operators.apply_part(ReplicaId::of(1), part, replicas.now);
+    }
+    let events = replicas.events();
+    assert_eq!(texts(&events), [""; 0], "as new messages");
+    let [ended, open] = opened(&events)[..] else { panic!("{events:?}") };
+    assert_eq!((ended.ending, open.ending), (Some(Ending::Left), None));
+    assert!(open.waiting_since.is_some());
+    let authors = open.messages.iter().filter(|message| message.from == Author::Client).count();
+    assert_eq!((open.messages.len(), authors), (52, 51));
+    assert_eq!((&*open.messages[50].text, &*open.messages[51].text), ("answer", "last"));
+    let ToOperator::Error { text } = events.last().unwrap() else { panic!("{events:?}") };
+    assert!(text.starts_with("1 messages of conversation"), "{text}");
+    replicas.lose_events();
+    replicas.say(id, "new");
+    replicas.exchange();
+    assert_eq!(texts(&replicas.events()), ["new"]);
+    let (_, conversations) = replicas.operators.add_operator();
+    assert_eq!(conversations[1].messages.len(), 53, "for those who come later still");
 }
 
 #[test]
@@ -246,13 +293,13 @@ fn a_client_beyond_the_limit_of_conversations_is_not_seen_until_others_end() {
     assert_eq!(permits.available_permits(), 2, "it is not waited for");
     assert_eq!((replicas.room(hidden), replicas.room(shown)), (99, 100));
 
-    replicas.clients.end_conversation(shown, echogate_proto::chat::Ending::Left);
+    replicas.clients.end_conversation(shown, Ending::Left);
     replicas.exchange();
     replicas.now += Duration::from_secs(5);
     assert!(replicas.exchange());
     let events = replicas.events();
-    assert!(events.iter().any(|event| matches!(event, ToOperator::Opened { .. })), "{events:?}");
-    assert_eq!(texts(&events).last(), Some(&"x"));
+    let earlier = opened(&events).last().unwrap().messages.last();
+    assert_eq!(earlier.map(|message| &*message.text), Some("x"));
     assert!(replicas.confirm(true));
     assert_eq!(replicas.room(hidden), 100);
 }

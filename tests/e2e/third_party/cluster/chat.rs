@@ -49,9 +49,15 @@ pub(super) fn operator(at: &Server, others: &[&Server]) -> Operator {
     operator
 }
 
-/// The texts of the next messages.
-fn texts(operator: &mut Operator, count: usize) -> Vec<String> {
-    (0..count).map(|_| operator.receive_said().2).collect()
+/// The next event, a conversation that began earlier: its number, and the texts of its messages.
+fn opened(operator: &mut Operator) -> (u64, Vec<String>) {
+    match operator.receive() {
+        ToOperator::Opened { conversation } => {
+            let messages = conversation.messages.into_iter().map(|message| message.text);
+            (conversation.id, messages.collect())
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -134,12 +140,11 @@ fn an_operator_who_comes_later_sees_what_was_said_and_what_has_ended() {
     client.say(b"x\n");
     assert_eq!(client.read_line(), "* too many messages are queued; this one was discarded");
     let mut operator = operator(&b, &[&a]);
-    let (ended, _) = operator.receive_opened();
-    assert_eq!(texts(&mut operator, 1), ["anybody?"]);
+    let (ended, earlier) = opened(&mut operator);
+    assert_eq!(earlier, ["anybody?"]);
     assert_eq!(operator.receive_ended(), (ended, Ending::Client));
-    let (id, _) = operator.receive_opened();
-    let said = texts(&mut operator, 100);
-    assert_eq!((&*said[0], &*said[99]), ("hello?", "99"));
+    let (id, earlier) = opened(&mut operator);
+    assert_eq!((earlier.len(), &*earlier[0], &*earlier[99]), (100, "hello?", "99"));
     // They are seen now: there is room again.
     operator.say(id, "here I am");
     assert_eq!(client.read_line(), "here I am");
@@ -205,8 +210,10 @@ fn messages_that_are_too_large_for_the_broker_are_reported_and_the_rest_goes_on(
     let (mut opened, mut said) = (Vec::new(), Vec::new());
     while opened.len() < 50 || said.len() < 2 {
         match operator.receive() {
-            ToOperator::Opened { conversation } => opened.push(conversation.id),
-            ToOperator::Said { message, .. } => said.push(message.text),
+            ToOperator::Opened { conversation } => {
+                opened.push(conversation.id);
+                said.extend(conversation.messages.into_iter().map(|message| message.text));
+            }
             ToOperator::Error { text } => assert!(text.starts_with("1 messages"), "{text}"),
             other => panic!("{other:?}"),
         }
@@ -298,8 +305,11 @@ fn while_the_broker_is_away_conversations_live_on_and_nothing_is_lost_or_doubled
 
     broker.start_again();
     assert_eq!(operator.receive_said(), (remote, Author::Client, "two".to_owned()));
-    let (new, _) = operator.receive_opened();
-    assert_eq!(operator.receive_said(), (new, Author::Client, "hello".to_owned()));
+    let (new, earlier) = opened(&mut operator);
+    assert_eq!(earlier, ["hello"]);
+    operator.say(new, "welcome");
+    assert_eq!(newcomer.read_line(), "welcome");
+    assert_eq!(operator.receive_said().2, "welcome");
     client.say(b"three\n");
     assert_eq!(operator.receive_said(), (remote, Author::Client, "three".to_owned()));
     operator.say(remote, "welcome back");
@@ -370,8 +380,8 @@ fn an_operator_is_told_where_a_message_is_not_confirmed() {
     // Both attempts arrive now, and are one message.
     assert_eq!(client.read_line(), "hello");
     wait_for_others(&b, 1);
-    let (again, _) = operator.receive_opened();
-    assert_eq!(operator.receive_said().2, "hello");
+    let (again, earlier) = opened(&mut operator);
+    assert_eq!(earlier, ["hello"]);
     operator.say(again, "and now?");
     assert_eq!(client.read_line(), "and now?");
 }
