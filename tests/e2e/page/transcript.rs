@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use echogate_tests::browser::Scheme;
 use serde_json::json;
 
 use super::{LATEST, choose, connected, connected_to_upstream, count, fill, page, say};
@@ -319,6 +320,42 @@ fn text_in_binary_messages_is_shown_and_found() {
     page.wait_for_text(".rows mark", "HTTP/1.1 200");
     fill(&mut page, "#search", "(");
     page.wait_for_text("#search-problem", "Invalid regular expression");
+}
+
+#[test]
+fn a_row_of_a_list_that_is_scrolled_stays_in_view_when_it_is_opened() {
+    for (width, height) in [(1440, 900), (1280, 720), (390, 844)] {
+        let Some((_server, mut page)) = connected() else { return };
+        page.set_viewport(width, height, Scheme::Light);
+        page.wait_for(&format!("innerWidth === {width}"));
+        page.click("#message");
+        page.type_text(&"long ".repeat(600));
+        fill(&mut page, "#burst", "30");
+        page.click("#burst-send");
+        page.wait_for("document.querySelector('#row-count').innerText === '61 rows'");
+        page.eval("document.querySelector('#transcript').scrollTop = 400");
+        page.wait_for("!document.querySelector('#to-end').hidden");
+        page.eval("document.querySelector('#transcript').scrollIntoView({ block: 'nearest' })");
+        // The last row that is visible as a whole.
+        let row = page.eval(
+            "(() => {
+                const end = document.querySelector('#transcript').getBoundingClientRect().bottom;
+                const rows = [...document.querySelectorAll('.rows > .message')];
+                return rows.findLast((it) => it.getBoundingClientRect().bottom <= end).id;
+            })()",
+        );
+        let row = row.as_str().unwrap();
+        page.click(&format!("#{row} .time"));
+        page.wait_for(&format!(
+            "(() => {{
+                const list = document.querySelector('#transcript').getBoundingClientRect();
+                const box = document.querySelector('#{row}')?.getBoundingClientRect();
+                const detail = document.querySelector('#detail').getBoundingClientRect();
+                return detail.height > 100 && list.bottom <= detail.top + 1 &&
+                    box?.top >= list.top && box?.bottom <= list.bottom + 1;
+            }})()"
+        ));
+    }
 }
 
 #[test]

@@ -254,6 +254,18 @@ pub(super) fn scroll_to_end(node: &Element) {
     node.set_scroll_top(node.scroll_height());
 }
 
+/// Scrolls a list downwards until the end of one of its entries is visible.
+pub(super) fn scroll_to(list: &Element, entry: &Element) {
+    let end = |it: &Element| {
+        let area = it.get_bounding_client_rect();
+        area.top() + area.height()
+    };
+    let below = end(entry) - end(list);
+    if below > 0.0 {
+        list.set_scroll_top(list.scroll_top() + below.ceil() as i32);
+    }
+}
+
 /// Closes the menu of this entry, and moves the focus to its button.
 pub(super) fn close_menu(entry: &Element) {
     let Some(menu) = entry.closest("details").ok().flatten() else { return };
