@@ -309,7 +309,7 @@ fn replies_in_json_are_paired_by_a_member() {
 fn text_in_binary_messages_is_shown_and_found() {
     let Some((_server, mut page, mut stream)) = connected_to_upstream("bytes") else { return };
     stream.write_all("HTTP/1.1 200 OK\r\n\r\nhé".as_bytes()).unwrap();
-    page.wait_for_text(LATEST, "HTTP/1.1 200 OK␍↵␍↵hé");
+    page.wait_for_text(LATEST, "HTTP/1.1 200 OK\\r\\n\\r\\nhé");
     stream.write_all(b"\xffhello\0").unwrap();
     page.wait_for_text(LATEST, "ff 68 65 6c 6c 6f 00");
     fill(&mut page, "#search", "hello");
@@ -320,6 +320,25 @@ fn text_in_binary_messages_is_shown_and_found() {
     page.wait_for_text(".rows mark", "HTTP/1.1 200");
     fill(&mut page, "#search", "(");
     page.wait_for_text("#search-problem", "Invalid regular expression");
+}
+
+#[test]
+fn control_and_invisible_characters_are_escapes_in_a_style_of_their_own() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("text") else { return };
+    stream
+        .write_all("GET \\r\r\n\tnext\0\x1b[1m\u{202e}abc\u{200b}\u{2028}👩\u{200d}🚀".as_bytes())
+        .unwrap();
+    page.wait_for_text(LATEST, r"GET \r\r\n\tnext\x00\x1b[1m\u{202e}abc\u{200b}\u{2028}👩");
+    let escapes = page.text(&format!("{LATEST} .escape"));
+    assert_eq!(
+        escapes, "\\r\\n\\t\n\\x00\\x1b\n\\u{202e}\n\\u{200b}\\u{2028}",
+        "typed ones are text"
+    );
+    page.click(".rows .received");
+    page.wait_for_text("#detail .text", "GET \\r\\r\n\tnext\\x00\\x1b[1m\\u{202e}abc");
+    fill(&mut page, "#search", "\\r");
+    page.wait_for_text(".rows mark", "\\r");
+    assert_eq!(count(&mut page, ".rows mark"), 1, "an escape is no text");
 }
 
 #[test]
