@@ -96,6 +96,7 @@ impl Screen {
 
     fn draw_workbench(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
         self.transcript.measure();
+        self.url_bar.measure();
         let url_bar = self.url_bar.draw(model, now);
         self.sidebar.draw(model);
         self.composer.root.show(!model.connection().is_read_only());
