@@ -407,6 +407,10 @@ table! {
     share: "Share", "分享";
     copy_link: "Copy link to this endpoint and message", "复制包含端点与消息的链接";
     copy_as: "Copy as {0}", "复制为 {0}";
+    snippet_error: "The endpoint or the message has an error.", "端点或消息有错误。";
+    snippet_no_listener: "No TCP listener of this service is known.", "没有已知的此服务的 TCP 监听端口。";
+    snippet_empty: "The program cannot send an empty message.", "该程序不能发送空消息。";
+    snippet_lines: "The program sends each line as a message.", "该程序会将每行作为一条消息发送。";
     not_stored: "Messages longer than {0} are not stored: this one is kept only until the page is reloaded.", "超过 {0} 的消息不会保存：此消息只保留到重新加载页面为止。";
     forget: "Forget saved settings", "清除保存的设置";
     forgotten: "Saved messages, history and settings were removed from this browser.", "已从此浏览器清除保存的消息、历史和设置。";
