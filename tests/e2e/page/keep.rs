@@ -52,6 +52,19 @@ fn connections_history_and_saved_messages_survive_a_reload_until_they_are_forgot
 }
 
 #[test]
+fn the_chosen_connection_is_chosen_after_a_reload() {
+    let Some((_server, mut page)) = page() else { return };
+    for endpoint in ["/ws/echo", "/ws/time"] {
+        page.click("#add");
+        fill(&mut page, "#endpoint", endpoint);
+    }
+    page.click(".connections li:nth-child(2) button");
+    reload(&mut page);
+    assert_eq!(value(&mut page, "endpoint"), "/ws/echo");
+    assert_eq!(count(&mut page, ".connections li"), 3);
+}
+
+#[test]
 fn a_link_carries_endpoint_subprotocol_and_message_and_waits_for_the_user() {
     let Some((server, mut page)) = page() else { return };
     page.allow_clipboard();

@@ -162,6 +162,7 @@ table! {
     follow: "Follow: show what passes on this connection", "跟踪：显示此连接上经过的数据";
     follow_too_late: "This client has disconnected, and this page did not follow it.", "此客户端已断开，此处未曾跟踪它。";
     following: "Following", "跟踪中";
+    lesson_goes_on: "In progress", "进行中";
     follow_ended: "Connection ended", "连接已结束";
     follow_refused: "Cannot follow", "无法跟踪";
     pause: "Pause", "暂停";
@@ -311,7 +312,7 @@ table! {
     search: "Text or 7b 22", "文本或 7b 22";
     search_label: "Search text, or bytes in hexadecimal with spaces", "搜索文本，或以空格分隔的十六进制字节";
     show: "Show", "显示";
-    show_all: "everything", "全部";
+    show_all: "all", "全部";
     show_sent: "sent", "发送的";
     show_received: "received", "接收的";
     show_events: "connects and closes", "连接与关闭";
@@ -382,7 +383,7 @@ table! {
     mode_hex: "Hex", "十六进制";
     mode_file: "File", "文件";
     message: "Message", "消息";
-    type_message: "Type a message: Enter sends, Shift Enter begins a line, ↑ brings back", "输入消息：Enter 发送，Shift Enter 换行，↑ 历史";
+    type_message: "Enter: send, Shift Enter: new line, ↑: recall", "Enter 发送，Shift Enter 换行，↑ 历史";
     type_bytes: "Type bytes, as in 00 61 ff", "输入字节，例如 00 61 ff";
     send: "Send", "发送";
     template: "Template", "模板";
