@@ -114,12 +114,22 @@ pub fn joined(parts: &[String], separator: &str) -> String {
     all
 }
 
-/// A payload on one line: text, that of binary messages included, with visible control characters;
-/// other bytes as hexadecimal digits. The line begins at the character or byte `from`, and has at
-/// most `most` of them.
+/// A payload on one line: text, that of binary messages included, with its control and invisible
+/// characters as escapes; other bytes as hexadecimal digits. The line begins at the character or byte
+/// `from`, and has at most `most` of them.
 pub fn preview(payload: &Payload, from: usize, most: usize) -> String {
+    escaped(&excerpt(payload, from, most))
+}
+
+/// A text on one line, as [`preview`] writes it.
+pub fn text_preview(text: &str, from: usize, most: usize) -> String {
+    escaped(&text_excerpt(text, from, most))
+}
+
+/// The part of a payload that [`preview`] shows, without escapes.
+pub fn excerpt(payload: &Payload, from: usize, most: usize) -> String {
     if let Some(text) = payload.as_text() {
-        return text_preview(text, from, most);
+        return text_excerpt(text, from, most);
     }
     let start = if from > 0 { "… " } else { "" };
     let bytes = payload.bytes().get(from..).unwrap_or_default();
@@ -130,27 +140,44 @@ pub fn preview(payload: &Payload, from: usize, most: usize) -> String {
     line
 }
 
-/// A text on one line, as [`preview`] writes it.
-pub fn text_preview(text: &str, from: usize, most: usize) -> String {
+fn text_excerpt(text: &str, from: usize, most: usize) -> String {
     let mut line = if from > 0 { "… ".to_owned() } else { String::new() };
     let mut characters = text.chars().skip(from);
-    line.extend(characters.by_ref().take(most).map(visible));
+    line.extend(characters.by_ref().take(most));
     if characters.next().is_some() {
         line.push('…');
     }
     line
 }
 
-/// A visible substitute for a control character: arrows for line ends and tabs, which every font
-/// has, Unicode's control pictures for the others.
-fn visible(c: char) -> char {
+/// A text with its control and invisible characters as escapes.
+pub fn escaped(text: &str) -> String {
+    let mut all = String::new();
+    for c in text.chars() {
+        if is_invisible(c) { escape(c, &mut all) } else { all.push(c) }
+    }
+    all
+}
+
+/// Whether a character is a control or format character, which shows nothing or changes how others
+/// show. The joiners of emoji and of Persian are none of these.
+pub fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{200b}' | '\u{200e}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Appends the escape of a character, as the composer takes it.
+pub fn escape(c: char, to: &mut String) {
     match c {
-        '\n' => '↵',
-        '\t' => '⇥',
-        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(c),
-        '\x7f' => '␡',
-        '\u{80}'..='\u{9f}' => '�',
-        c => c,
+        '\n' => to.push_str("\\n"),
+        '\r' => to.push_str("\\r"),
+        '\t' => to.push_str("\\t"),
+        '\0'..='\x7f' => {
+            to.push_str("\\x");
+            to.extend(hex::pair(c as u8));
+        }
+        c => to.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
     }
 }
 
@@ -216,11 +243,16 @@ mod tests {
 
     #[test]
     fn a_preview_stays_on_one_line_and_says_that_it_is_cut() {
-        assert_eq!(preview(&"a\nb\tc\r".into(), 0, 9), "a↵b⇥c␍");
+        assert_eq!(preview(&"a\nb\tc\r".into(), 0, 9), "a\\nb\\tc\\r");
         assert_eq!(preview(&"世界世界".into(), 0, 3), "世界世…");
         assert_eq!(preview(&vec![0, 0x61, 0xff].into(), 0, 3), "00 61 ff");
         assert_eq!(preview(&vec![0, 0x61, 0xff].into(), 0, 2), "00 61 …");
         assert_eq!(preview(&vec![0, 0x61, 0xff].into(), 1, 2), "… 61 ff");
-        assert_eq!(preview(&b"a\r\n".to_vec().into(), 0, 9), "a␍↵");
+        assert_eq!(preview(&b"a\r\n".to_vec().into(), 0, 9), "a\\r\\n");
+        assert_eq!(
+            preview(&"\0\x1b\x7f\u{85}\u{202e}\u{200b}".into(), 0, 9),
+            r"\x00\x1b\x7f\u{85}\u{202e}\u{200b}"
+        );
+        assert_eq!(preview(&"👩\u{200d}🚀".into(), 0, 9), "👩\u{200d}🚀");
     }
 }

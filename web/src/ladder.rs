@@ -7,8 +7,10 @@ use crate::{
     format,
     i18n::{Texts, fill},
     json::Json,
+    live,
     payload::Payload,
     time::Millis,
+    wire,
 };
 
 /// A step of the diagram.
@@ -94,6 +96,10 @@ fn opened(event: &Json, at: Millis, texts: &Texts) -> Vec<Step> {
     };
     let peer = event.text("peer").unwrap_or("–");
     let kind = event.text("kind").unwrap_or_default();
+    let kind = match wire::kind(kind) {
+        Some(kind) => live::transport_name(kind),
+        None => kind,
+    };
     let accepted = fill(texts.ladder_from, &[kind, peer]);
     add(Some((false, true)), accepted, texts.ladder_accept, "");
     for (name, to_server, about) in
@@ -185,7 +191,7 @@ mod tests {
         assert_eq!(
             labels(&steps),
             [
-                (Some((false, true)), "websocket from 127.0.0.1:40001"),
+                (Some((false, true)), "WebSocket from 127.0.0.1:40001"),
                 (Some((false, true)), "GET /ws HTTP/1.1"),
                 (Some((false, false)), "HTTP/1.1 101 Switching Protocols"),
                 (Some((true, true)), "tcp://127.0.0.1:7007"),

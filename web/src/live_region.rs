@@ -11,6 +11,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Announcer {
     state: Option<String>,
+    /// Whether the change of state came before the messages.
+    state_is_first: bool,
     messages: u64,
     latest: String,
     /// The time of the latest announcement of messages.
@@ -25,6 +27,7 @@ impl Announcer {
     /// yet.
     pub fn set_state(&mut self, sentence: String) {
         self.state = Some(sentence);
+        self.state_is_first = self.messages == 0;
     }
 
     /// Counts a received message. The only one within [`Self::PAUSE`] is read out as `preview`.
@@ -46,7 +49,9 @@ impl Announcer {
         if messages.is_some() {
             self.announced_at = Some(now);
         }
-        let sentences: Vec<String> = messages.into_iter().chain(self.state.take()).collect();
+        let state = self.state.take();
+        let both = if self.state_is_first { [state, messages] } else { [messages, state] };
+        let sentences: Vec<String> = both.into_iter().flatten().collect();
         Some(format::joined(&sentences, ". "))
     }
 
@@ -97,6 +102,14 @@ mod tests {
         announcer.received("B".to_owned());
         announcer.set_state("Connection lost".to_owned());
         assert_eq!(announce(&mut announcer, 1.0).as_deref(), Some("Received B. Connection lost"));
+    }
+
+    #[test]
+    fn events_are_announced_in_their_order() {
+        let mut announcer = Announcer::default();
+        announcer.set_state("Connected".to_owned());
+        announcer.received("HELLO".to_owned());
+        assert_eq!(announce(&mut announcer, 0.0).as_deref(), Some("Connected. Received HELLO"));
     }
 
     #[test]

@@ -164,11 +164,12 @@ impl Operator {
     /// The conversations that wait for an answer, the longest first.
     fn waiting(&self) -> impl Iterator<Item = &Conversation> {
         let since = |conversation: &&Conversation| conversation.waiting_since;
-        let mut waiting: Vec<&Conversation> =
-            self.conversations.iter().filter(|it| is_waiting(it)).collect();
-        waiting.sort_unstable_by(|one, other| {
-            since(one).partial_cmp(&since(other)).unwrap_or(std::cmp::Ordering::Equal)
-        });
+        let mut waiting: Vec<&Conversation> = Vec::new();
+        // A sort would add more to the page's size.
+        for conversation in self.conversations.iter().filter(|it| is_waiting(it)) {
+            let at = waiting.partition_point(|it| since(it) <= since(&conversation));
+            waiting.insert(at, conversation);
+        }
         waiting.into_iter()
     }
 

@@ -17,6 +17,17 @@ pub enum Snippet {
     JavaScript,
 }
 
+/// A reason why a program cannot send a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsendable {
+    /// The service behind the endpoint has no TCP listener, which `nc` needs.
+    NoListener,
+    /// The message is empty, and so would be the program's input.
+    Empty,
+    /// The program sends each line of a text as a message.
+    Lines,
+}
+
 /// The endpoint to which a program sends.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
@@ -40,23 +51,25 @@ impl Snippet {
             Snippet::Websocat => "websocat",
             Snippet::Connect => "echogate connect",
             Snippet::Python => "Python",
-            Snippet::JavaScript => "JavaScript",
+            Snippet::JavaScript => "JavaScript (browser, Node 22)",
         }
     }
 
-    /// The program text; `None` if the program cannot send the message: `nc` without a listener,
-    /// `websocat` with an empty message, and `echogate connect` with an empty text or one of several
-    /// lines, because it sends each line as a message.
-    pub fn write(self, target: &Target<'_>, payload: &Payload) -> Option<String> {
+    /// The program text.
+    ///
+    /// # Errors
+    ///
+    /// The program cannot send the message.
+    pub fn write(self, target: &Target<'_>, payload: &Payload) -> Result<String, Unsendable> {
         let Target { url, protocols, listener } = *target;
         let printed = printf(payload);
         let is_text = matches!(payload, Payload::Text(_));
-        Some(match self {
+        Ok(match self {
             Snippet::Nc => {
-                let (host, port) = listener?;
+                let (host, port) = listener.ok_or(Unsendable::NoListener)?;
                 format!("{printed} | nc -N {host} {port}")
             }
-            Snippet::Websocat if payload.is_empty() => return None,
+            Snippet::Websocat if payload.is_empty() => return Err(Unsendable::Empty),
             Snippet::Websocat => {
                 let mode = if is_text { "--text --no-line" } else { "--binary" };
                 let offer = match protocols {
@@ -66,9 +79,9 @@ impl Snippet {
                 format!("{printed} | websocat {mode} -n1{offer} {}", shell(url))
             }
             Snippet::Connect => {
-                let is_line = !payload.bytes().contains(&b'\n');
                 let mode = match is_text {
-                    true if !is_line || payload.is_empty() => return None,
+                    true if payload.is_empty() => return Err(Unsendable::Empty),
+                    true if payload.bytes().contains(&b'\n') => return Err(Unsendable::Lines),
                     true => "",
                     false => " --binary",
                 };
@@ -108,8 +121,10 @@ fn javascript(url: &str, protocols: &[String], payload: &Payload) -> String {
     };
     let offer = if protocols.is_empty() { String::new() } else { format!(", {}", list(protocols)) };
     format!(
-        "const socket = new WebSocket({}{offer});\nsocket.onopen = () => socket.send({message});\n\
-         socket.onmessage = ({{ data }}) => {{\n  console.log(data);\n  socket.close();\n}};\n",
+        "const socket = new WebSocket({}{offer});\nsocket.binaryType = \"arraybuffer\";\n\
+         socket.onopen = () => socket.send({message});\nsocket.onmessage = ({{ data }}) => {{\n  \
+         console.log(typeof data === \"string\" ? data : new Uint8Array(data));\n  \
+         socket.close();\n}};\n",
         quoted(url)
     )
 }
@@ -161,13 +176,13 @@ mod tests {
     const TARGET: Target<'_> =
         Target { url: "ws://h/ws", protocols: &[], listener: Some(("127.0.0.1", "7007")) };
 
-    fn lines(payload: &Payload) -> Vec<Option<String>> {
+    fn lines(payload: &Payload) -> Vec<Result<String, Unsendable>> {
         Snippet::ALL[..3].iter().map(|snippet| snippet.write(&TARGET, payload)).collect()
     }
 
     #[test]
     fn a_message_is_quoted_for_the_shell() {
-        let some = |text: &str| Some(text.to_owned());
+        let some = |text: &str| Ok(text.to_owned());
         assert_eq!(
             lines(&"it's 5% \\".into()),
             [
@@ -183,8 +198,8 @@ mod tests {
                 some(r"printf '\055\000\n\377' | echogate connect --binary ws://h/ws"),
             ]
         );
-        assert_eq!(lines(&"a\nb".into())[2], None, "two lines would be two messages");
-        assert_eq!(lines(&"".into())[1..], [None, None], "no program sends an empty input");
+        assert_eq!(lines(&"a\nb".into())[2], Err(Unsendable::Lines));
+        assert_eq!(lines(&"".into())[1..], [Err(Unsendable::Empty), Err(Unsendable::Empty)]);
     }
 
     #[test]
@@ -192,7 +207,7 @@ mod tests {
         let protocols = ["binary".to_owned(), "x y".to_owned()];
         let target = Target { url: "ws://h/?a=1&b", protocols: &protocols, listener: None };
         let write = |snippet: Snippet| snippet.write(&target, &"\"hi\"".into());
-        assert_eq!(write(Snippet::Nc), None);
+        assert_eq!(write(Snippet::Nc), Err(Unsendable::NoListener));
         let websocat = write(Snippet::Websocat).unwrap();
         assert!(websocat.ends_with("--protocol 'binary,x y' 'ws://h/?a=1&b'"), "{websocat}");
         let python = write(Snippet::Python).unwrap();

@@ -12,6 +12,8 @@ use crate::{
 pub struct Stored {
     /// The connections.
     pub connections: Vec<StoredConnection>,
+    /// The index of the chosen connection.
+    pub chosen: usize,
     /// The messages that the user saved.
     pub saved: Vec<Draft>,
     /// The latest messages that were sent, oldest first.
@@ -44,7 +46,8 @@ pub const MAX_TEXT: usize = 4096;
 
 /// Writes the settings. Long messages are left out, and of many the oldest.
 pub fn write(stored: &Stored) -> String {
-    let mut text = format!("{{\"version\":{VERSION},\"connections\":[");
+    let chosen = stored.chosen;
+    let mut text = format!("{{\"version\":{VERSION},\"chosen\":{chosen},\"connections\":[");
     for (at, it) in stored.connections.iter().take(MAX).enumerate() {
         text.push_str(if at == 0 { "{" } else { ",{" });
         member("endpoint", &it.endpoint, &mut text);
@@ -108,6 +111,8 @@ pub fn read(text: &str) -> Option<Stored> {
     };
     Some(Stored {
         connections: it.list("connections", connection)?,
+        // Settings of earlier versions of the page have none.
+        chosen: it.whole("chosen").unwrap_or_default() as usize,
         saved: it.list("saved", draft)?,
         history: it.list("history", draft)?,
     })
@@ -149,7 +154,7 @@ mod tests {
             let (reconnect, escapes) = flags;
             let connection =
                 StoredConnection { endpoint, protocols, reconnect, pairing, ending, escapes };
-            let stored = Stored { connections: vec![connection], saved, history };
+            let stored = Stored { connections: vec![connection], chosen: 1, saved, history };
             prop_assert_eq!(read(&write(&stored)), Some(stored));
         }
     }

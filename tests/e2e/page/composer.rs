@@ -58,7 +58,7 @@ fn shift_and_enter_begin_a_new_line() {
     page.press("Shift+Enter");
     page.type_text("b");
     page.press("Enter");
-    page.wait_for_text(LATEST, "A↵B");
+    page.wait_for_text(LATEST, "A\\nB");
 }
 
 #[test]

@@ -261,3 +261,19 @@ fn a_link_can_choose_the_path_and_connect_at_once() {
     say(&mut page, "same");
     page.wait_for_text(LATEST, "same");
 }
+
+#[test]
+fn a_new_connection_is_scrolled_into_view() {
+    let Some((_server, mut page)) = page() else { return };
+    for number in 2..=12 {
+        page.click("#add");
+        page.wait_for(&format!("document.querySelectorAll('.connections li').length === {number}"));
+    }
+    page.wait_for(
+        "(() => {
+            const list = document.querySelector('.connections').getBoundingClientRect();
+            const box = document.querySelector('.connections [aria-current]').getBoundingClientRect();
+            return box.top >= list.top && box.bottom <= list.bottom + 1;
+        })()",
+    );
+}

@@ -1,6 +1,11 @@
 //! The page before anything was sent: endpoints as the server reports them, and ways to try them.
 
-use echogate_tests::{browser::Page, server::Server, tcp, upstream::Upstream};
+use echogate_tests::{
+    browser::{Page, Scheme},
+    server::Server,
+    tcp,
+    upstream::Upstream,
+};
 
 use super::{LATEST, count, open, page};
 use crate::ECHOGATE;
@@ -26,6 +31,45 @@ fn each_route_is_tried_with_one_click() {
     page.wait_for_text(LATEST, "2018-07-23");
     assert_eq!(page.eval("document.querySelector('#endpoint').value"), "/ws/time");
     assert!(page.eval("document.querySelector('#empty').hidden").as_bool().unwrap());
+}
+
+#[test]
+fn a_trial_leads_by_keyboard_to_the_composer_and_by_touch_to_the_reply() {
+    let Some((_server, mut page)) = page() else { return };
+    page.wait_for("document.querySelectorAll('.card').length === 4");
+    page.eval("document.querySelector('.card .primary').focus()");
+    page.press("Enter");
+    page.wait_for_text(LATEST, "HELLO");
+    page.wait_for("document.activeElement.id === 'message'");
+
+    let Some((_server, mut page)) = super::page() else { return };
+    page.set_viewport(390, 844, Scheme::Light);
+    page.emulate_touch();
+    page.wait_for("innerWidth === 390 && matchMedia('(pointer: coarse)').matches");
+    page.click(".card .primary");
+    page.wait_for_text(LATEST, "HELLO");
+    page.wait_for(
+        "(() => { const box = document.querySelector('.rows > .received:last-child')
+            .getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight; })()",
+    );
+    assert_ne!(page.eval("document.activeElement.id"), "message", "no keyboard on the screen");
+}
+
+#[test]
+fn the_url_bar_stays_in_view_as_the_page_loads_and_connects() {
+    let Some((_server, mut page)) = page() else { return };
+    for (width, height) in [(768, 1000), (960, 540), (720, 450), (390, 844)] {
+        page.set_viewport(width, height, Scheme::Light);
+        page.wait_for(&format!("innerWidth === {width}"));
+        page.reload();
+        page.wait_for("document.activeElement.id === 'message'");
+        page.wait_for("document.querySelectorAll('.card').length === 4");
+        assert_eq!(page.eval("scrollY"), 0, "{width}x{height}");
+        page.click("#toggle");
+        page.wait_for_text("#state-headline", "Connected");
+        page.wait_for("document.activeElement.id === 'message'");
+        assert_eq!(page.eval("scrollY"), 0, "{width}x{height}, connected");
+    }
 }
 
 #[test]

@@ -52,6 +52,19 @@ fn connections_history_and_saved_messages_survive_a_reload_until_they_are_forgot
 }
 
 #[test]
+fn the_chosen_connection_is_chosen_after_a_reload() {
+    let Some((_server, mut page)) = page() else { return };
+    for endpoint in ["/ws/echo", "/ws/time"] {
+        page.click("#add");
+        fill(&mut page, "#endpoint", endpoint);
+    }
+    page.click(".connections li:nth-child(2) button");
+    reload(&mut page);
+    assert_eq!(value(&mut page, "endpoint"), "/ws/echo");
+    assert_eq!(count(&mut page, ".connections li"), 3);
+}
+
+#[test]
 fn a_link_carries_endpoint_subprotocol_and_message_and_waits_for_the_user() {
     let Some((server, mut page)) = page() else { return };
     page.allow_clipboard();
@@ -109,6 +122,7 @@ fn drafted(mode: &str, draft: &str) -> Option<(echogate_tests::server::Server, P
     Some((server, page))
 }
 
+const JAVASCRIPT: &str = "JavaScript (browser, Node 22)";
 const QUOTES: &str = r#"it's 100% "\ 世界"#;
 const UPPER: &str = r#"IT'S 100% "\ 世界"#;
 
@@ -154,14 +168,34 @@ fn the_copied_python_program_prints_the_reply() {
 #[test]
 fn the_copied_javascript_prints_the_reply_in_a_browser() {
     let Some((_server, mut page)) = drafted("text", QUOTES) else { return };
-    let program = copied(&mut page, "JavaScript");
-    let run = format!(
-        "(() => {{ window.printed = []; const console = {{ log: (it) => printed.push(it) }};
-            {program} }})()"
-    );
-    page.eval(&run);
+    let program = copied(&mut page, JAVASCRIPT);
+    let run = |program: &str| {
+        format!(
+            "(() => {{ window.printed = []; const console = {{ log: (it) => printed.push(it) }};
+                {program} }})()"
+        )
+    };
+    page.eval(&run(&program));
     page.wait_for("window.printed.length === 1");
     assert_eq!(page.eval("window.printed[0]"), UPPER);
+    let Some((_server, mut page)) = drafted("hex", "00 61 ff") else { return };
+    let program = copied(&mut page, JAVASCRIPT);
+    page.eval(&run(&program));
+    page.wait_for("window.printed.length === 1");
+    assert_eq!(page.eval("[...window.printed[0]]"), serde_json::json!([0, 0x41, 0xff]));
+}
+
+#[test]
+fn a_program_that_cannot_send_the_draft_says_why() {
+    let Some((_server, mut page)) = drafted("text", "two") else { return };
+    page.press("Shift+Enter");
+    page.click("#share");
+    let entry = ".menu [data-argument='echogate connect']";
+    page.wait_for(&format!("document.querySelector(\"{entry}\").ariaDisabled === 'true'"));
+    let title = page.eval(&format!("document.querySelector(\"{entry}\").title"));
+    assert_eq!(title, "The program sends each line as a message.");
+    let title = page.eval("document.querySelector('.menu [data-argument=nc]').title");
+    assert_eq!(title, "", "a program that can");
 }
 
 #[test]

@@ -38,6 +38,21 @@
         if (textWidth(it, text) > room - arrow + 1 && !saved) defects.add('cut: ' + name(it) + ': ' + text);
     }
 
+    for (const it of document.querySelectorAll('textarea[placeholder]')) {
+        if (!seen(it) || it.value) continue;
+        const copy = it.cloneNode();
+        copy.value = it.placeholder;
+        Object.assign(copy.style, { position: 'absolute', width: it.offsetWidth + 'px' });
+        it.after(copy);
+        if (copy.scrollHeight > it.clientHeight + 1) defects.add('cut: ' + name(it) + ': ' + it.placeholder);
+        copy.remove();
+    }
+    // A list in which hardly a line can be read.
+    for (const it of document.querySelectorAll('main *')) {
+        if (!seen(it) || it.matches('textarea, .state-line') || !['auto', 'scroll'].includes(style(it).overflowY)) continue;
+        if (it.scrollHeight > it.clientHeight + 1 && it.clientHeight < 72) defects.add(`low: ${name(it)}: ${it.clientHeight}`);
+    }
+
     // The visible boxes of each text.
     const texts = [];
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);

@@ -45,6 +45,7 @@ fn the_six_steps_are_played_by_keyboard_alone() {
     page.press("Enter");
     page.wait_for("document.activeElement.id === 'lesson-next'");
     is_done(&mut page, 1);
+    assert_eq!(page.text("#state-headline"), "In progress");
     page.wait_for_text("#announcer", "Done");
     page.wait_for_text("#lesson-about", "RFC 6455, section 4");
     shows(&mut page, 1, "client-right", "GET /ws?label=");
@@ -106,7 +107,7 @@ fn a_marked_arrow_of_each_step_is_in_view_where_the_page_has_one_column() {
     let in_view = "[...document.querySelectorAll('.step[aria-current] .arrow')].some((it) => {
         const { left, right, top, bottom } = it.getBoundingClientRect();
         return it.contains(document.elementFromPoint((left + right) / 2, (top + bottom) / 2)); })";
-    for (width, height) in [(768, 1024), (390, 844)] {
+    for (width, height) in [(768, 1024), (390, 844), (320, 640)] {
         let Some((_server, mut page)) = page() else { return };
         page.set_viewport(width, height, Scheme::Light);
         page.wait_for(&format!("innerWidth === {width}"));
@@ -114,6 +115,9 @@ fn a_marked_arrow_of_each_step_is_in_view_where_the_page_has_one_column() {
         page.click("#play-first");
         for step in 1..=6 {
             is_done(&mut page, step);
+            page.eval(
+                "document.querySelector('#ladder-list').scrollIntoView({ block: 'nearest' })",
+            );
             page.wait_for(in_view);
             if step < 6 {
                 page.click("#lesson-next");

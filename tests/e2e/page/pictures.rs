@@ -139,11 +139,11 @@ fn pictures_of_followed_clients() {
     ] {
         shoot(&mut page, folder, name, size, scheme);
     }
-    let narrow = (1000, 700);
+    // From the URL bar, below the header, to the end of the transcript.
+    let narrow = (1000, 884);
     page.set_viewport(narrow.0, narrow.1, Scheme::Light);
-    page.eval(
-        "document.querySelector('.transcript').scrollIntoView({ block: 'end' }); scrollBy(0, 16)",
-    );
+    page.wait_for("innerWidth === 1000");
+    page.eval("scrollTo(0, 48)");
     shoot(&mut page, folder, "stream-narrow", narrow, Scheme::Light);
     nc.kill().unwrap();
     nc.wait().unwrap();
@@ -158,7 +158,7 @@ fn pictures_of_followed_clients() {
     std::fs::write(&file, beside).unwrap();
     let mut composed = Page::open(&format!("file://{}", file.display())).unwrap();
     composed.wait_for("document.images[0].complete");
-    shoot(&mut composed, folder, "nc", (1440, 748), Scheme::Light);
+    shoot(&mut composed, folder, "nc", (1440, 932), Scheme::Light);
     page.set_viewport(1440, 900, Scheme::Light);
     page.click(".connections li:first-child button");
     say(&mut page, "hello");

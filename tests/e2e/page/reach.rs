@@ -4,6 +4,7 @@ use std::{fs, io::Write as _, net::TcpStream, path::Path};
 
 use echogate_tests::{
     browser::{Page, Scheme},
+    program::free_port,
     server::Server,
 };
 
@@ -45,6 +46,56 @@ fn the_keyboard_alone_is_enough() {
     let active = "document.querySelector('#transcript').getAttribute('aria-activedescendant')";
     page.wait_for(&format!("document.getElementById({active})"));
     go(&mut page, "repeat", "Tab");
+}
+
+#[test]
+fn escape_closes_the_innermost_menu_and_a_click_elsewhere_closes_any() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, "hello");
+    page.wait_for_text(LATEST, "HELLO");
+    page.click(".message");
+    page.wait_for("!document.querySelector('#detail').hidden");
+    for (summary, within) in [
+        ("#copy", "#copy-hex"),
+        ("#transcript-menu", "#export-har"),
+        ("#share", "#copy-link"),
+        ("#closing summary", "#close-code"),
+    ] {
+        let is_open = format!("document.querySelector('{summary}').parentElement.open");
+        for focused in [summary, within] {
+            page.click(summary);
+            page.wait_for(&is_open);
+            page.eval(&format!("document.querySelector('{focused}').focus()"));
+            page.press("Escape");
+            page.wait_for(&format!("!{is_open}"));
+            page.wait_for(&format!("document.activeElement.matches('{summary}')"));
+        }
+        page.click(summary);
+        page.wait_for(&is_open);
+        page.click("h1");
+        page.wait_for(&format!("!{is_open}"));
+    }
+    assert_eq!(page.eval("document.querySelector('#detail').hidden"), false, "the row is open");
+}
+
+#[test]
+fn screen_readers_hear_names_that_say_what_is_there() {
+    let Some((_server, mut page)) = connected() else { return };
+    say(&mut page, "hello");
+    page.wait_for_text(".client .in", "5 B");
+    // What a screen reader reads of a client's traffic.
+    let heard = page.eval(
+        "[...document.querySelectorAll('.client[data-mine=true] :is(.in, .out) > *')]
+            .filter((it) => !it.ariaHidden).map((it) => it.textContent)",
+    );
+    assert_eq!(heard[0], "Sent");
+    assert_eq!(heard[2], "Received");
+    let described = "document.querySelector('#search').getAttribute('aria-describedby')";
+    assert_eq!(page.eval(described), serde_json::Value::Null);
+    page.click("#pattern");
+    super::fill(&mut page, "#search", "(");
+    page.wait_for(&format!("{described} === 'search-problem'"));
+    page.wait_for("document.querySelector('#escapes').ariaLabel.startsWith('Escape sequences')");
 }
 
 #[test]
@@ -219,6 +270,18 @@ fn axe_finds_nothing_in_either_scheme() {
         page.set_viewport(1440, 900, scheme);
         assert_accessible(&mut page, &axe, &format!("before, {scheme:?}"));
     }
+    // The state in words scrolls on the narrowest windows.
+    page.expect_connection_errors();
+    super::fill(&mut page, "#endpoint", &format!("ws://127.0.0.1:{}/", free_port()));
+    page.press("Enter");
+    page.wait_for_text("#state-headline", "Could not connect");
+    page.set_viewport(320, 640, Scheme::Light);
+    page.wait_for("innerWidth === 320");
+    page.wait_for("document.querySelector('.state-line').tabIndex === 0");
+    assert_accessible(&mut page, &axe, "a reason that scrolls");
+    page.set_viewport(1440, 900, Scheme::Light);
+    page.wait_for("document.querySelector('.state-line').tabIndex === -1");
+    super::fill(&mut page, "#endpoint", "/ws");
     page.click("#toggle");
     page.wait_for_text("#state-headline", "Connected");
     say(&mut page, "hello");
@@ -268,5 +331,22 @@ fn forced_colours_leave_every_state_to_be_seen() {
     page.wait_for("matchMedia('(forced-colors: active)').matches");
     page.wait_for(
         "getComputedStyle(document.querySelector('.entry[aria-current]')).outlineStyle === 'solid'",
+    );
+    page.click("#message");
+    page.type_text("hello");
+    page.wait_for("document.querySelector('#send').ariaDisabled === 'false'");
+    let colour = "getComputedStyle(document.querySelector('#send')).backgroundColor";
+    let before = page.eval(colour);
+    page.move_mouse("#send", 0.5, false);
+    page.wait_for("document.querySelector('#send').matches(':hover')");
+    assert_eq!(page.eval(colour), before, "a button under the mouse has the system's colours");
+    page.press("Enter");
+    page.wait_for_text(LATEST, "HELLO");
+    page.wait_for("document.querySelector('#show-ladder').ariaDisabled === 'false'");
+    page.click("#show-ladder");
+    page.click("#play");
+    page.wait_for("document.querySelector('.step[aria-current]')");
+    page.wait_for(
+        "getComputedStyle(document.querySelector('.step[aria-current]')).outlineStyle === 'solid'",
     );
 }

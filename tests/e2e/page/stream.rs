@@ -32,8 +32,8 @@ fn exchange(client: &mut TcpStream, text: &[u8]) {
 fn what_a_native_client_sends_is_seen_as_it_passes() {
     let Some((_server, mut page, mut client)) = followed() else { return };
     exchange(&mut client, b"typed in nc\r\n");
-    page.wait_for_text(LATEST, "TYPED IN NC␍↵");
-    page.wait_for_text(".rows .sent .payload", "typed in nc␍↵");
+    page.wait_for_text(LATEST, "TYPED IN NC\\r\\n");
+    page.wait_for_text(".rows .sent .payload", "typed in nc\\r\\n");
     exchange(&mut client, b"\xff\0");
     page.wait_for_text(LATEST, "ff 00");
     assert!(page.eval("document.querySelector('.composer').hidden").as_bool().unwrap());
@@ -65,7 +65,7 @@ fn a_stream_is_saved_as_a_recording_that_replays() {
     page.download_to(folder.path());
     exchange(&mut client, b"once\n");
     exchange(&mut client, b"twice\n");
-    page.wait_for_text(LATEST, "TWICE↵");
+    page.wait_for_text(LATEST, "TWICE\\n");
     drop(client);
     page.wait_for_text("#state-headline", "Connection ended");
     page.click("#transcript-menu");

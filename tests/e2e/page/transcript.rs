@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use echogate_tests::browser::Scheme;
 use serde_json::json;
 
 use super::{LATEST, choose, connected, connected_to_upstream, count, fill, page, say};
@@ -308,7 +309,7 @@ fn replies_in_json_are_paired_by_a_member() {
 fn text_in_binary_messages_is_shown_and_found() {
     let Some((_server, mut page, mut stream)) = connected_to_upstream("bytes") else { return };
     stream.write_all("HTTP/1.1 200 OK\r\n\r\nhé".as_bytes()).unwrap();
-    page.wait_for_text(LATEST, "HTTP/1.1 200 OK␍↵␍↵hé");
+    page.wait_for_text(LATEST, "HTTP/1.1 200 OK\\r\\n\\r\\nhé");
     stream.write_all(b"\xffhello\0").unwrap();
     page.wait_for_text(LATEST, "ff 68 65 6c 6c 6f 00");
     fill(&mut page, "#search", "hello");
@@ -319,6 +320,61 @@ fn text_in_binary_messages_is_shown_and_found() {
     page.wait_for_text(".rows mark", "HTTP/1.1 200");
     fill(&mut page, "#search", "(");
     page.wait_for_text("#search-problem", "Invalid regular expression");
+}
+
+#[test]
+fn control_and_invisible_characters_are_escapes_in_a_style_of_their_own() {
+    let Some((_server, mut page, mut stream)) = connected_to_upstream("text") else { return };
+    stream
+        .write_all("GET \\r\r\n\tnext\0\x1b[1m\u{202e}abc\u{200b}\u{2028}👩\u{200d}🚀".as_bytes())
+        .unwrap();
+    page.wait_for_text(LATEST, r"GET \r\r\n\tnext\x00\x1b[1m\u{202e}abc\u{200b}\u{2028}👩");
+    let escapes = page.text(&format!("{LATEST} .escape"));
+    assert_eq!(
+        escapes, "\\r\\n\\t\n\\x00\\x1b\n\\u{202e}\n\\u{200b}\\u{2028}",
+        "typed ones are text"
+    );
+    page.click(".rows .received");
+    page.wait_for_text("#detail .text", "GET \\r\\r\n\tnext\\x00\\x1b[1m\\u{202e}abc");
+    fill(&mut page, "#search", "\\r");
+    page.wait_for_text(".rows mark", "\\r");
+    assert_eq!(count(&mut page, ".rows mark"), 1, "an escape is no text");
+}
+
+#[test]
+fn a_row_of_a_list_that_is_scrolled_stays_in_view_when_it_is_opened() {
+    for (width, height) in [(1440, 900), (1280, 720), (390, 844)] {
+        let Some((_server, mut page)) = connected() else { return };
+        page.set_viewport(width, height, Scheme::Light);
+        page.wait_for(&format!("innerWidth === {width}"));
+        page.click("#message");
+        page.type_text(&"long ".repeat(600));
+        fill(&mut page, "#burst", "30");
+        page.click("#burst-send");
+        page.wait_for("document.querySelector('#row-count').innerText === '61 rows'");
+        page.eval("document.querySelector('#transcript').scrollTop = 400");
+        page.wait_for("!document.querySelector('#to-end').hidden");
+        page.eval("document.querySelector('#transcript').scrollIntoView({ block: 'nearest' })");
+        // The last row that is visible as a whole.
+        let row = page.eval(
+            "(() => {
+                const end = document.querySelector('#transcript').getBoundingClientRect().bottom;
+                const rows = [...document.querySelectorAll('.rows > .message')];
+                return rows.findLast((it) => it.getBoundingClientRect().bottom <= end).id;
+            })()",
+        );
+        let row = row.as_str().unwrap();
+        page.click(&format!("#{row} .time"));
+        page.wait_for(&format!(
+            "(() => {{
+                const list = document.querySelector('#transcript').getBoundingClientRect();
+                const box = document.querySelector('#{row}')?.getBoundingClientRect();
+                const detail = document.querySelector('#detail').getBoundingClientRect();
+                return detail.height > 100 && list.bottom <= detail.top + 1 &&
+                    box?.top >= list.top && box?.bottom <= list.bottom + 1;
+            }})()"
+        ));
+    }
 }
 
 #[test]

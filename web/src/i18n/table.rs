@@ -162,6 +162,7 @@ table! {
     follow: "Follow: show what passes on this connection", "跟踪：显示此连接上经过的数据";
     follow_too_late: "This client has disconnected, and this page did not follow it.", "此客户端已断开，此处未曾跟踪它。";
     following: "Following", "跟踪中";
+    lesson_goes_on: "In progress", "进行中";
     follow_ended: "Connection ended", "连接已结束";
     follow_refused: "Cannot follow", "无法跟踪";
     pause: "Pause", "暂停";
@@ -311,7 +312,7 @@ table! {
     search: "Text or 7b 22", "文本或 7b 22";
     search_label: "Search text, or bytes in hexadecimal with spaces", "搜索文本，或以空格分隔的十六进制字节";
     show: "Show", "显示";
-    show_all: "everything", "全部";
+    show_all: "all", "全部";
     show_sent: "sent", "发送的";
     show_received: "received", "接收的";
     show_events: "connects and closes", "连接与关闭";
@@ -382,7 +383,7 @@ table! {
     mode_hex: "Hex", "十六进制";
     mode_file: "File", "文件";
     message: "Message", "消息";
-    type_message: "Type a message: Enter sends, Shift Enter begins a line, ↑ brings back", "输入消息：Enter 发送，Shift Enter 换行，↑ 历史";
+    type_message: "Enter: send, Shift Enter: new line, ↑: recall", "Enter 发送，Shift Enter 换行，↑ 历史";
     type_bytes: "Type bytes, as in 00 61 ff", "输入字节，例如 00 61 ff";
     send: "Send", "发送";
     template: "Template", "模板";
@@ -407,6 +408,10 @@ table! {
     share: "Share", "分享";
     copy_link: "Copy link to this endpoint and message", "复制包含端点与消息的链接";
     copy_as: "Copy as {0}", "复制为 {0}";
+    snippet_error: "The endpoint or the message has an error.", "端点或消息有错误。";
+    snippet_no_listener: "No TCP listener of this service is known.", "没有已知的此服务的 TCP 监听端口。";
+    snippet_empty: "The program cannot send an empty message.", "该程序不能发送空消息。";
+    snippet_lines: "The program sends each line as a message.", "该程序会将每行作为一条消息发送。";
     not_stored: "Messages longer than {0} are not stored: this one is kept only until the page is reloaded.", "超过 {0} 的消息不会保存：此消息只保留到重新加载页面为止。";
     forget: "Forget saved settings", "清除保存的设置";
     forgotten: "Saved messages, history and settings were removed from this browser.", "已从此浏览器清除保存的消息、历史和设置。";

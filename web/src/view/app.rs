@@ -97,7 +97,8 @@ fn begin(language: Language) {
     with_app(|app| {
         app.tick();
         if browser::fragment() != OPERATOR && !browser::has_touch() {
-            browser::focus(id::MESSAGE);
+            // The URL bar, with which a user begins, stays in view.
+            browser::focus_in_place(id::MESSAGE);
         }
         if app.model.options.endpoint.is_some() {
             app.connect_at_start();

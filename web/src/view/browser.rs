@@ -5,8 +5,8 @@ use std::{cell::Cell, rc::Rc};
 use js_sys::{Array, Date, Math, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{
-    Blob, BlobPropertyBag, Element, File, HtmlAnchorElement, HtmlElement, RequestInit, Response,
-    Url, UrlSearchParams, Window,
+    Blob, BlobPropertyBag, Element, File, FocusOptions, HtmlAnchorElement, HtmlElement,
+    RequestInit, Response, Url, UrlSearchParams, Window,
 };
 
 use super::dom::document;
@@ -158,6 +158,15 @@ pub(super) fn focus(id: &str) {
     if let Some(element) = element(id) {
         // Fails only if there is nothing to focus.
         element.focus().ok();
+    }
+}
+
+/// Moves the focus to the element of this id, without the page scrolling there.
+pub(super) fn focus_in_place(id: &str) {
+    if let Some(element) = element(id) {
+        let options = FocusOptions::new();
+        options.set_prevent_scroll(true);
+        element.focus_with_options(&options).ok();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     action::Action,
-    dom::{El, button, el, panel},
+    dom::{El, button, el, panel, text},
     keyed_list::{self, KeyedRow},
     model::Model,
 };
@@ -84,7 +84,7 @@ impl ConnectionList {
         let of_rank = |rank| ranked.iter().filter(move |it| it.0 == rank).map(|it| it.1);
         let listed: Vec<_> = (0..4).flat_map(of_rank).take(MAX_LISTED).collect();
         let ids: Vec<u64> = listed.iter().map(|shown| shown.connection.id).collect();
-        keyed_list::arrange(&self.list, &mut self.rows, &ids, |rank| Row::new(listed[rank]));
+        keyed_list::arrange(&self.list, &mut self.rows, &ids, |rank| Row::new(listed[rank], texts));
         for (row, shown) in self.rows.iter_mut().zip(&listed) {
             let role = match (is_in(&mine, shown), is_in(&upstreams, shown)) {
                 (true, _) => texts.clients_you,
@@ -115,19 +115,20 @@ impl KeyedRow for Row {
 }
 
 impl Row {
-    fn new(shown: &ConnectionRow) -> Row {
+    fn new(shown: &ConnectionRow, texts: &Texts) -> Row {
         let connection = &shown.connection;
         let peer = el("bdi").class("peer");
-        let [kind, replica, mine, target, inward, outward, age] =
-            ["kind", "replica", "mine", "target", "in", "out", "age"]
-                .map(|class| el("span").class(class));
+        let [kind, replica, mine, target, age] =
+            ["kind", "replica", "mine", "target", "age"].map(|class| el("span").class(class));
+        let (sent, inward) = flow("in", "↑ ", texts.sent);
+        let (received, outward) = flow("out", "↓ ", texts.received);
         let line = |parts: &[&El]| el("span").class("parts").children(parts.iter().copied());
         let follow = button("", Action::FollowClient)
             .attr("data-argument", &connection.id.to_string())
             .children([
                 &line(&[&kind, &replica, &mine, &age]),
                 &peer,
-                &line(&[&target, &inward, &outward]),
+                &line(&[&target, &sent, &received]),
             ]);
         let root = el("li").class("client").attr("data-kind", connection.kind.name());
         let root = root.child(&follow);
@@ -162,8 +163,8 @@ impl Row {
             Some((end, _)) => fill(texts.clients_ended, &[&texts.reason(end)]),
             None => connection.target.to_string(),
         });
-        self.inward.set_text(&flow("↑", carried.bytes_received, carried.messages_received));
-        self.outward.set_text(&flow("↓", carried.bytes_sent, carried.messages_sent));
+        self.inward.set_text(&carried_text(carried.bytes_received, carried.messages_received));
+        self.outward.set_text(&carried_text(carried.bytes_sent, carried.messages_sent));
         self.age.set_text(&format::age(shown.age(now)));
     }
 
@@ -192,8 +193,17 @@ fn note(model: &Model, now: Millis) -> String {
     }
 }
 
-fn flow(arrow: &str, bytes: u64, messages: u64) -> String {
+/// What passed in one direction: an arrow, its meaning for screen readers, and the amount, which is
+/// returned as well.
+fn flow(class: &str, arrow: &str, spoken: &str) -> (El, El) {
+    let amount = el("span");
+    let arrow = text("span", arrow).attr("aria-hidden", "true");
+    let spoken = text("span", spoken).class("unseen");
+    (el("span").class(class).children([&arrow, &spoken, &amount]), amount)
+}
+
+fn carried_text(bytes: u64, messages: u64) -> String {
     let messages =
         if messages > 0 { format!(" · {}", format::grouped(messages)) } else { String::new() };
-    format!("{arrow} {}{messages}", format::size(bytes))
+    format!("{}{messages}", format::size(bytes))
 }

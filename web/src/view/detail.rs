@@ -99,23 +99,26 @@ impl Detail {
         Detail { root, title, pin, tools: [messages, again], views, body, drawn: None }
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.drawn.is_some()
-    }
-
-    /// Draws the opened row.
-    pub(super) fn draw(&mut self, view: &TranscriptView, session: &Session, texts: &Texts) {
+    /// Draws the opened row; returns whether the content has changed, and with it the height.
+    pub(super) fn draw(&mut self, view: &TranscriptView, session: &Session, texts: &Texts) -> bool {
         let transcript = session.transcript();
         let Some(entry) = view.opened().and_then(|id| transcript.get(id)) else {
-            self.drawn = None;
-            return self.root.show(false);
+            self.root.show(false);
+            return self.drawn.take().is_some();
         };
         let pinned = transcript.is_pinned(entry.id);
         self.pin.set_text(if pinned { texts.unpin } else { texts.pin });
-        self.redraw(entry, view, session, texts);
+        self.redraw(entry, view, session, texts)
     }
 
-    fn redraw(&mut self, entry: &Entry, view: &TranscriptView, session: &Session, texts: &Texts) {
+    /// Draws the opened row anew if what it depends on has changed; returns whether it has.
+    fn redraw(
+        &mut self,
+        entry: &Entry,
+        view: &TranscriptView,
+        session: &Session,
+        texts: &Texts,
+    ) -> bool {
         let compares = session.pairing().compares();
         let drawn = Some(Drawn {
             id: entry.id,
@@ -126,7 +129,7 @@ impl Detail {
             compares,
         });
         if self.drawn == drawn {
-            return;
+            return false;
         }
         self.drawn = drawn;
         self.root.show(true);
@@ -136,7 +139,8 @@ impl Detail {
         self.tools[1].show(matches!(message, Some((Direction::Sent, _))));
         self.body.empty();
         let Some((direction, payload)) = message else {
-            return self.draw_event(entry, texts);
+            self.draw_event(entry, texts);
+            return true;
         };
         let shown = PayloadView::of(payload, view.payload_view);
         for (button, view) in self.views.iter_mut().zip(PayloadView::ALL) {
@@ -153,6 +157,7 @@ impl Detail {
         let messages = Messages { sent, received, compares };
         let query = &view.matches.filter().query;
         self.draw_messages(&messages, view, query, texts);
+        true
     }
 
     fn draw_event(&self, entry: &Entry, texts: &Texts) {

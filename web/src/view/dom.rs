@@ -254,17 +254,34 @@ pub(super) fn scroll_to_end(node: &Element) {
     node.set_scroll_top(node.scroll_height());
 }
 
-/// Closes the menu of this entry, and moves the focus to its button.
-pub(super) fn close_menu(entry: &Element) {
-    let Some(menu) = entry.closest("details").ok().flatten() else { return };
+/// Scrolls a list downwards until the end of one of its entries is visible.
+pub(super) fn scroll_to(list: &Element, entry: &Element) {
+    let end = |it: &Element| {
+        let area = it.get_bounding_client_rect();
+        area.top() + area.height()
+    };
+    let below = end(entry) - end(list);
+    if below > 0.0 {
+        list.set_scroll_top(list.scroll_top() + below.ceil() as i32);
+    }
+}
+
+/// An open menu, or the open form for the Close frame.
+const MENU: &str = ":is(.menu-button, #closing)[open]";
+
+/// Closes the menu that this element is in, and moves the focus to its button; returns whether the
+/// element is in a menu.
+pub(super) fn close_menu(element: &Element) -> bool {
+    let Some(menu) = element.closest(MENU).ok().flatten() else { return false };
     menu.remove_attribute("open").ok();
     let button = menu.first_element_child().and_then(|it| it.dyn_into::<HtmlElement>().ok());
     button.map(|button| button.focus());
+    true
 }
 
 /// Closes the open menu, unless this element is in it.
 pub(super) fn close_menus_outside(element: &Element) {
-    let open = document().query_selector(".menu-button[open]").ok().flatten();
+    let open = document().query_selector(MENU).ok().flatten();
     if let Some(menu) = open.filter(|menu| !menu.contains(Some(element))) {
         menu.remove_attribute("open").ok();
     }

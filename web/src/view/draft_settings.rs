@@ -62,6 +62,7 @@ impl DraftSettings {
             ending.append(&text("option", label).attr("value", it.name()));
         }
         let escapes = el("input").id("escapes").attr("type", "checkbox").action(Action::SetEscapes);
+        let escapes = escapes.attr("aria-label", texts.escapes_about);
         let check = el("label").class("check").attr("title", texts.escapes_about);
         let check = check.child(&escapes).plain_text(texts.escapes);
         let plain = el("div").class("plain").child(&ending).child(&check);

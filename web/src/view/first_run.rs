@@ -5,7 +5,7 @@ use super::{
     action::Action,
     browser,
     command::Command,
-    dom::{El, button, el, text},
+    dom::{El, button, el, id, text},
     model::Model,
     user_event::UserEvent,
 };
@@ -113,7 +113,13 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
             let compose = &mut connection.compose;
             compose.draft = Draft::text(card.message());
             (compose.template, compose.is_file) = (None, false);
-            Some(connection.send_or_connect(texts))
+            // The button that has the focus disappears, and the reply comes at the end of the list.
+            connection.view.reveals_end = browser::has_touch();
+            let command = connection.send_or_connect(texts);
+            if !browser::has_touch() {
+                browser::focus(id::MESSAGE);
+            }
+            Some(command)
         }
         Action::CopyCommand => {
             let id = model.connection().id;

@@ -17,6 +17,8 @@ pub(super) struct Following {
     /// Whether another replica has the connection.
     is_remote: bool,
     pub(super) name: String,
+    /// Whether the client is the page itself, in the lesson.
+    pub(super) is_lesson: bool,
     pub(super) state: FollowState,
     /// Whether the client's side carries bytes, not messages.
     pub(super) is_stream: bool,
@@ -92,6 +94,7 @@ impl Following {
             is_remote: false,
             is_stream: false,
             name,
+            is_lesson: false,
             state: FollowState::Asked,
             events: Events::default(),
             reader: Reader::default(),
@@ -136,6 +139,7 @@ impl Following {
     /// The state as a heading of a few words.
     pub(super) fn headline(&self, texts: &Texts) -> &'static str {
         match self.state {
+            FollowState::Asked | FollowState::Live if self.is_lesson => texts.lesson_goes_on,
             FollowState::Asked | FollowState::Live => texts.following,
             FollowState::Ended | FollowState::TooLate => texts.follow_ended,
             FollowState::Refused(_) => texts.follow_refused,

@@ -82,6 +82,8 @@ pub(super) struct TranscriptView {
     pub(super) is_open: bool,
     /// The opened row to which the list has been scrolled.
     pub(super) revealed: Option<u64>,
+    /// Whether the page scrolls to the end of the list once the connection is open.
+    pub(super) reveals_end: bool,
     pub(super) note: String,
     /// The number of the first row that was not exported.
     pub(super) exported: u64,
@@ -153,6 +155,7 @@ impl TranscriptView {
             selected: None,
             is_open: false,
             revealed: None,
+            reveals_end: false,
             note: String::new(),
             exported: 0,
             is_ladder: false,

@@ -41,7 +41,9 @@ impl Model {
         let name = self.texts.lesson.to_owned();
         let socket = self.unlisted_connection();
         let tab = self.add_connection();
-        tab.source = Source::Client(Following::later(name));
+        let mut following = Following::later(name);
+        following.is_lesson = true;
+        tab.source = Source::Client(following);
         tab.view.is_ladder = true;
         let tab = tab.id;
         let lesson = Lesson::start();

@@ -4,7 +4,7 @@ use super::{
     action::Action,
     dom::{El, button, el, text},
     json_tree,
-    row::set_marked,
+    row::{append_escaped, set_marked},
 };
 use crate::{
     format,
@@ -67,7 +67,7 @@ fn draw_text(
     if style.query.is_any() {
         runs(&pre, hexdump::text(&all[..end], other.map(Payload::bytes)), "");
     } else {
-        set_marked(&mut pre, &all[..end], style.query);
+        set_marked(&mut pre, &all[..end], style.query, true);
     }
     figure.append(&pre);
     draw_cut(figure, end, all.len(), style, texts);
@@ -109,11 +109,15 @@ fn draw_cut(figure: &El, shown: usize, all: usize, style: &Style<'_>, texts: &Te
 
 fn runs(pre: &El, runs: Vec<Run>, between: &str) {
     for (at, run) in runs.into_iter().enumerate() {
-        let before = if at == 0 { "" } else { between };
+        if at > 0 {
+            let _added = pre.clone().plain_text(between);
+        }
         if run.changed {
-            pre.clone().plain_text(before).append(&text("mark", &run.text));
+            let mark = el("mark");
+            append_escaped(&mark, &run.text, true);
+            pre.append(&mark);
         } else {
-            let _added = pre.clone().plain_text(&format!("{before}{}", run.text));
+            append_escaped(pre, &run.text, true);
         }
     }
 }

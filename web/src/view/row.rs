@@ -21,6 +21,9 @@ const BEFORE_HIT: usize = 20;
 /// The most hits that are marked in a row.
 const MAX_MARKS: usize = 50;
 
+/// The most escapes with a style of their own in a text.
+const MAX_ESCAPES: usize = 10_000;
+
 /// A drawn row.
 pub(super) struct Row {
     drawn: Option<Drawn>,
@@ -89,7 +92,7 @@ impl Row {
         time.set_text(&written_time(entry, dated));
         let Some((direction, message)) = entry.kind.message() else {
             self.root.set("class", "line note");
-            set_marked(payload, &entry.kind.sentence(texts).unwrap_or_default(), query);
+            set_marked(payload, &entry.kind.sentence(texts).unwrap_or_default(), query, false);
             reply.set_text("");
             return;
         };
@@ -106,7 +109,7 @@ impl Row {
             payload.set_text(texts.empty_message);
         } else {
             let from = first_shown(message, query);
-            set_marked(payload, &format::preview(message, from, MAX_PREVIEW), query);
+            set_marked(payload, &format::excerpt(message, from, MAX_PREVIEW), query, false);
         }
         let remark = entry.kind.remark(texts);
         let round_trip = entry.kind.round_trip().map(|trip| format!("+{}", socket::measured(trip)));
@@ -128,18 +131,39 @@ fn first_shown(message: &Payload, query: &Query) -> usize {
     if hit < MAX_PREVIEW / 2 { 0 } else { hit - BEFORE_HIT }
 }
 
-/// Writes a text with the hits of a search marked.
-pub(super) fn set_marked(cell: &mut El, written: &str, query: &Query) {
+/// Writes a text with the hits of a search marked, and its invisible characters as escapes; in a text
+/// of lines, line breaks and tabs are themselves.
+pub(super) fn set_marked(cell: &mut El, written: &str, query: &Query, has_lines: bool) {
     let hits = query.hits(written, MAX_MARKS);
-    if hits.is_empty() {
+    if hits.is_empty() && !written.contains(format::is_invisible) {
         return cell.set_text(written);
     }
     cell.empty();
     let mut end = 0;
     for hit in hits {
-        let cell = cell.clone().plain_text(&written[end..hit.start]);
-        cell.append(&text("mark", &written[hit.clone()]));
+        append_escaped(cell, &written[end..hit.start], has_lines);
+        let mark = el("mark");
+        append_escaped(&mark, &written[hit.clone()], has_lines);
+        cell.append(&mark);
         end = hit.end;
     }
-    let _written = cell.clone().plain_text(&written[end..]);
+    append_escaped(cell, &written[end..], has_lines);
+}
+
+/// Appends a text with its invisible characters as escapes, which the style tells from the text.
+pub(super) fn append_escaped(to: &El, written: &str, has_lines: bool) {
+    let is_text = |c: char| !format::is_invisible(c) || has_lines && matches!(c, '\n' | '\t');
+    let mut rest = written;
+    for _ in 0..MAX_ESCAPES {
+        let end = rest.find(|c| !is_text(c)).unwrap_or(rest.len());
+        let _text = to.clone().plain_text(&rest[..end]);
+        rest = &rest[end..];
+        if rest.is_empty() {
+            return;
+        }
+        let end = rest.find(is_text).unwrap_or(rest.len());
+        to.append(&text("span", &format::escaped(&rest[..end])).class("escape"));
+        rest = &rest[end..];
+    }
+    let _text = to.clone().plain_text(&format::escaped(rest));
 }

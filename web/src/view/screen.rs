@@ -95,8 +95,8 @@ impl Screen {
     }
 
     fn draw_workbench(&mut self, model: &mut Model, now: Millis) -> Option<Millis> {
-        let height_is_unchanged = self.transcript.measure();
-        let was_open = self.transcript.is_open();
+        self.transcript.measure();
+        self.url_bar.measure();
         let url_bar = self.url_bar.draw(model, now);
         self.sidebar.draw(model);
         self.composer.root.show(!model.connection().is_read_only());
@@ -106,9 +106,7 @@ impl Screen {
         let connection_list = self.connection_list.draw(model, now);
         self.ladder.draw(model);
         // Last, because scrolling computes the layout of all changes before it.
-        self.transcript.draw(model);
-        // A change of the transcript's height becomes visible to `measure` in the next frame.
-        let is_settled = height_is_unchanged && was_open == self.transcript.is_open();
+        let is_settled = self.transcript.draw(model);
         let transcript = (!is_settled).then_some(now);
         earliest([url_bar, latency, charts, connection_list, transcript])
     }

@@ -13,7 +13,7 @@ use crate::{
     i18n::Texts,
     live,
     location::parse_subprotocols,
-    snippets::{Snippet, Target},
+    snippets::{Snippet, Target, Unsendable},
 };
 
 pub(super) struct ShareMenu {
@@ -41,24 +41,32 @@ impl ShareMenu {
             return;
         }
         for (entry, snippet) in self.snippets.iter_mut().zip(Snippet::ALL) {
-            entry.set_flag("aria-disabled", program(model, snippet).is_none());
+            let why_not = program(model, snippet).err();
+            entry.set_flag("aria-disabled", why_not.is_some());
+            entry.set("title", why_not.unwrap_or_default());
         }
     }
 }
 
-/// The program that sends the draft of the chosen connection.
-fn program(model: &mut Model, snippet: Snippet) -> Option<String> {
+/// The program that sends the draft of the chosen connection, or the reason why there is none.
+fn program(model: &mut Model, snippet: Snippet) -> Result<String, &'static str> {
+    let texts = model.texts;
     let location = browser::location();
     let form = &model.connection().form;
-    let url = location.parse_endpoint(&form.endpoint).ok()?;
+    let url = location.parse_endpoint(&form.endpoint).map_err(|_| texts.snippet_error)?;
     let protocols = parse_subprotocols(&form.protocols);
-    let payload = model.connection().compose.draft.payload().ok()?;
+    let payload = model.connection().compose.draft.payload().map_err(|_| texts.snippet_error)?;
     let path = location.local_path(&url);
     let service = path.and_then(|path| live::service_of_path(&model.endpoints, path));
     let listener =
         service.and_then(|service| cards::tcp_listener(&model.endpoints, &location, service));
     let listener = listener.as_ref().map(|(host, port)| (&**host, &**port));
-    snippet.write(&Target { url: &url, protocols: &protocols, listener }, &payload)
+    let target = Target { url: &url, protocols: &protocols, listener };
+    snippet.write(&target, &payload).map_err(|why| match why {
+        Unsendable::NoListener => texts.snippet_no_listener,
+        Unsendable::Empty => texts.snippet_empty,
+        Unsendable::Lines => texts.snippet_lines,
+    })
 }
 
 pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
@@ -72,7 +80,7 @@ pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {
         }
         Action::CopySnippet => {
             let named = |snippet: &Snippet| snippet.name() == event.argument;
-            program(model, Snippet::ALL.into_iter().find(named)?)?
+            program(model, Snippet::ALL.into_iter().find(named)?).ok()?
         }
         _ => return None,
     };

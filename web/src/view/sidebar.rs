@@ -5,7 +5,7 @@ use super::{
     browser,
     command::Command,
     connection::{Connection, Source},
-    dom::{El, button, el, id, panel, text},
+    dom::{self, El, button, el, id, panel, text},
     model::Model,
     user_event::UserEvent,
 };
@@ -54,6 +54,7 @@ impl Sidebar {
                 item.root.node.remove();
             }
         }
+        let is_new = self.items.len() < model.connections.len();
         while self.items.len() < model.connections.len() {
             let item = Item::new();
             self.list.append(&item.root);
@@ -61,6 +62,9 @@ impl Sidebar {
         }
         for (at, (item, connection)) in self.items.iter_mut().zip(&model.connections).enumerate() {
             item.draw(connection, at == model.chosen, texts);
+        }
+        if is_new {
+            dom::scroll_to(&self.list.node, &self.items[model.chosen].root.node);
         }
     }
 }

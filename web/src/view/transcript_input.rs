@@ -130,6 +130,10 @@ fn toggle_pin(session: &mut Session, view: &mut TranscriptView, id: u64) {
 fn on_scroll(connection: &mut Connection, list: &Element) {
     let top = f64::from(list.scroll_top());
     let bottom = f64::from(list.scroll_height() - list.client_height());
+    if (top - connection.view.top).abs() > 1.0 {
+        // The user has scrolled: the opened row may leave the list again.
+        connection.view.revealed = connection.view.opened();
+    }
     if bottom - top < 8.0 {
         connection.view.follow = true;
     } else if top < connection.view.top - 1.0 {

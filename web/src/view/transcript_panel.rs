@@ -15,6 +15,7 @@ use super::{
 use crate::{
     format,
     i18n::{Texts, fill},
+    session::State,
     transcript::{Entry, Transcript},
     virtual_list::Viewport,
 };
@@ -44,6 +45,8 @@ pub(super) struct TranscriptPanel {
     /// The height of a row, and of the viewport.
     row_height: f64,
     height: f64,
+    /// Whether the height of the viewport is that of the last frame, and nothing has changed it since.
+    is_settled: bool,
     /// The scroll position that was set last.
     scrolled: f64,
 }
@@ -102,24 +105,25 @@ impl TranscriptPanel {
             is_stream: false,
             row_height: 36.0,
             height: 0.0,
+            is_settled: false,
             scrolled: -1.0,
         }
     }
 
-    /// Measures the list, before anything changes in a frame, when that costs no layout; returns
-    /// whether its height is unchanged.
-    pub(super) fn measure(&mut self) -> bool {
+    /// Measures the list, before anything changes in a frame, when that costs no layout.
+    pub(super) fn measure(&mut self) {
         let row = self.rows.first().map(|row| row.root.node.get_bounding_client_rect().height());
         // A hidden view has no height.
         self.row_height = row.filter(|height| *height > 0.0).unwrap_or(self.row_height);
         let head = f64::from(self.head.node.client_height());
         let height = (f64::from(self.list.node.client_height()) - head).max(0.0);
-        let same = (height - self.height).abs() < 1.0;
+        self.is_settled = (height - self.height).abs() < 1.0;
         self.height = height;
-        same
     }
 
-    pub(super) fn draw(&mut self, model: &mut Model) {
+    /// Draws; returns whether the list has its final height. A change of it becomes visible to
+    /// `measure` in the next frame.
+    pub(super) fn draw(&mut self, model: &mut Model) -> bool {
         let texts = model.texts;
         let connection = model.connection();
         let is_empty = connection.session.transcript().is_empty() && !connection.is_read_only();
@@ -149,10 +153,13 @@ impl TranscriptPanel {
             view.end = transcript.next_id();
         }
 
-        self.detail.draw(view, session, texts);
+        self.is_settled &= !self.detail.draw(view, session, texts);
         let opened = view.opened();
         let reveal = opened.filter(|_| opened != view.revealed);
-        view.revealed = opened;
+        // The opened row is revealed again when the detail below has taken its part of the list.
+        if self.is_settled {
+            view.revealed = opened;
+        }
         let reveal = reveal.and_then(|id| view.matches.position(transcript, id));
 
         let viewport = self.scroll(transcript, view, shown, reveal);
@@ -165,11 +172,11 @@ impl TranscriptPanel {
             drawn.clone().filter_map(|at| view.matches.at(transcript, at)).collect();
         self.draw_rows(&entries, drawn.start, transcript, view, texts);
         self.to_end.show(!view.follow && shown > 0);
-    }
-
-    /// Whether a row is open.
-    pub(super) fn is_open(&self) -> bool {
-        self.detail.is_open()
+        let is_connecting = matches!(session.state(), State::Connecting);
+        if !is_connecting && std::mem::take(&mut view.reveals_end) {
+            self.root.node.scroll_into_view_with_bool(false);
+        }
+        self.is_settled
     }
 
     fn draw_around(
@@ -229,6 +236,8 @@ impl TranscriptPanel {
         view.first = transcript.first_id();
         if let Some(at) = reveal {
             viewport.top = viewport.top_to_reveal(at);
+            // A list that follows would scroll the row away again.
+            view.follow &= viewport.top >= viewport.max_top();
         }
         self.sizer.style("height", &px(viewport.rows as f64 * row_height));
         if (view.top - viewport.top).abs() >= 1.0 || (self.scrolled - viewport.top).abs() >= 1.0 {

@@ -31,7 +31,6 @@ impl TranscriptTools {
         let label = texts.search_label;
         let search = search.attr("placeholder", texts.search).attr("aria-label", label);
         let search = search.attr("title", label);
-        let search = search.attr("aria-describedby", "search-problem");
         let pattern = button(".*", Action::TogglePattern).id("pattern").class("quiet");
         let pattern = pattern.attr("title", texts.pattern).attr("aria-label", texts.pattern);
         let problem = el("p").id("search-problem").class("notice problem").attr("role", "status");
@@ -88,6 +87,7 @@ impl TranscriptTools {
         self.problem.set_text(&fill(texts.pattern_wrong, &[cause]));
         self.problem.show(!error.is_empty());
         self.search.set_if("aria-invalid", "true", !error.is_empty());
+        self.search.set_if("aria-describedby", "search-problem", !error.is_empty());
         let chosen = Show::ALL.iter().position(|show| *show == view.show).unwrap_or(0);
         dom::set_value(&self.show.node, &chosen.to_string());
         dom::set_value(&self.pairing.node, pairing.name());

@@ -33,6 +33,7 @@ pub(super) struct UrlBar {
     toggle: El,
     problem: El,
     state: El,
+    words: El,
     headline: El,
     details: El,
     advice: El,
@@ -81,6 +82,7 @@ impl UrlBar {
         let rare = el("div").class("rare").children([&half_close, &check, &closing]);
         let links = el("span").id("routes").class("advice");
         let words = el("p").class("state-line").children([&problem, &details, &advice, &links]);
+        let words = words.attr("role", "group").attr("aria-labelledby", "state-headline");
         let state = el("div").id("state").children([&chip, &words, &rare]);
         let root = el("section").class("panel url-bar").attr("aria-label", texts.connection);
         let root = root.children([&form, &state]);
@@ -92,6 +94,7 @@ impl UrlBar {
             toggle,
             problem,
             state,
+            words,
             headline,
             details,
             advice,
@@ -105,6 +108,13 @@ impl UrlBar {
             options,
             links,
         }
+    }
+
+    /// Makes the text of the state reachable by keyboard where it scrolls. Measures, and is called
+    /// before anything changes in a frame, when that costs no layout.
+    pub(super) fn measure(&mut self) {
+        let scrolls = self.words.node.scroll_height() > self.words.node.client_height();
+        self.words.set_if("tabindex", "0", scrolls);
     }
 
     /// Draws; returns the time at which a shown countdown changes.

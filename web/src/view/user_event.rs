@@ -76,6 +76,11 @@ impl UserEvent {
                 return None;
             }
         }
+        // What is around the menu stays open.
+        let is_escape = kind == "keydown" && key(&event).as_deref() == Some("Escape");
+        if is_escape && dom::close_menu(&target) {
+            return None;
+        }
         let is_drag = kind.starts_with("dr");
         let selector = if is_drag { "[data-drop]" } else { "[data-action]" };
         let found = target.closest(selector).ok().flatten();
@@ -113,11 +118,7 @@ impl UserEvent {
     /// The pressed key, preceded by `Shift+` if that is held; `None` during input by an input
     /// method, and with modifiers of the browser's shortcuts.
     pub(super) fn key(&self) -> Option<String> {
-        let event = self.event.dyn_ref::<KeyboardEvent>()?;
-        let others =
-            event.ctrl_key() || event.alt_key() || event.meta_key() || event.is_composing();
-        let shift = if event.shift_key() { "Shift+" } else { "" };
-        (!others).then(|| format!("{shift}{}", event.key()))
+        key(&self.event)
     }
 
     /// Whether a file is being dragged.
@@ -129,6 +130,13 @@ impl UserEvent {
     pub(super) fn file(&self) -> Option<File> {
         data_transfer(&self.event)?.files()?.get(0)
     }
+}
+
+fn key(event: &Event) -> Option<String> {
+    let event = event.dyn_ref::<KeyboardEvent>()?;
+    let others = event.ctrl_key() || event.alt_key() || event.meta_key() || event.is_composing();
+    let shift = if event.shift_key() { "Shift+" } else { "" };
+    (!others).then(|| format!("{shift}{}", event.key()))
 }
 
 /// Whether the browser opens the clicked link in a new tab or window.

@@ -104,7 +104,7 @@ fn move_focus(connection: &mut Connection, left: Option<String>) {
     let focused = browser::focused();
     let in_bar = [id::TOGGLE, id::ENDPOINT, id::PROTOCOL].contains(&&*focused);
     if in_bar && matches!(connection.session.state(), State::Open { .. }) {
-        browser::focus(id::MESSAGE);
+        browser::focus_in_place(id::MESSAGE);
         connection.focus_left = Some(focused);
     } else if let Some(left) = left
         && focused == id::MESSAGE

@@ -20,6 +20,8 @@ impl Model {
                 connection.take_link(link);
             }
         }
+        // A link has a connection of its own, which is shown.
+        let chosen = if self.connections.is_empty() { stored.chosen } else { 0 };
         let linked = self.connections.first().map(Connection::address);
         let is_new = |it: &StoredConnection| linked != Some((&*it.endpoint, &*it.protocols));
         let room = MAX_CONNECTIONS - self.connections.len();
@@ -35,7 +37,7 @@ impl Model {
             let draft = &mut connection.compose.draft;
             (draft.ending, draft.escapes) = (ending, escapes);
         }
-        self.chosen = 0;
+        self.chosen = chosen.min(self.connections.len() - 1);
     }
 
     /// Stores the settings that survive a reload, if they have changed.
@@ -61,8 +63,10 @@ impl Model {
             }
         });
         let connections = connections.collect();
+        let before = self.connections.iter().take(self.chosen);
+        let chosen = before.filter(|connection| !connection.is_read_only()).count();
         let history = self.history.borrow().messages().cloned().collect();
-        storage::write(&Stored { connections, saved: self.saved.clone(), history })
+        storage::write(&Stored { connections, chosen, saved: self.saved.clone(), history })
     }
 
     /// Whether a reload of the page would lose something that is neither stored nor exported.
