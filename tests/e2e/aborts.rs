@@ -56,7 +56,7 @@ fn half_a_frame() -> Vec<u8> {
     bytes
 }
 
-/// A client's action behind its message, and the end that the upstream sees.
+/// A client's action after its message, and the end that the upstream sees.
 type Act = (&'static str, Seen, fn(RawWs));
 
 const ACTS: [Act; 10] = [
@@ -379,6 +379,6 @@ fn the_upstream_of_a_client_that_violates_the_protocol_and_stays_is_reset_soon()
     let start = Instant::now();
     assert_eq!(read_to_end_or_reset(&mut stream), (b"before".to_vec(), Seen::Reset));
     assert_eq!(client.read_close().0, Some(1002));
-    // The client has 5 s to end the connection behind its Close.
+    // The client has 5 s to end the connection after its Close.
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }

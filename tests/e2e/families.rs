@@ -411,7 +411,7 @@ fn two_time_services_do_not_answer_each_other_for_ever() {
     let server = Server::start(ECHOGATE, &["--listen", "time=udp://127.0.0.1:0"]);
     let mut exchange = by_udp("127.0.0.1:0", server.address("time"));
     assert!(exchange(b"noon", 0).starts_with(b"error: "));
-    // The reply to the last datagram is behind any replies to the others.
+    // The reply to the last datagram is after any replies to the others.
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     socket.send_to(b"error: not a Unix time: \"noon\"", server.address("time")).unwrap();
@@ -454,7 +454,7 @@ fn sockets_of_this_server_do_not_answer_each_other() {
     let server = Server::spawn(command);
     let at = |url: String| url.split_once("://").unwrap().1.replace("0.0.0.0", "127.0.0.1");
     let all: Vec<String> = server.urls("echo").map(at).collect();
-    // Each of these is behind the datagrams of the sockets.
+    // Each of these is after the datagrams of the sockets.
     assert_eq!(by_udp("127.0.0.1:0", &all[0])(b"first", 5), b"first");
     assert_eq!(by_udp("127.0.0.1:0", &all[1])(b"second", 6), b"second");
     assert_eq!(by_unixgram(&all[2])(b"third", 5), b"third");

@@ -17,7 +17,7 @@ fn request(server: &Server, lines: &[&str]) -> Response {
     exchange(&mut connect(server.address("http")), &lines)
 }
 
-/// Sends a valid handshake with line `i` of [`UPGRADE`] replaced by `lines`, or with `lines` behind
+/// Sends a valid handshake with line `i` of [`UPGRADE`] replaced by `lines`, or with `lines` after
 /// it.
 fn with(server: &Server, i: usize, lines: &[&str]) -> Response {
     let mut all = vec!["GET /ws HTTP/1.1"];
@@ -324,7 +324,7 @@ fn a_foreign_page_that_keeps_sending_still_gets_its_close() {
     let page = ["GET /ws HTTP/1.1", &host, "Origin: http://evil.example", BROWSER];
     let head = [&page[..], &UPGRADE].concat();
     let mut stream = connect(server.address("http"));
-    // The messages are sent right behind the handshake, before its response.
+    // The messages are sent right after the handshake, before its response.
     let messages = ws::frame(first::BINARY, &[7; 60_000]).repeat(10);
     std::io::Write::write_all(
         &mut stream,

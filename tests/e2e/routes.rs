@@ -23,7 +23,7 @@ fn server(upstream: &Upstream, framing: &str) -> Server {
     Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)])
 }
 
-/// Messages (opcode and payload), and the code and the reason of the Close frame behind them.
+/// Messages (opcode and payload), and the code and the reason of the Close frame after them.
 type Delivered = (Vec<(u8, Vec<u8>)>, Option<u16>, String);
 
 /// Reads messages up to the Close frame, and joins fragments.

@@ -750,7 +750,7 @@ fn in_a_file(name: &str, value: &str) -> (String, String) {
     };
     match name {
         "listen" => table("listener", "service"),
-        // The first `=` separates key and value, except behind a query.
+        // The first `=` separates key and value, except after a query.
         "forward" => {
             let (listen, url) = value.rsplit_once("=udp:").map_or_else(
                 || value.split_once('=').unwrap_or(("", "")),

@@ -1,5 +1,5 @@
 //! HTTP/1.1 on a stream: a request is written unchanged, and the response's head is read
-//! byte by byte, so that the bytes behind the response stay in the stream.
+//! byte by byte, so that the bytes after the response stay in the stream.
 
 use std::{
     io::{self, Read, Write},
@@ -30,7 +30,7 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Reads one response from `stream`, and nothing behind it.
+    /// Reads one response from `stream`, and nothing after it.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Response {
     }
 }
 
-/// Reads the head of a request or a response, with the empty line behind it and no further.
+/// Reads the head of a request or a response, with the empty line after it and no further.
 ///
 /// # Errors
 ///

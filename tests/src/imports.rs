@@ -234,7 +234,7 @@ fn resolve(here: &[String], path: &[&str]) -> Vec<String> {
 }
 
 /// Collects the paths of the use tree that begins at a token, each with its name; returns the index
-/// behind the tree.
+/// after the tree.
 fn tree<'a>(
     tokens: &[(usize, &'a str)],
     mut at: usize,
@@ -325,7 +325,7 @@ fn tokens(source: &str) -> Vec<(usize, &str)> {
     tokens
 }
 
-/// The token at the beginning of `rest`: its range, which is empty and ends behind the piece for
+/// The token at the beginning of `rest`: its range, which is empty and ends after the piece for
 /// white space, comments and literals.
 fn token(rest: &str) -> Range<usize> {
     let to = |end: Option<usize>, length: usize| {

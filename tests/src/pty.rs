@@ -72,7 +72,7 @@ impl Terminal {
         self.wait_for(printed);
     }
 
-    /// Waits until `text` is printed behind the text of the previous wait, control sequences
+    /// Waits until `text` is printed after the text of the previous wait, control sequences
     /// aside; returns the output in between, `text` included. Fails when the program ends first.
     pub fn wait_for(&self, text: &str) -> String {
         let start = Instant::now();

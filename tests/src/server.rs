@@ -264,7 +264,7 @@ impl Server {
         self.wait_for_nth_log(parts, 0)
     }
 
-    /// Waits for a line of the log that contains all of `parts`, behind `before` other such lines.
+    /// Waits for a line of the log that contains all of `parts`, after `before` other such lines.
     pub fn wait_for_nth_log(&self, parts: &[&str], before: usize) -> String {
         let start = Instant::now();
         let mut lines = self.log.lines.lock().expect("no holder panics");

@@ -56,7 +56,7 @@ pub(crate) fn set_timeouts(stream: &TcpStream) {
     stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a timeout that is not 0");
 }
 
-/// Sets a receive buffer of 1 MiB, for fast reading behind [`connect_with_small_buffer`].
+/// Sets a receive buffer of 1 MiB, for fast reading after [`connect_with_small_buffer`].
 pub fn enlarge_receive_buffer(stream: &TcpStream) {
     SockRef::from(stream).set_recv_buffer_size(1 << 20).expect("a live socket");
 }
@@ -157,7 +157,7 @@ pub fn wait_until_read(stream: &TcpStream) {
     });
 }
 
-/// The ports of both ends as `/proc/net/tcp` writes them behind the addresses: `:1F90`.
+/// The ports of both ends as `/proc/net/tcp` writes them after the addresses: `:1F90`.
 fn port_suffixes(stream: &TcpStream) -> (String, String) {
     let port = |address: SocketAddr| format!(":{:04X}", address.port());
     let ours = stream.local_addr().expect("a live socket");

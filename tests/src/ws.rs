@@ -174,7 +174,7 @@ impl<S: Read + Write> RawWs<S> {
         self.read().payload
     }
 
-    /// Sends a Close frame, and reads the reply and the end of the stream behind it.
+    /// Sends a Close frame, and reads the reply and the end of the stream after it.
     pub fn end(&mut self, code: u16, reason: &str) -> (Option<u16>, String) {
         self.send(&close(code, reason));
         self.read_close()
@@ -256,7 +256,7 @@ fn read_frame(stream: &mut impl Read, from_client: bool) -> io::Result<Option<Fr
     Ok(Some(Frame { first: head[0], payload }))
 }
 
-/// A WebSocket server behind the opening handshake of one client.
+/// A WebSocket server after the opening handshake of one client.
 #[derive(Debug)]
 pub struct RawWsServer<S = TcpStream> {
     /// The connection.

@@ -83,7 +83,7 @@ pub const CHINESE_FILE: &str = "zh-Hans.txt";
 static CHINESE: OnceLock<Texts> = OnceLock::new();
 
 /// The file with the Chinese texts: one per line, in the order of the table, and then the reasons of
-/// the server, each behind its English template.
+/// the server, each after its English template.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn chinese_file() -> String {
     let texts = table::ALL.iter().flat_map(|(_, _, chinese)| [*chinese, "\n"]);

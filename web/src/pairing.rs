@@ -31,7 +31,7 @@ pub struct Awaited {
     pub sent: Millis,
     /// The bytes sent over the connection, this message included.
     pub position: Position,
-    /// Whether other replies were outstanding at that time: the message may wait behind others.
+    /// Whether other replies were outstanding at that time: the message may wait for others.
     pub overlaps: bool,
     mark: Mark,
 }

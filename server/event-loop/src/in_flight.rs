@@ -20,7 +20,7 @@ impl InFlight {
     /// Everything has reached the peer.
     pub const NOTHING: InFlight = InFlight { acknowledged: 0, segments: 0, unsent: 0 };
 
-    /// At least `unsent` bytes in flight, and the end of the stream behind them.
+    /// At least `unsent` bytes in flight, and the end of the stream after them.
     pub fn unfinished(unsent: usize) -> InFlight {
         let unsent = u32::try_from(unsent).unwrap_or(u32::MAX);
         InFlight { acknowledged: 0, segments: 1, unsent }

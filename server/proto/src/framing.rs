@@ -2,7 +2,7 @@
 //!
 //! TCP has no message boundaries and WebSocket carries nothing but messages, so a bridge needs a
 //! rule for where a message ends. [`Framing`] names the rules; [`Framer`] applies one to the
-//! stream's bytes and returns the frames piece by piece: a header, and the payload behind it.
+//! stream's bytes and returns the frames piece by piece: a header, and the payload after it.
 
 mod length;
 mod line;
@@ -68,7 +68,7 @@ impl Framing {
     }
 }
 
-/// Bytes to be sent to the WebSocket peer: a header, and the payload behind it.
+/// Bytes to be sent to the WebSocket peer: a header, and the payload after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// A frame header, with payload bytes that were held back; empty if nothing is to be sent.
@@ -223,7 +223,7 @@ impl Framer {
     }
 
     /// Whether [`Framer::next`], which returned `None` for `held` bytes, would return `None` with
-    /// `more` behind them as well. False if only a call of `next` shows this.
+    /// `more` after them as well. False if only a call of `next` shows this.
     pub fn needs_more(&self, held: usize, more: &[u8]) -> bool {
         let len = held + more.len();
         match self.framing {

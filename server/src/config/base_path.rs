@@ -12,7 +12,7 @@ use super::route::{check_characters, is_reserved};
 pub(crate) struct BasePath(String);
 
 impl BasePath {
-    /// The rest of `path` behind the base path: empty, or with a leading slash. None if `path` is
+    /// The rest of `path` after the base path: empty, or with a leading slash. None if `path` is
     /// not below the base path, as in the requests of a proxy that strips the base path.
     pub(crate) fn strip<'a>(&self, path: &'a str) -> Option<&'a str> {
         path.strip_prefix(&*self.0).filter(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -58,7 +58,7 @@ impl FromStr for HttpAddress {
     }
 }
 
-/// Checks that the part of a URL behind `://` is an authority, and removes a trailing slash.
+/// Checks that the part of a URL after `://` is an authority, and removes a trailing slash.
 fn without_path(rest: &str) -> Result<&str, String> {
     match rest.split_once(['/', '?', '#']) {
         None | Some((_, "")) => Ok(rest.trim_end_matches('/')),

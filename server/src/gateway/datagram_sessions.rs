@@ -9,7 +9,7 @@
 //!   └──end of the upstream's output, socket closed────▲
 //! ```
 //!
-//! The input of a session that has ended ends behind the datagrams in its queue. Replies are still
+//! The input of a session that has ended ends after the datagrams in its queue. Replies are still
 //! sent, until it has failed. The sender's next datagram opens another session.
 
 mod session;

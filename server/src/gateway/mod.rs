@@ -139,5 +139,5 @@ impl Client {
 #[derive(Clone, Copy)]
 pub(crate) struct Reclaim(pub(crate) fn(Upgraded) -> Result<Reclaimed, Upgraded>);
 
-/// The stream of an upgraded HTTP/1.1 connection, and the bytes read behind the request.
+/// The stream of an upgraded HTTP/1.1 connection, and the bytes read after the request.
 pub(crate) type Reclaimed = (Stream, Vec<u8>);

@@ -148,7 +148,7 @@ pub(crate) fn check_host(headers: &HeaderMap, is_required: bool) -> Result<(), S
 /// Whether a handshake was sent by a page in a browser.
 ///
 /// A script in a page cannot read the status of a refused handshake, so a page gets the reason in a
-/// Close frame behind a 101 response, and other programs get the status. `Origin` alone does not
+/// Close frame after a 101 response, and other programs get the status. `Origin` alone does not
 /// distinguish them: MQTT clients (paho), Python's websocket-client, libwebsockets and `wscat
 /// --origin` send it as well. Browsers also send:
 ///

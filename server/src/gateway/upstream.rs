@@ -49,7 +49,7 @@ pub(crate) enum Connected {
 #[derive(Debug)]
 pub(crate) struct WebSocketStream {
     pub(crate) stream: Stream,
-    /// The bytes read behind the handshake.
+    /// The bytes read after the handshake.
     pub(crate) early: Vec<u8>,
     /// The subprotocol that the server selected.
     pub(crate) protocol: Option<String>,

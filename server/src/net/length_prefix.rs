@@ -31,7 +31,7 @@ pub(crate) struct LengthPrefixed<S> {
     stream: S,
     /// The length of the length prefix in bytes: 2 or 4.
     prefix: u8,
-    /// Bytes that were read behind a record, or an incomplete record.
+    /// Bytes that were read after a record, or an incomplete record.
     read_ahead: Option<Box<ReadAhead>>,
     /// The part of a record that the stream does not accept yet.
     unwritten: WriteBuffer,

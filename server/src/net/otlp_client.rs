@@ -47,7 +47,7 @@ pub(crate) struct OtlpClient {
     /// The TLS settings, once they could be read.
     tls: Arc<OnceLock<ClientTls>>,
     /// Whether the last request failed. The log has one message for the first failure, and one for the
-    /// first success behind it.
+    /// first success after it.
     is_failing: Arc<AtomicBool>,
 }
 
@@ -68,7 +68,7 @@ impl OtlpClient {
         Ok(self.tls.get_or_init(|| tls).clone())
     }
 
-    /// Logs the first failure, and the first success behind one.
+    /// Logs the first failure, and the first success after one.
     fn log(&self, to: &Uri, failure: Option<&str>) {
         let to = without_credentials(&to.to_string());
         let failed_before = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);

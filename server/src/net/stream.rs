@@ -192,7 +192,7 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// The failure that no read or write has reported yet, such as a reset behind the end of the input.
+    /// The failure that no read or write has reported yet, such as a reset after the end of the input.
     pub(crate) fn check(&self) -> io::Result<()> {
         let StreamSocket::Tcp(stream) = self.socket() else { return Ok(()) };
         stream.take_error()?.map_or(Ok(()), Err)

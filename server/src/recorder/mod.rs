@@ -57,7 +57,7 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// Starts the recorder, changes its settings, or stops it behind what is queued.
+    /// Starts the recorder, changes its settings, or stops it after the queued events.
     ///
     /// # Errors
     ///

@@ -81,7 +81,7 @@ impl RecorderThread {
         self.thread.unpark();
     }
 
-    /// Has the thread end behind what is queued.
+    /// Orders the thread to end after the queued events.
     pub(super) fn stop(&self) {
         self.control.stop.store(true, Ordering::Release);
         self.thread.unpark();

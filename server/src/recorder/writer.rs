@@ -130,7 +130,7 @@ impl Writer {
         records.into_iter().for_each(|record| self.unwritten.add(&record));
     }
 
-    /// Writes the losses of each connection behind a failure, where the disk has room for it, and
+    /// Writes the losses of each connection after a failure, where the disk has room for it, and
     /// returns the number of lost events.
     pub(super) fn end_with_losses(&mut self) -> u64 {
         let unwritten = mem::take(&mut self.unwritten);

@@ -85,7 +85,7 @@ impl RecordingFile {
         })
     }
 
-    /// Opens the file at `path`. An earlier recording in it is replaced at the first flush behind an
+    /// Opens the file at `path`. An earlier recording in it is replaced at the first flush after an
     /// event.
     pub(crate) fn replace(path: &Path, format: Format) -> io::Result<RecordingFile> {
         let options = &mut OpenOptions::new();

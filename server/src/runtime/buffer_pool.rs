@@ -7,7 +7,7 @@ use std::cell::RefCell;
 /// cache line, so that the read is aligned to one.
 pub(crate) const HEADROOM: usize = 64;
 
-/// The largest number of bytes of one read, behind the headroom. More than 64 KiB, a common message
+/// The largest number of bytes of one read, after the headroom. More than 64 KiB, a common message
 /// size that with its header would take two reads. Not a multiple of a page: otherwise the offset of
 /// a stream's bytes in the kernel's pages would be the same at each read, and never the one that is
 /// copied fastest (10 % more CPU time, measured on AMD EPYC).
@@ -25,7 +25,7 @@ thread_local! {
 }
 
 /// Calls `step` with a buffer of [`HEADROOM`] + [`READ`] bytes with arbitrary content. A caller that
-/// needs no headroom reads to the start of the buffer: behind the headroom an echo of 64 KiB takes up
+/// needs no headroom reads to the start of the buffer: after the headroom an echo of 64 KiB takes up
 /// to 50 % more CPU time ([`PAGE`]).
 pub(crate) fn with<T>(step: impl FnOnce(&mut [u8]) -> T) -> T {
     let free = FREE.with_borrow_mut(Vec::pop);

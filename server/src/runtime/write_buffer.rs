@@ -67,7 +67,7 @@ impl WriteBuffer {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes `parts` in order behind the buffered bytes, as far as the stream accepts them now,
+    /// Writes `parts` in order after the buffered bytes, as far as the stream accepts them now,
     /// and buffers the rest.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Frames that the client sends behind its Close frame have no reply.
+/// Frames that the client sends after its Close frame have no reply.
 fn behind_close() -> Vec<Case> {
     let closing = |number: &str, title: &str, before: Vec<u8>, behind: Vec<u8>| {
         Case::new(number, title).send([before, ws::close(1000, ""), behind]).ends_by(1000)

@@ -9,7 +9,7 @@
 //! The suite is strict where Autobahn tolerates: a message that precedes a protocol violation is
 //! answered before the Close frame, each Ping of a batch is answered, each Close frame has one
 //! right status code, every received frame is checked (masking, reserved bits, shortest length,
-//! fragmentation), and the server ends the TCP connection by FIN, right behind its Close frame.
+//! fragmentation), and the server ends the TCP connection by FIN, right after its Close frame.
 //!
 //! - `case`: a case and how it is written down
 //! - `play`: a case played on a connection

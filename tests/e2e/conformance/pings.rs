@@ -71,7 +71,7 @@ fn beyond_autobahn() -> Vec<Case> {
     ]
 }
 
-/// A batch beyond any bound: Pongs are left out only behind the first 15, and never the last.
+/// A batch beyond any bound: Pongs are left out only after the first 15, and never the last.
 #[test]
 fn of_1000_pings_in_one_write_the_first_15_and_the_last_are_answered() {
     const COUNT: usize = 1000;

@@ -127,7 +127,7 @@ async fn play_on(
     Ok(())
 }
 
-/// Sends the opening handshake and reads its answer, and nothing behind it.
+/// Sends the opening handshake and reads its answer, and nothing after it.
 async fn upgrade(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     address: &str,
@@ -185,7 +185,7 @@ async fn receive(
     Ok(())
 }
 
-/// Receives the Close frame, and the end of the stream right behind it.
+/// Receives the Close frame, and the end of the stream right after it.
 async fn receive_end(
     replies: &mut Replies<impl AsyncRead + Unpin>,
     service: &Service,

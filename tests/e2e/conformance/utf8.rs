@@ -70,7 +70,7 @@ fn invalid_in_fragments() -> Vec<Case> {
     ]
 }
 
-/// The client stops sending at the first invalid octet, or soon behind it: the server cannot wait
+/// The client stops sending at the first invalid octet, or soon after it: the server cannot wait
 /// for the end of the frame or of the message.
 fn fail_fast() -> Vec<Case> {
     let beyond_unicode = [0xf4, 0x90, 0x80, 0x80];
@@ -248,7 +248,7 @@ fn beyond_autobahn() -> Vec<Case> {
             );
         }
     }
-    // One frame in two writes, divided at each octet behind its head.
+    // One frame in two writes, divided at each octet after its head.
     let frame = text(payload);
     for at in 1..payload.len() {
         let (start, end) = frame.split_at(frame.len() - payload.len() + at);

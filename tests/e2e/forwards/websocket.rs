@@ -22,7 +22,7 @@ fn route(upstream: &Upstream, options: &str, more: &[&str]) -> Server {
     Server::start(ECHOGATE, &[&["--route", &*route][..], more].concat())
 }
 
-/// A client and its server, behind both opening handshakes.
+/// A client and its server, after both opening handshakes.
 fn connected(options: &str, offered: &[&str], selected: &[&str]) -> (RawWs, RawWsServer, Server) {
     let upstream = Upstream::new();
     let server = route(&upstream, options, &[]);
@@ -77,7 +77,7 @@ fn the_way_a_websocket_server_ends_reaches_the_client_of_a_forward() {
         assert_eq!(read_exactly(&mut client, 6), b"before", "{code:?}");
         let start = Instant::now();
         let ended = client.read(&mut [0]);
-        // The server has 5 s to end the connection behind its Close.
+        // The server has 5 s to end the connection after its Close.
         assert!(start.elapsed() < Duration::from_secs(4), "{code:?}: {:?}", start.elapsed());
         let was_reset = ended.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset);
         assert_eq!(was_reset, is_reset, "{code:?}");
@@ -325,6 +325,6 @@ fn the_server_of_a_client_that_violates_the_protocol_and_stays_is_reset_soon() {
     assert_eq!(upstream.read().payload, b"before");
     assert_eq!(upstream.try_read().unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(client.read_close().0, Some(1002));
-    // The client has 5 s to end the connection behind its Close.
+    // The client has 5 s to end the connection after its Close.
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }

@@ -10,7 +10,7 @@ use echogate_tests::{
 use super::{postgres::Cluster, shell, ssh::Sshd};
 use crate::ECHOGATE;
 
-/// A gateway with the route `/x` to `upstream`, and behind it a server that forwards a socket to that
+/// A gateway with the route `/x` to `upstream`, and a server that forwards a socket to that
 /// route. `listen` is the socket, and `options` are those of the forward's URL.
 fn there_and_back(upstream: &str, listen: &str, options: &str) -> (Server, Server) {
     let back = Server::start(ECHOGATE, &["--route", &format!("/x={upstream}")]);

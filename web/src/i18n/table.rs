@@ -45,7 +45,7 @@ macro_rules! table {
 }
 
 impl Texts {
-    /// The Chinese texts: a line for each one of the table, and the reasons behind them. `None` if the
+    /// The Chinese texts: a line for each one of the table, and the reasons after them. `None` if the
     /// file does not belong to this table, as that of another version.
     pub(super) fn read(file: &'static str) -> Option<Texts> {
         if checksum(EMPTY_SUM, file) != CHINESE_SUM {

@@ -41,7 +41,7 @@ impl Session {
         self.transmit()
     }
 
-    /// Queues the end of input behind the messages before it.
+    /// Queues the end of input after the messages before it.
     pub(super) fn half_close(&mut self, now: Millis) -> Vec<Effect> {
         if !self.state.can_half_close() {
             return vec![Effect::Refuse(Refusal::NotOpen)];

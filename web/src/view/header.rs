@@ -46,7 +46,7 @@ impl Header {
     }
 
     /// Draws. The operator's view is offered where the server has a route to it.
-    /// `waiting` is shown behind its name.
+    /// `waiting` is shown after its name.
     pub(super) fn draw(&mut self, at_operator: bool, model: &Model, waiting: &str) {
         self.chat.show(model.has_operator() || at_operator);
         self.chat.set_text(&format!("{}{waiting}", model.texts.operator));

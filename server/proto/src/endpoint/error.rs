@@ -13,7 +13,7 @@ pub enum EndpointError {
     /// The scheme is not supported.
     #[error("unknown scheme \"{0}\": expected tcp, tls, udp, unix, unixgram, ws, wss or service")]
     UnknownScheme(String),
-    /// The `//` behind the scheme is missing.
+    /// The `//` after the scheme is missing.
     #[error("expected \"//\" after \"{0}:\"")]
     NoSlashes(&'static str),
     /// The host is missing.

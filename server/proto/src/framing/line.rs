@@ -22,7 +22,7 @@ impl Framer {
         if end.is_some() {
             self.text.finish().map_err(|_| FramingError::InvalidUtf8)?;
         }
-        // `push` has rejected a carriage return behind an incomplete character.
+        // `push` has rejected a carriage return after an incomplete character.
         let held = if cr.is_empty() { before.held() } else { cr };
         let kept = self.text.held().len();
         if end.is_none() && held.len() + body.len() == kept {

@@ -59,10 +59,10 @@ impl FromStr for InvalidText {
 /// The line ending towards a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Newline {
-    /// `\n` behind a message that does not end in one; the message itself is not changed.
+    /// `\n` after a message that does not end in one; the message itself is not changed.
     #[default]
     Lf,
-    /// `\r\n` behind a message that does not end in `\n`, and in place of each `\n` within it
+    /// `\r\n` after a message that does not end in `\n`, and in place of each `\n` within it
     /// that has no `\r` before it.
     CrLf,
 }

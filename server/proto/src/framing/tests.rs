@@ -19,7 +19,7 @@ fn part(framer: &mut Framer, input: &[u8], cuts: &[usize]) -> Result<Vec<u8>, Fr
     Ok(out)
 }
 
-/// The same, with the stream's end behind it.
+/// The same, with the stream's end after it.
 fn wire(framer: &mut Framer, input: &[u8], cuts: &[usize]) -> Result<Vec<u8>, FramingError> {
     let mut out = part(framer, input, cuts)?;
     if let Some(last) = framer.finish()? {

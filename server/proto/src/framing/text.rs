@@ -12,7 +12,7 @@ impl Framer {
         self.invalid == InvalidText::Replace
     }
 
-    /// The bytes to be framed in place of `input` if that is not valid UTF-8, behind `headroom`
+    /// The bytes to be framed in place of `input` if that is not valid UTF-8, after `headroom`
     /// bytes of any value. A character that is cut at the end of `input` stays as it is.
     pub fn replace_invalid(&mut self, input: &[u8], headroom: usize) -> Option<Vec<u8>> {
         let mut text = self.text;

@@ -103,7 +103,7 @@ impl Decoder {
         self.role
     }
 
-    /// Decodes `buf` from `*at` on up to the next event, and moves `*at` behind the bytes
+    /// Decodes `buf` from `*at` on up to the next event, and moves `*at` past the bytes
     /// consumed. Returns `None` when all of `buf` is consumed.
     ///
     /// # Errors
@@ -154,7 +154,7 @@ impl Decoder {
         self.frame.filter(|frame| !frame.opcode.is_control()).map(|frame| frame.left)
     }
 
-    /// A scanner that begins behind the bytes decoded so far.
+    /// A scanner that begins after the bytes decoded so far.
     pub fn scanner(&self) -> FrameScanner {
         match &self.frame {
             None => FrameScanner::behind(&self.header[..usize::from(self.header_len)]),

@@ -110,7 +110,7 @@ impl FrameScanner {
         FrameScanner { frame: Some((header, 0)), is_rest: true, ..FrameScanner::default() }
     }
 
-    /// A scanner that begins behind a part of a frame header.
+    /// A scanner that begins after a part of a frame header.
     pub(super) fn behind(partial_header: &[u8]) -> FrameScanner {
         let mut scanner = FrameScanner::default();
         scanner.partial[..partial_header.len()].copy_from_slice(partial_header);

@@ -181,7 +181,7 @@ impl Observers {
         }
     }
 
-    /// Event: a side failed or is reset, reported once for each direction, and not behind the ends
+    /// Event: a side failed or is reset, reported once for each direction, and not after the ends
     /// of both.
     pub(crate) fn failed(&mut self, point: TapPoint) {
         let both = [input(point.side), output(point.side)];

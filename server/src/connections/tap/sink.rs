@@ -89,7 +89,7 @@ impl Batch {
         self.0.drain(..).map(|(record, _)| record)
     }
 
-    /// Adds the losses behind the events.
+    /// Adds the losses after the events.
     fn add_losses(&mut self, lost: BTreeMap<u64, Lost>) {
         self.0.extend(lost.into_iter().map(|lost| (lost_record(lost), 0)));
     }
@@ -213,7 +213,7 @@ impl Sink {
         wake(queue);
     }
 
-    /// Takes the next event: behind all others the numbers of lost ones.
+    /// Takes the next event: after all others the numbers of lost ones.
     fn next(&self, queue: &mut Queue) -> Option<WireRecord> {
         if let Some((record, size)) = queue.records.pop_front() {
             self.0.bytes.fetch_sub(size, Ordering::Relaxed);
@@ -234,7 +234,7 @@ fn wake(mut queue: MutexGuard<'_, Queue>) {
 }
 
 impl Queue {
-    /// Queues an event, behind the number of those that its connection has lost.
+    /// Queues an event, after the number of those that its connection has lost.
     fn put(&mut self, record: WireRecord, size: usize) {
         if let Some(lost) = self.lost.remove(&record.connection) {
             let event = WireEvent::Lost(lost);

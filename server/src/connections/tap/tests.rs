@@ -219,7 +219,7 @@ fn observers_and_the_history_share_one_copy_of_the_payload() {
 
 proptest! {
     /// A relay reports the position of its decoder before each read. However the bytes of frames are
-    /// read, an observer that comes at any time sees the payload of all bytes behind.
+    /// read, an observer that comes at any time sees the payload of all bytes after it.
     #[test]
     fn an_observer_that_comes_within_a_frame_sees_what_follows(
         payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 1..8),

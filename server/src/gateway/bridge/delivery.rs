@@ -157,7 +157,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
     }
 
-    /// Whether the stream is to be reset behind what is in flight, although the end of the WebSocket
+    /// Whether the stream is to be reset after what is in flight, although the end of the WebSocket
     /// peer is still awaited: its last payload and all replies to it have passed.
     fn stream_awaits_reset(&self) -> bool {
         self.stream_end == StreamEnd::Reset

@@ -175,7 +175,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.close_after_failure(failure::reset(self.stream_peer()));
     }
 
-    /// Passes a failure of the stream on: an upstream's by a Close, a client's by a reset behind what
+    /// Passes a failure of the stream on: an upstream's by a Close, a client's by a reset after what
     /// it sent before.
     fn close_after_failure(&mut self, reason: String) {
         self.close_with(CloseCode::INTERNAL_ERROR, reason);
@@ -210,7 +210,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         self.close_with(code, fill(error.template(), &[self.stream_peer()]));
     }
 
-    /// Ends the stream's input behind the buffered payload.
+    /// Ends the stream's input after the buffered payload.
     pub(super) fn end_stream(&mut self) {
         if let Some(fragments) = self.fragments.take() {
             self.add_undelivered(fragments.len());
@@ -221,7 +221,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
     }
 
-    /// Ends the stream's input behind the buffered payload by a reset, unless a client had ended its
+    /// Ends the stream's input after the buffered payload by a reset, unless a client had ended its
     /// output.
     fn abort_stream(&mut self) {
         if self.stream_end == StreamEnd::InOrder || self.is_ws_client() {

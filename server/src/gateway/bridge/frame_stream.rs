@@ -39,7 +39,7 @@ impl PartialReply {
 
 /// The frames of one write.
 struct Framed {
-    /// The position in the buffer behind the last byte that is framed.
+    /// The position in the buffer after the last byte that is framed.
     end: usize,
     /// The number of payload bytes.
     bytes: usize,

@@ -96,7 +96,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Whether messages wait until the stream is writable. While a client's answer to a Close is
-    /// awaited they do not: nothing may delay the answer. An upstream's answer comes behind what it
+    /// awaited they do not: nothing may delay the answer. An upstream's answer comes after what it
     /// owes to its client.
     fn waits_for_stream(&self) -> bool {
         if self.is_ws_client() { self.ws_in.is_open() } else { !self.close_is_decided() }
@@ -303,7 +303,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     }
 
     /// Whether payload is still forwarded: where it does not wait for the stream, only as far as the
-    /// stream is writable at once, and nothing behind payload that is lost.
+    /// stream is writable at once, and nothing after payload that is lost.
     fn forwards(&self) -> bool {
         self.stream_out == StreamOut::Open
             && (self.waits_for_stream()

@@ -20,7 +20,7 @@ use crate::{gateway::websocket::gather::Gather, net::stream::Transport};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Whole,
-    /// A part with more behind it.
+    /// A part with more after it.
     Middle,
     Last,
 }
@@ -128,7 +128,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
     }
 
-    /// Handles payload of an upstream behind the Close of this end: the upstream sends what it owes,
+    /// Handles payload of an upstream after the Close of this end: the upstream sends what it owes,
     /// and its answer may take longer. After a Close for a shutdown, a request or the idle timeout
     /// nothing tells whether that is everything.
     pub(super) fn payload_behind_close(&mut self) {

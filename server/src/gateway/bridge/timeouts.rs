@@ -156,7 +156,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         }
     }
 
-    /// Whether the connection was asked to end, and its Close waits behind bytes that the WebSocket
+    /// Whether the connection was asked to end, and its Close waits after bytes that the WebSocket
     /// peer does not take. Bytes that the peer sends meanwhile are no progress.
     fn awaits_room(&self) -> bool {
         let stage = self.pending_close().map(|close| close.stage);

@@ -104,7 +104,7 @@ impl SessionQueue {
         now.saturating_duration_since(self.0.lock().last)
     }
 
-    /// Ends the session's input behind its queue.
+    /// Ends the session's input after its queue.
     pub(super) fn end(&self) {
         self.advance(SessionStage::Ended);
     }

@@ -16,7 +16,7 @@
 //! are written: memory is bounded by one read in each direction.
 //!
 //! Pings are answered on each side, and the relay sends its own. A Close passes to the
-//! other side with its code and reason, behind all messages before it; so does the answer. If none
+//! other side with its code and reason, after all messages before it; so does the answer. If none
 //! comes in time, the relay answers with the code of the Close.
 //!
 //! If a client ends without a Close, the upstream's connection is reset, once everything that the
@@ -65,7 +65,7 @@ use crate::{
 pub(crate) struct ReadAhead<'a> {
     /// Bytes of the client behind its request.
     pub(crate) client: &'a [u8],
-    /// Bytes of the upstream behind its response.
+    /// Bytes of the upstream after its response.
     pub(crate) upstream: &'a [u8],
 }
 

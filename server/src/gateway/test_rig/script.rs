@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{
 
 use super::pattern;
 
-/// The payload of the Ping behind each fragment.
+/// The payload of the Ping after each fragment.
 pub(in crate::gateway) const BETWEEN: &[u8] = b"between";
 
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub(in crate::gateway) enum Step {
     Binary(Vec<u8>),
     /// A binary message of this length.
     Large(usize),
-    /// A message in these fragments, with a Ping behind each; text, or else binary.
+    /// A message in these fragments, with a Ping after each; text, or else binary.
     Fragments(bool, Vec<String>),
     Ping(Vec<u8>),
     /// Time passes.

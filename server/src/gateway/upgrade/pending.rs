@@ -22,7 +22,7 @@ impl Upgrade {
     }
 
     /// Waits for the 101 response to be written. Returns the stream of the connection, and the bytes
-    /// read behind the request.
+    /// read after the request.
     pub(super) async fn finish(self) -> Option<(ClientStream, Vec<u8>)> {
         let upgraded = self
             .on_upgrade

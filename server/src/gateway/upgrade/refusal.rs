@@ -126,7 +126,7 @@ pub(super) fn no_such_route(
 }
 
 /// Refuses a client: with an error response, or, if a page sent the request, with a 101 response
-/// and a Close frame behind it. The connection of a page keeps its permit until it is closed.
+/// and a Close frame after it. The connection of a page keeps its permit until it is closed.
 pub(super) fn refuse(
     context: &Arc<ServerContext>,
     client: &Client,

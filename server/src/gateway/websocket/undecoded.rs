@@ -4,7 +4,7 @@
 /// connections get their turn.
 pub(in crate::gateway) const MAX_FRAMES: usize = 2048;
 
-/// Bytes read together with the opening handshake, or behind the frames of one step.
+/// Bytes read together with the opening handshake, or after the frames of one step.
 #[derive(Debug)]
 pub(in crate::gateway) struct Undecoded {
     pub(in crate::gateway) bytes: Vec<u8>,
@@ -13,7 +13,7 @@ pub(in crate::gateway) struct Undecoded {
 }
 
 impl Undecoded {
-    /// Keeps `bytes`, if there are any, behind `headroom` free ones for a frame header.
+    /// Keeps `bytes`, if there are any, after `headroom` free ones for a frame header.
     pub(in crate::gateway) fn new(bytes: &[u8], headroom: usize) -> Option<Box<Undecoded>> {
         (!bytes.is_empty()).then(|| {
             let mut held = Vec::with_capacity(headroom + bytes.len());

@@ -20,7 +20,7 @@ const MAX_HEAD: usize = 16 * 1024;
 /// The most header fields of a response.
 const MAX_HEADERS: usize = 64;
 
-/// Asks the proxy at the other end of `stream` to connect to a host. No byte behind the response head
+/// Asks the proxy at the other end of `stream` to connect to a host. No byte after the response head
 /// is read from the stream, because a server that speaks first may have sent it.
 pub(super) async fn connect(
     mut stream: TcpStream,

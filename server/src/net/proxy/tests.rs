@@ -48,7 +48,7 @@ fn an_invalid_proxy_is_refused_with_the_reason() {
 }
 
 /// Connects to `h.example:7` through a proxy that checks for the requests and sends the replies
-/// of `script` byte by byte; returns what arrives behind the last reply, or the error.
+/// of `script` byte by byte; returns what arrives after the last reply, or the error.
 async fn connected(scheme: &str, script: &[(&[u8], &[u8])]) -> Result<String, String> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("{scheme}{}", listener.local_addr().unwrap());

@@ -48,7 +48,7 @@ impl Display for CertificateNames {
     }
 }
 
-/// The first element of `bytes`: its tag, its content, and the bytes behind it.
+/// The first element of `bytes`: its tag, its content, and the bytes after it.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let [tag, length, rest @ ..] = bytes else { return None };
     let (length, rest) = match length {

@@ -41,7 +41,7 @@ impl IdentityError {
         IdentityError { text, is_of_key: true }
     }
 
-    /// The error behind the name of the setting that gives the file: that of the certificate, or that of the
+    /// The error after the name of the setting that gives the file: that of the certificate, or that of the
     /// key.
     pub(crate) fn named(self, cert: impl Display, key: impl Display) -> String {
         if self.is_of_key { format!("{key}: {self}") } else { format!("{cert}: {self}") }

@@ -36,27 +36,27 @@ pub(super) struct Conversation {
 /// The packets of a side.
 #[derive(Debug, Default)]
 struct PacketSide {
-    /// The state behind the last packet, in this file or in one before.
+    /// The state after the last packet, in this file or in one before.
     stream: Option<PacketStream>,
     /// Whether this file has a packet of the side.
     has_begun: bool,
     /// The beginning of the frame that the first bytes of each direction continue, which this file has
     /// between the opening handshake and those bytes.
     prefixes: [Vec<u8>; 2],
-    /// The gap in front of the next bytes of each direction, where the frames continue behind lost
+    /// The gap in front of the next bytes of each direction, where the frames continue after lost
     /// bytes.
     gaps: [Option<Gap>; 2],
     /// The most bytes that each direction has lost since its last ones.
     lost: [u64; 2],
 }
 
-/// Lost bytes in a direction, behind which the position within the frames is known again.
+/// Lost bytes in a direction, after which the position within the frames is known again.
 #[derive(Debug)]
 struct Gap {
     /// The number of sequence numbers without bytes: at least that of the bytes up to the end of the
     /// frame, so that none is taken for the rest of a frame before.
     length: u64,
-    /// The beginning of the frame that continues behind the gap.
+    /// The beginning of the frame that continues after the gap.
     prefix: Vec<u8>,
 }
 

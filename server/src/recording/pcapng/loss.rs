@@ -2,11 +2,11 @@
 
 use echogate_proto::recording::Lost;
 
-/// The comment of a packet behind lost events that begins with a frame, or with the rest of one as a
+/// The comment of a packet after lost events that begins with a frame, or with the rest of one as a
 /// frame of its own.
 pub(in crate::recording) const FRAMES_CONTINUE: &str = "frames continue here";
 
-/// The comment of the packet behind lost events.
+/// The comment of the packet after lost events.
 pub(super) fn comment(lost: Lost) -> String {
     format!("{} events ({} bytes) were lost here", lost.events, lost.bytes)
 }

@@ -97,7 +97,7 @@ impl PcapngEncoder {
         }
     }
 
-    /// Appends the end of the file to `out`: the losses of connections behind their last packets, and
+    /// Appends the end of the file to `out`: the losses of connections after their last packets, and
     /// the connections that are missing so far.
     pub(crate) fn tail(&self, out: &mut Vec<u8>) {
         self.connections.values().for_each(|conversation| conversation.note_losses(out));

@@ -183,7 +183,7 @@ impl Mirror {
     ) -> Option<Arc<UntakenGuard>> {
         let waiting = self.waiting.as_mut()?;
         if index == 0 {
-            // The snapshot replaces all events behind the last one that was applied.
+            // The snapshot replaces all events after the last one that was applied.
             let first = sequence.min(self.sequence.saturating_add(1));
             let guard = Some(self.untaken.guard(first));
             *waiting = Waiting { sequence, guard, ..Waiting::default() };

@@ -53,7 +53,7 @@ impl Replicas {
         replicas
     }
 
-    /// Passes a snapshot, if one is requested, and the events behind it.
+    /// Passes a snapshot, if one is requested, and the events after it.
     fn exchange(&mut self) -> bool {
         let is_requested = !self.operators.snapshots_to_request(self.now).is_empty();
         if is_requested {

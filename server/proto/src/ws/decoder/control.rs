@@ -6,7 +6,7 @@ use crate::ws::frame::MAX_CONTROL;
 #[derive(Debug)]
 pub struct Control {
     bytes: [u8; MAX_CONTROL],
-    /// 2, behind the code, for a Close; otherwise 0.
+    /// 2, after the code, for a Close; otherwise 0.
     start: u8,
     end: u8,
 }

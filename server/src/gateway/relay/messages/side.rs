@@ -185,7 +185,7 @@ impl<S: Transport> Side<S> {
         }
     }
 
-    /// Sends a Close behind everything else. The peer's Close, or its end, is awaited.
+    /// Sends a Close after everything else. The peer's Close, or its end, is awaited.
     pub(super) fn send_close(
         &mut self,
         cx: &mut Context<'_>,

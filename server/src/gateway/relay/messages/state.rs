@@ -28,7 +28,7 @@ use crate::runtime::delivery::Delivery;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
     Open,
-    /// A Close was received. Bytes behind it are read and discarded ([`Closing::more`]): closing a
+    /// A Close was received. Bytes after it are read and discarded ([`Closing::more`]): closing a
     /// socket with unread bytes sends a reset, which could destroy the last bytes sent.
     Closed,
     /// The peer violated the protocol: bytes are read and discarded.
@@ -71,7 +71,7 @@ pub(super) struct Closing {
     pub(super) received: Option<CloseCode>,
     /// Whether bytes may follow the peer's Close: its end is awaited.
     pub(super) more: bool,
-    /// The Close that is due behind the replies.
+    /// The Close that is due after the replies.
     pub(super) due: Option<(CloseCode, Cow<'static, str>)>,
     /// Whether the connection ends by a reset (state `Last`).
     pub(super) resets: bool,

@@ -89,7 +89,7 @@ impl<C: Transport, U: Transport> MessageRelay<C, U> {
     }
 
     /// Closes the client's side for the server's shutdown or at a request, as far as the stage and the
-    /// states allow it: gracefully where the upstream spoke last and both are silent, otherwise behind
+    /// states allow it: gracefully where the upstream spoke last and both are silent, otherwise after
     /// the upstream's current message. The upstream gets its Close with the client's own. `is_idle` says
     /// that nothing more could be read from either.
     pub(super) fn shut_down(
