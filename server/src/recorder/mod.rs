@@ -1,9 +1,9 @@
-//! The recorder: a thread that writes what passes on connections into files. Connections put events
-//! into its queue, and never wait for it.
+//! The recorder: a thread that writes the bytes of connections into files. Connections put events into
+//! its queue, and never wait for the thread.
 //!
 //! - [`writer`]: the files, one after the other; [`directory`]: their names, and their limit;
-//!   [`unwritten`]: the events that are not in them yet
-//! - `thread`: from the queue to the writer; `settings`: its settings
+//!   [`unwritten`]: the events that are not in a file yet
+//! - `thread`: takes events from the queue to the writer; `settings`: the recorder's settings
 
 mod directory;
 mod settings;
@@ -28,10 +28,10 @@ pub(crate) use self::settings::RecorderSettings;
 use self::thread::RecorderThread;
 use crate::connections::tap::{Budget, Sink};
 
-/// The most bytes of events that wait to be written.
+/// The maximum size of the events that wait to be written, in bytes.
 const MAX_QUEUE: usize = 32 << 20;
 
-/// The recorder of a server. Clones are the same.
+/// The recorder of a server. Clones share one thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder(Arc<Inner>);
 
@@ -49,7 +49,7 @@ impl Default for Recorder {
         Recorder(Arc::new(Inner {
             thread: Mutex::default(),
             stopping: Mutex::default(),
-            // The batch that is being written does not count any more.
+            // The batch that is being written no longer counts.
             budget: Arc::new(Budget::new(MAX_QUEUE)),
             recorded: Arc::default(),
         }))
@@ -89,7 +89,7 @@ impl Recorder {
         self.0.thread.lock().as_ref().map(|thread| thread.queue().clone())
     }
 
-    /// Writes what is queued, and ends, within `limit`.
+    /// Writes the queued events and ends the threads, within `limit`.
     pub(crate) async fn end(&self, limit: Duration) {
         let running = self.0.thread.lock().take().inspect(RecorderThread::stop);
         let stopping = mem::take(&mut *self.0.stopping.lock());
@@ -107,12 +107,12 @@ impl Recorder {
         self.0.thread.lock().as_ref().is_some_and(RecorderThread::is_recording)
     }
 
-    /// The bytes of all files so far.
+    /// The size of all files so far, in bytes.
     pub(crate) fn recorded_bytes(&self) -> u64 {
         self.0.recorded.load(Ordering::Relaxed)
     }
 
-    /// The events that were lost so far.
+    /// The number of events that were lost so far.
     pub(crate) fn lost_events(&self) -> u64 {
         self.0.budget.lost_events()
     }

@@ -19,9 +19,9 @@ pub(crate) struct RecorderSettings {
     pub(crate) rotate_size: u64,
     /// The age of a file at which the next one begins.
     pub(crate) rotate_time: Duration,
-    /// The most bytes of all recordings in the directory.
+    /// The maximum size of all recordings in the directory, in bytes.
     pub(crate) limit: u64,
-    /// All connections are recorded, not only those of some endpoints.
+    /// Whether all connections are recorded, not only those of certain endpoints.
     pub(crate) records_all: bool,
 }
 
@@ -33,7 +33,7 @@ impl Display for RecorderSettings {
     }
 }
 
-/// A number of bytes, as settings have it.
+/// A number of bytes in the notation of the settings: `64M`.
 struct Size(u64);
 
 impl Display for Size {

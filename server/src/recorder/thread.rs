@@ -17,7 +17,7 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use super::{settings::RecorderSettings, writer::Writer};
 use crate::connections::tap::{Batch, Sink};
 
-/// The time from an event to the file at most.
+/// The maximum time between an event and its write to the file.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The pause between two batches: while events come, connections do not have to wake the thread.
@@ -33,7 +33,7 @@ pub(super) struct RecorderThread {
     ended: oneshot::Receiver<()>,
 }
 
-/// Orders to the thread.
+/// Orders to the thread, which it reads before each batch.
 #[derive(Debug, Default)]
 struct Control {
     settings: Mutex<Option<RecorderSettings>>,
@@ -70,7 +70,7 @@ impl RecorderThread {
         &self.queue
     }
 
-    /// Whether events are taken.
+    /// Whether the thread accepts events.
     pub(super) fn is_recording(&self) -> bool {
         !self.queue.is_closed()
     }
@@ -98,7 +98,7 @@ impl RecorderThread {
     }
 }
 
-/// A queue that is closed at the end of the thread, also by a panic.
+/// A queue that is closed when the thread ends, also by a panic.
 struct Closing(Sink);
 
 impl Drop for Closing {
@@ -125,7 +125,7 @@ fn record(writer: &mut Writer, queue: &Sink, control: &Control) -> Result<(), St
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let (mut batch, mut flushed) = (Batch::default(), Instant::now());
     loop {
-        // Before the queue: what was queued before the order is written.
+        // Read before the queue, so that events queued before the order to stop are written.
         let stop = control.stop.load(Ordering::Acquire);
         if let Some(settings) = control.settings.lock().take() {
             writer.set(settings)?;

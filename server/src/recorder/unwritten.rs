@@ -11,7 +11,7 @@ use crate::recording::wire::{self, WireEvent, WireRecord};
 pub(super) struct Unwritten {
     /// The events, in runs of one connection each.
     runs: Vec<Run>,
-    /// The number of events, without those that were lost before.
+    /// The number of events, without those that the queue had lost.
     pub(super) events: u64,
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Writer {
     settings: RecorderSettings,
     positions: Positions,
     current: Option<Current>,
-    /// The connections that were open at the end of the file before.
+    /// The connections that were open at the end of the previous file.
     open: OpenConnections,
     /// The number of the last file.
     number: u32,
@@ -49,7 +49,7 @@ struct Current {
     file: RecordingFile,
     path: PathBuf,
     since: Instant,
-    /// The recordings before it.
+    /// The earlier recordings in the directory.
     before: Recordings,
 }
 
@@ -75,7 +75,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the present file if it is old enough.
+    /// Ends the current file if it has reached the age for rotation.
     fn end_old_file(&mut self) -> Result<(), String> {
         let rotate_time = self.settings.rotate_time;
         match &self.current {
@@ -84,7 +84,7 @@ impl Writer {
         }
     }
 
-    /// Adds events, which a flush writes. The next file begins first if the present one is old enough.
+    /// Adds events, which a flush writes. The next file begins first if the current one is old enough.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Writer {
         if current.file.pending() >= CHUNK { self.flush() } else { Ok(()) }
     }
 
-    /// Begins the next file, if there is none or the present one is large enough.
+    /// Begins the next file if there is none, or if the current one has reached the size for rotation.
     fn begin_file_if_due(&mut self) -> Result<(), String> {
         let rotate_size = self.settings.rotate_size;
         if self.current.as_ref().is_some_and(|current| current.file.size() >= rotate_size) {
@@ -125,7 +125,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Counts events as ones that cannot be written.
+    /// Counts events that cannot be written.
     pub(super) fn lose(&mut self, records: impl IntoIterator<Item = WireRecord>) {
         records.into_iter().for_each(|record| self.unwritten.add(&record));
     }
@@ -151,7 +151,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// As those of [`Writer::add_all`].
+    /// The same as those of [`Writer::add_all`].
     pub(super) fn flush(&mut self) -> Result<(), String> {
         let Some(current) = &mut self.current else { return Ok(()) };
         if current.file.is_flushed() {
@@ -172,7 +172,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the present file.
+    /// Ends the current file.
     pub(super) fn end_file(&mut self) -> Result<(), String> {
         self.flush()?;
         self.close_file();

@@ -22,7 +22,7 @@ enum Encoder {
     Har(HarEncoder),
 }
 
-/// The number of pending bytes from which on they are written at once.
+/// The number of pending bytes at which they are written.
 pub(crate) const CHUNK: usize = 256 * 1024;
 
 /// The number of bytes after which the kernel is advised again to drop what it has written.
@@ -42,7 +42,7 @@ pub(crate) struct RecordingFile {
     pending: Vec<u8>,
     /// The length of the start of the file, which stays pending until it is written.
     start: usize,
-    /// The number of bytes written, without those that are written again at the next flush.
+    /// The number of bytes written, without the tail.
     written: u64,
     /// The number of bytes written at the latest advice to the kernel.
     advised: u64,
@@ -101,7 +101,7 @@ impl RecordingFile {
         }
     }
 
-    /// Closes the file. What is pending is not written.
+    /// Closes the file without writing the pending bytes.
     pub(crate) fn close(self) -> OpenConnections {
         match self.encoder {
             Encoder::Pcapng(encoder) => encoder.into_open_connections(),
@@ -119,17 +119,17 @@ impl RecordingFile {
         }
     }
 
-    /// The number of bytes that a flush would write and not write again.
+    /// The number of pending bytes, without the tail that the next flush would add.
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// The size of the file, with what is pending.
+    /// The size of the file together with the pending bytes.
     pub(crate) fn size(&self) -> u64 {
         self.written + (self.pending.len() + self.tail.len()) as u64
     }
 
-    /// Writes what is pending, and returns the number of bytes by which the file has grown.
+    /// Writes the pending bytes, and returns the number of bytes by which the file has grown.
     pub(crate) fn flush(&mut self) -> io::Result<u64> {
         if !mem::take(&mut self.has_new) {
             return Ok(0);
@@ -221,7 +221,7 @@ impl RecordingFile {
         }
     }
 
-    /// Ends the file as it was before a write that failed. What a device or a pipe has received
+    /// Restores the end of the file after a write that failed. What a device or a pipe has received
     /// cannot be taken back.
     fn restore(&mut self) {
         // The tail has space, since it was there before.

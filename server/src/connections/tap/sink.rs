@@ -16,17 +16,17 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::recording::wire::{self, WireEvent, WireRecord};
 
-/// The bytes for which an event counts besides its payload: about those of its record.
+/// The number of bytes that an event counts in addition to its payload: about the size of its record.
 pub(super) const OVERHEAD: usize = 96;
 
-/// The events for which a [`Batch`] and its queue keep memory when there are fewer.
+/// The number of events for which a [`Batch`] and its queue keep memory although they have fewer.
 const MAX_IDLE_BATCH: usize = 1024;
 
 /// The identifier under which the connections are counted together whose first event was lost: they
 /// are not observed, and there may be any number of them.
 const UNOBSERVED: u64 = 0;
 
-/// The bytes that all queues of one kind may hold together, and the events that they have lost.
+/// The maximum size of all queues of one kind together, and the number of events that they have lost.
 #[derive(Debug)]
 pub(crate) struct Budget {
     max: usize,
@@ -54,7 +54,7 @@ impl Budget {
     }
 }
 
-/// A queue of events. Clones are the same queue.
+/// A queue of events. Clones share the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Sink(Arc<Inner>);
 

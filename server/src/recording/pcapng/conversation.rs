@@ -28,7 +28,7 @@ pub(super) struct Conversation {
     sides: [PacketSide; 2],
     /// The comment of the next packet.
     comment: String,
-    /// The events that are lost since the packet before, and the time at which it was known.
+    /// The events that were lost since the previous packet, and the time of the latest loss report.
     lost: Lost,
     lost_at: u64,
 }
@@ -54,7 +54,7 @@ struct PacketSide {
 #[derive(Debug)]
 struct Gap {
     /// The number of sequence numbers without bytes: at least that of the bytes up to the end of the
-    /// frame, so that none is taken for the rest of a frame before.
+    /// frame, so that no later byte is taken for the rest of an earlier frame.
     length: u64,
     /// The beginning of the frame that continues after the gap.
     prefix: Vec<u8>,
@@ -110,7 +110,7 @@ impl Conversation {
         stream.data(direction, &[&prefix, bytes].concat(), &mut to);
     }
 
-    /// The position within the frames of a direction, of which bytes before are not observed.
+    /// The position within the frames of a direction whose earlier bytes were not observed.
     pub(super) fn position(&mut self, point: TapPoint, scanner: &FrameScanner) {
         let (side, direction) = (&mut self.sides[point.side as usize], point.direction as usize);
         let (prefix, lost) = (scanner.prefix(), side.lost[direction]);
@@ -144,7 +144,7 @@ impl Conversation {
         }
     }
 
-    /// Appends a packet without payload that names the losses since the packet before, if there are any.
+    /// Appends a packet without payload that names the losses since the previous packet, if any.
     pub(super) fn note_losses(&self, out: &mut Vec<u8>) {
         if self.lost.events == 0 {
             return;
@@ -156,7 +156,7 @@ impl Conversation {
             .add(|out| packet::empty(out, ends));
     }
 
-    /// Forgets the losses since the packet before, which the end of a file names.
+    /// Forgets the losses since the previous packet, which the end of a file names.
     pub(super) fn forget_losses(&mut self) {
         self.lost = Lost::default();
     }
@@ -181,7 +181,7 @@ impl Conversation {
         }
     }
 
-    /// The stream of a side, which begins in this file now if this is its first event there.
+    /// The stream of a side, which begins with this event if the file has none of it yet.
     fn side<'a>(
         &'a mut self,
         side: Side,

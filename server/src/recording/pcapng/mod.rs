@@ -30,7 +30,7 @@ pub(crate) struct PcapngEncoder {
     connections: BTreeMap<u64, Conversation>,
     /// The connections that have ended since the latest flush.
     ended: BTreeMap<u64, Conversation>,
-    /// The open connections of the file before of which this file has no event yet.
+    /// The open connections of the previous file of which this file has no event yet.
     earlier: OpenConnections,
     /// The number of connections that are missing altogether, and the time at which it was known.
     missing: (u64, u64),
@@ -107,14 +107,14 @@ impl PcapngEncoder {
         }
     }
 
-    /// Takes a flush as written.
+    /// Commits the state after a flush that succeeded.
     pub(crate) fn commit(&mut self) {
         self.ended.clear();
         self.missing_flushed = self.missing;
     }
 
-    /// Forgets the losses since the latest flush after one that has failed. Those before are in the
-    /// file. Connections that have ended since then are open again, as the file has them.
+    /// Restores the state of the latest flush after one that failed: earlier losses are in the file,
+    /// later ones are forgotten, and connections that have ended since then are open, as in the file.
     pub(crate) fn roll_back(&mut self) {
         self.connections.append(&mut self.ended);
         self.connections.values_mut().for_each(Conversation::forget_losses);

@@ -56,8 +56,8 @@ impl PacketStream {
         ends: [SocketAddr; 2],
         connection: u64,
     ) -> PacketStream {
-        // Distinct numbers, and the same ones each time. Odd, so that neither handshake acknowledges
-        // 0, which analysers take for a repetition of no acknowledgement.
+        // Numbers that differ between connections, and are the same in each file. Odd, so that neither
+        // handshake acknowledges 0, which analysers take for a missing acknowledgement.
         let first = (connection as u32).wrapping_mul(0x9e37_79b1) | 1;
         PacketStream { protocol, ..PacketStream::with_sequences(ends, [first, !first]) }
     }

@@ -239,7 +239,7 @@ fn a_connection_goes_on_in_another_file_with_its_next_sequence_numbers() {
     assert!(
         second[0].payload.starts_with(b"GET ") && second[1].payload.starts_with(b"HTTP/1.1 101")
     );
-    // Behind the last packet with bytes of a direction.
+    // After the last packet with bytes of a direction.
     let next = |packets: &[Packet], from: &SocketAddr| {
         let mut packets = packets.iter().filter(|packet| packet.from == *from);
         let last = packets.rfind(|packet| !packet.payload.is_empty()).unwrap();
