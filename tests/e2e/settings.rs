@@ -694,7 +694,7 @@ const SETTINGS: [Setting; 38] = [
             ("nats://h?nam=a", "expected name or ca"),
             ("nats://h?ca=/x.pem", "tls://"),
             ("tls://h?ca=/nowhere/at/all.pem", "/nowhere/at/all.pem"),
-            ("nats://u:p@h,v:q@i", "stand once"),
+            ("nats://u:p@h,v:q@i", "are given once"),
         ],
     ),
     (

@@ -1,6 +1,6 @@
 //! Sizes, times and payloads as short texts.
 
-use echogate_proto::hex;
+use echogate_proto::{api::Kind, hex};
 
 use crate::{payload::Payload, time::Millis};
 
@@ -112,6 +112,18 @@ pub fn joined(parts: &[String], separator: &str) -> String {
         all.push_str(part);
     }
     all
+}
+
+/// The usual spelling of a transport's name.
+pub fn transport_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Tcp => "TCP",
+        Kind::Tls => "TLS",
+        Kind::Unix => "Unix",
+        Kind::Udp => "UDP",
+        Kind::UnixGram => "Unix dgram",
+        Kind::WebSocket => "WebSocket",
+    }
 }
 
 /// A payload on one line: text, that of binary messages included, with its control and invisible

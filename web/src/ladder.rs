@@ -7,7 +7,6 @@ use crate::{
     format,
     i18n::{Texts, fill},
     json::Json,
-    live,
     payload::Payload,
     time::Millis,
     wire,
@@ -97,7 +96,7 @@ fn opened(event: &Json, at: Millis, texts: &Texts) -> Vec<Step> {
     let peer = event.text("peer").unwrap_or("–");
     let kind = event.text("kind").unwrap_or_default();
     let kind = match wire::kind(kind) {
-        Some(kind) => live::transport_name(kind),
+        Some(kind) => format::transport_name(kind),
         None => kind,
     };
     let accepted = fill(texts.ladder_from, &[kind, peer]);

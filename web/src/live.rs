@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use echogate_proto::api::{Carried, Connection, Endpoints, Event, Kind, RouteInfo};
+use echogate_proto::api::{Carried, Connection, Endpoints, Event, RouteInfo};
 
 use crate::{
     composer::transfer::Expect,
@@ -239,9 +239,10 @@ pub fn hops<'a>(endpoints: &'a Endpoints, path: &str) -> Hops<'a> {
     let upstream = &route.upstream;
     match (upstream.split_once(':'), service_of(endpoints, route)) {
         (Some(("service", _)), Some(service)) => Hops::InMemory { service },
-        (Some((scheme, _)), Some(service)) => {
-            Hops::Socket { transport: wire::kind(scheme).map_or("", transport_name), service }
-        }
+        (Some((scheme, _)), Some(service)) => Hops::Socket {
+            transport: wire::kind(scheme).map_or("", format::transport_name),
+            service,
+        },
         _ => Hops::Elsewhere { upstream },
     }
 }
@@ -262,18 +263,6 @@ pub fn pairing_of(endpoints: &Endpoints, path: &str) -> Pairing {
     match (service_of(endpoints, route), &*route.framing) {
         (Some("upper" | "echo"), "message") | (Some("time"), "line") => Pairing::Order,
         _ => Pairing::None,
-    }
-}
-
-/// The usual spelling of a transport's name.
-pub fn transport_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Tcp => "TCP",
-        Kind::Tls => "TLS",
-        Kind::Unix => "Unix",
-        Kind::Udp => "UDP",
-        Kind::UnixGram => "Unix dgram",
-        Kind::WebSocket => "WebSocket",
     }
 }
 

@@ -1,4 +1,4 @@
-use echogate_proto::api::{Closed, ListenerInfo, Moved, RouteInfo};
+use echogate_proto::api::{Closed, Kind, ListenerInfo, Moved, RouteInfo};
 
 use super::*;
 use crate::i18n::Language;

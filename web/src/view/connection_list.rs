@@ -9,7 +9,7 @@ use super::{
 use crate::{
     format,
     i18n::{Texts, fill},
-    live::{self, ConnectionRow},
+    live::ConnectionRow,
     redraw::{earliest, next_second},
     time::Millis,
 };
@@ -150,7 +150,7 @@ impl Row {
     fn draw(&mut self, shown: &ConnectionRow, role: &str, texts: &Texts, now: Millis) {
         let connection = &shown.connection;
         let carried = &connection.carried;
-        self.kind.set_text(live::transport_name(connection.kind));
+        self.kind.set_text(format::transport_name(connection.kind));
         self.replica.set_text(connection.replica.as_deref().unwrap_or_default());
         self.replica.show(connection.replica.is_some());
         self.peer.set_text(connection.peer.as_deref().unwrap_or("–"));

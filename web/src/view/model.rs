@@ -20,6 +20,7 @@ use super::{
 use crate::{
     cards,
     composer::{Draft, history::History},
+    format,
     i18n::{Language, Texts, fill},
     live::{self, ConnectionRow, Live},
     live_region::Announcer,
@@ -151,7 +152,7 @@ impl Model {
         }
         let client = row.connection.clone();
         let peer = client.peer.as_deref().unwrap_or("–");
-        let name = format!("{} {peer} → {}", live::transport_name(client.kind), client.target);
+        let name = format!("{} {peer} → {}", format::transport_name(client.kind), client.target);
         if self.may_follow() {
             let connection = self.add_connection();
             connection.source = Source::Client(Following::start(&client, name, connection.id));
