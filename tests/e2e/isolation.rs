@@ -194,7 +194,7 @@ fn a_client_that_does_not_read_its_answer_is_reset() {
     let request = b"GET /echogate_bg.wasm HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(50);
     let mut clients = crowd(&server, 1, &request);
     read_exactly(&mut clients[0], 1);
-    // What is left is the connection that requests the metrics.
+    // Only the connection that requests the metrics is left.
     server.wait_for_metric("echogate_http_connections", |count| count == 1);
     let mut rest = Vec::new();
     let ended = clients[0].read_to_end(&mut rest).map_err(|e| e.kind());

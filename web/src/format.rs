@@ -2,7 +2,7 @@
 
 use echogate_proto::{api::Kind, hex};
 
-use crate::{payload::Payload, time::Millis};
+use crate::{literal, payload::Payload, time::Millis};
 
 /// A number of bytes: exact below 10,000, then in KiB and so on with one decimal.
 pub fn size(bytes: u64) -> String {
@@ -179,17 +179,12 @@ pub fn is_invisible(c: char) -> bool {
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Appends the escape of a character, as the composer takes it.
-pub fn escape(c: char, to: &mut String) {
-    match c {
-        '\n' => to.push_str("\\n"),
-        '\r' => to.push_str("\\r"),
-        '\t' => to.push_str("\\t"),
-        '\0'..='\x7f' => {
-            to.push_str("\\x");
-            to.extend(hex::pair(c as u8));
-        }
-        c => to.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+/// Appends the escape sequence of a character, as the composer reads it.
+fn escape(c: char, to: &mut String) {
+    if c.is_ascii() {
+        literal::escape(c as u8, to);
+    } else {
+        to.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
     }
 }
 

@@ -62,18 +62,25 @@ fn python(bytes: &[u8]) -> String {
     for byte in bytes {
         match byte {
             b'"' | b'\\' => text.extend(['\\', char::from(*byte)]),
-            b'\n' => text.push_str("\\n"),
-            b'\r' => text.push_str("\\r"),
-            b'\t' => text.push_str("\\t"),
             b' '..=b'~' => text.push(char::from(*byte)),
-            _ => {
-                text.push_str("\\x");
-                text.extend(hex::pair(*byte));
-            }
+            byte => escape(*byte, &mut text),
         }
     }
     text.push('"');
     text
+}
+
+/// Appends the escape sequence of a byte, as Python and the composer read it.
+pub fn escape(byte: u8, to: &mut String) {
+    match byte {
+        b'\n' => to.push_str("\\n"),
+        b'\r' => to.push_str("\\r"),
+        b'\t' => to.push_str("\\t"),
+        byte => {
+            to.push_str("\\x");
+            to.extend(hex::pair(byte));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use echogate_proto::recording;
+
 /// The payload of one message. A clone shares the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
@@ -38,16 +40,11 @@ impl Payload {
         }
     }
 
-    /// The message as text: that of a text message, and bytes that are text as
-    /// [`echogate_proto::recording::Payload`] defines it.
+    /// The message as text: that of a text message, and bytes that are text as recordings define it.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Payload::Text(text) => Some(text),
-            Payload::Binary(bytes) => {
-                let is_shown = |c: char| !c.is_control() || matches!(c, '\t' | '\r' | '\n');
-                let text = str::from_utf8(bytes).ok()?;
-                text.chars().all(is_shown).then_some(text)
-            }
+            Payload::Binary(bytes) => recording::Payload::text(bytes),
         }
     }
 }

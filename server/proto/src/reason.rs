@@ -130,10 +130,10 @@ templates! {
     PROXY_NOT_SOCKS: "the proxy's response is not SOCKS5 (http:// is for HTTP proxies)";
     PROXY_STATUS_WRONG_PASSWORD: "{0}: the user name or password is wrong";
     PROXY_STATUS_NO_PASSWORD:
-        "{0}: its URL needs a user name and password, such as http://USER:PASSWORD@HOST:PORT";
+        "{0}: its URL needs a user name and password (http://USER:PASSWORD@HOST:PORT)";
     PROXY_WRONG_PASSWORD: "the user name or password is wrong";
     PROXY_NO_PASSWORD:
-        "authentication is required: its URL needs a user name and password, such as socks5h://USER:PASSWORD@HOST:PORT";
+        "authentication is required: its URL needs a user name and password (socks5h://USER:PASSWORD@HOST:PORT)";
     PROXY_TAKES_NO_PASSWORD: "authentication by user name and password is not accepted";
     HOST_WITHOUT_ADDRESS: "the host name has no address";
     SOCKS_REPLY: "{0!} (SOCKS reply {1#})";

@@ -131,11 +131,9 @@ impl FromStr for Login {
     /// Parses `USER:PASSWORD` or `TOKEN`, in which `%XX` stands for any byte.
     fn from_str(text: &str) -> Result<Login, String> {
         if text.contains([',', '@', '/']) || text.is_empty() {
-            return Err(
-                "credentials are given once, before the first host; write , as %2C, @ as %40 \
-                        and / as %2F in them"
-                    .to_owned(),
-            );
+            let expected = "credentials are given once, before the first host; write , as %2C, @ \
+                            as %40 and / as %2F in them";
+            return Err(expected.to_owned());
         }
         Ok(match text.split_once(':') {
             Some((user, password)) => {

@@ -271,9 +271,9 @@ fn check_remote(HostPort { host, port }: &HostPort) -> Result<(), String> {
         canonical if canonical.is_multicast() || canonical == Ipv4Addr::BROADCAST => {
             Err(format!("{ip} is a multicast or broadcast address: expected a unicast address"))
         }
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => {
-            Err(format!("{ip} is a link-local address: add its interface, such as [{ip}%eth0]"))
-        }
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => Err(format!(
+            "{ip} is a link-local address: add its interface: [{ip}%eth0], for instance"
+        )),
         _ => Ok(()),
     }
 }

@@ -238,7 +238,7 @@ mod tests {
         for (format, expected) in [
             (Format::Pcapng, "connection 7; 2 events (6 bytes) were lost here"),
             (Format::Jsonl, r#""connection":7,"event":"lost","events":2,"bytes":6"#),
-            (Format::Har, "; 2 events (6 bytes) are lost"),
+            (Format::Har, "; lost: 2 events (6 bytes)"),
         ] {
             let dir = tempfile::tempdir().unwrap();
             let settings = RecorderSettings {

@@ -83,7 +83,7 @@ fn screen_readers_hear_names_that_say_what_is_there() {
     let Some((_server, mut page)) = connected() else { return };
     say(&mut page, "hello");
     page.wait_for_text(".client .in", "5 B");
-    // What a screen reader reads of a client's traffic.
+    // A screen reader reads the words of a client's traffic, and not the arrows.
     let heard = page.eval(
         "[...document.querySelectorAll('.client[data-mine=true] :is(.in, .out) > *')]
             .filter((it) => !it.ariaHidden).map((it) => it.textContent)",

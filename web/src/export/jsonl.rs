@@ -3,7 +3,7 @@
 //!
 //! Two members are the page's own: `pairing` in `opened` events, and `pinned`.
 
-use echogate_proto::{close::CloseCode, hex};
+use echogate_proto::{close::CloseCode, hex, recording};
 
 use super::{OUTCOMES, numbered, reader::Reader};
 use crate::{
@@ -161,7 +161,7 @@ fn write_tap_point(direction: Direction, text: &mut String) {
 }
 
 fn write_payload(payload: &Payload, text: &mut String) {
-    match payload.as_text().filter(|written| !written.chars().any(is_hidden)) {
+    match recording::Payload::text(payload.bytes()) {
         Some(written) => member("text", written, text),
         None => {
             let digits: String = payload.bytes().iter().copied().flat_map(hex::pair).collect();
@@ -175,11 +175,6 @@ fn write_close(direction: Direction, code: Option<u16>, reason: &str, text: &mut
     let code = code.map_or_else(|| "null".to_owned(), |code| code.to_string());
     text.push_str(&format!(",\"code\":{code}"));
     member("reason", reason, text);
-}
-
-/// Whether recordings write a text with this character as hexadecimal digits.
-fn is_hidden(c: char) -> bool {
-    c.is_control() && !matches!(c, '\t' | '\r' | '\n')
 }
 
 fn write_pairing(pairing: &Pairing, text: &mut String) {

@@ -193,7 +193,7 @@ fn note(model: &Model, now: Millis) -> String {
     }
 }
 
-/// What passed in one direction: an arrow, its meaning for screen readers, and the amount, which is
+/// The traffic in one direction: an arrow, its meaning for screen readers, and the amount, which is
 /// returned as well.
 fn flow(class: &str, arrow: &str, spoken: &str) -> (El, El) {
     let amount = el("span");

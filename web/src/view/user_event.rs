@@ -76,7 +76,7 @@ impl UserEvent {
                 return None;
             }
         }
-        // What is around the menu stays open.
+        // Escape closes the innermost menu alone: an opened row around it stays open.
         let is_escape = kind == "keydown" && key(&event).as_deref() == Some("Escape");
         if is_escape && dom::close_menu(&target) {
             return None;

@@ -101,11 +101,11 @@ impl ConnectionComparison {
         };
         let times = [a, b].map(|connection| connection.map(reply_times).unwrap_or_default());
         let latency_shift_ms = shift_ms(&times[0], &times[1]);
-        let facts = |connection: Option<&RecordedConnection>, times| {
+        let figures = |connection: Option<&RecordedConnection>, times| {
             connection.map(|connection| Figures::of(connection, times))
         };
         let [a_times, b_times] = times;
-        let (a, b) = (facts(a, a_times), facts(b, b_times));
+        let (a, b) = (figures(a, a_times), figures(b, b_times));
         let failures = Vec::new();
         ConnectionComparison {
             number,

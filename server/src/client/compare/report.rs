@@ -48,9 +48,9 @@ fn add(text: &mut String, connection: &ConnectionComparison) -> std::fmt::Result
             writeln!(text, "  {line}")?;
         }
     }
-    for (name, facts) in [("A", a), ("B", b)] {
-        if let Some(facts) = facts {
-            writeln!(text, "  {name}: {}", figures(facts))?;
+    for (name, figures) in [("A", a), ("B", b)] {
+        if let Some(figures) = figures {
+            writeln!(text, "  {name}: {}", summary(figures))?;
         }
     }
     if let Some(shift) = connection.latency_shift_ms {
@@ -114,7 +114,7 @@ fn shown(shown: &Shown) -> String {
     }
 }
 
-fn figures(facts: &Figures) -> String {
+fn summary(figures: &Figures) -> String {
     let counts = |counts: &Counts| {
         let mut text = counted(counts.bytes, "byte");
         for (name, count) in
@@ -128,16 +128,16 @@ fn figures(facts: &Figures) -> String {
     };
     let mut text = format!(
         "{} to the server, {} to the client",
-        counts(&facts.to_server),
-        counts(&facts.to_client)
+        counts(&figures.to_server),
+        counts(&figures.to_client)
     );
-    if let Some(latency) = facts.latency {
+    if let Some(latency) = figures.latency {
         text += &format!(
             "; {} replies after {:.3} ms (median), {:.3} ms (90 %)",
             latency.replies, latency.median_ms, latency.p90_ms
         );
     }
-    for missing in &facts.missing {
+    for missing in &figures.missing {
         text += &format!("; {}", escape(missing));
     }
     text

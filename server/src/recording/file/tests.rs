@@ -147,7 +147,7 @@ fn after_a_failed_flush_har_has_the_losses_of_each_connection() {
     assert_eq!(bytes.len() as u64, file.size());
     let har = String::from_utf8_lossy(&bytes);
     assert!(!har.contains("second") && !har.contains("cannot hold"), "{har}");
-    assert!(har.contains("; 3 events (9 bytes) are lost\""), "{har}");
+    assert!(har.contains("; lost: 3 events (9 bytes)\""), "{har}");
     let recording = read(&bytes[..]).unwrap();
     assert_eq!(recording.warnings, ["connections that are missing in this recording: 1"]);
     let facts =

@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Message;
-use crate::recording::{head, json};
+use crate::{
+    recording::{head, json},
+    text::counted,
+};
 
 /// The bytes of messages after which another chunk begins.
 const CHUNK: usize = 64 * 1024;
@@ -161,7 +164,8 @@ impl Entry {
         }
         if self.lost.events > 0 {
             let Lost { events, bytes } = self.lost;
-            parts.push(format!("{events} events ({bytes} bytes) are lost"));
+            let (events, bytes) = (counted(events, "event"), counted(bytes, "byte"));
+            parts.push(format!("lost: {events} ({bytes})"));
         }
         if !self.comment.is_empty() {
             parts.push(self.comment.clone());

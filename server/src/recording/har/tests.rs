@@ -164,5 +164,5 @@ fn losses_before_the_first_message_of_a_side_that_alone_has_frames_are_in_its_en
     assert_eq!(entries[0]["connection"], "1 upstream", "{entries}");
     assert_eq!(entries[0]["_lost"], json!(Lost { events: 5, bytes: 70 }));
     let comment = entries[0]["comment"].as_str().unwrap();
-    assert!(comment.ends_with("; 5 events (70 bytes) are lost"), "{comment}");
+    assert!(comment.ends_with("; lost: 5 events (70 bytes)"), "{comment}");
 }

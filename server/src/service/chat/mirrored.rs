@@ -15,7 +15,10 @@ use super::{
     snapshot::Part,
     untaken::UntakenGuard,
 };
-use crate::{connections::replicas::ReplicaId, text::escape::escape};
+use crate::{
+    connections::replicas::ReplicaId,
+    text::{counted, escape::escape},
+};
 
 /// The maximum number of open conversations of other replicas that operators see.
 pub(super) const MIRRORED: usize = 2000;
@@ -192,9 +195,10 @@ impl State {
     /// Reports to operators how many messages of a conversation they do not see, if there are any.
     fn report_missing(&mut self, local: u64, missing: u64, origin: &Origin<'_>) {
         if missing > 0 {
+            let missing = counted(missing, "message");
             let text = format!(
-                "{missing} messages of conversation {local} are not shown: they were missed, and its \
-                 replica does not keep them any more, or they are too large for the broker"
+                "conversation {local} is shown without {missing}, which its replica no longer keeps or \
+                 the broker refuses (max_payload)"
             );
             self.operators.report(ToOperator::Error { text }, origin.guard());
         }
