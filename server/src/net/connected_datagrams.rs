@@ -10,7 +10,7 @@ use std::{
     os::unix::net as unix,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use echogate_proto::{endpoint::UnixPath, reason};
@@ -19,7 +19,7 @@ use nix::errno::Errno;
 use socket2::SockRef;
 use tokio::{
     io::{Interest, ReadBuf},
-    net::{UdpSocket, UnixDatagram},
+    net::{UdpSocket, UnixDatagram, unix::SocketAddr as UnixSocketAddr},
 };
 
 use super::{happy_eyeballs::of_source, socket_file::SocketFile};
@@ -31,17 +31,22 @@ pub(crate) const MAX_UDP: usize = 65_507;
 #[derive(Debug)]
 pub(crate) enum ConnectedSocket {
     Udp(Udp),
-    Unix {
-        socket: UnixDatagram,
-        /// The file of the local address, if the address has one.
-        _file: Option<SocketFile>,
-    },
+    Unix(Unix),
 }
 
 pub(crate) struct Udp {
     socket: Arc<UdpSocket>,
+    peer: Option<SocketAddr>,
     /// The next ICMP error. It does not make the socket readable, so it is awaited separately.
     icmp_error: RefCell<Pin<Box<dyn Future<Output = io::Error> + Send>>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Unix {
+    socket: UnixDatagram,
+    peer: Option<UnixSocketAddr>,
+    /// The file of the local address, if the address has one.
+    _file: Option<SocketFile>,
 }
 
 impl ConnectedSocket {
@@ -57,14 +62,14 @@ impl ConnectedSocket {
         socket.connect(path).map_err(unix_error)?;
         tracing::debug!("datagrams go to {path}");
         socket.set_nonblocking(true)?;
-        Ok(ConnectedSocket::Unix { socket: UnixDatagram::from_std(socket)?, _file: file })
+        Ok(ConnectedSocket::Unix(Unix::new(UnixDatagram::from_std(socket)?, file)))
     }
 
     /// The local address of a UDP socket.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             ConnectedSocket::Udp(udp) => udp.socket.local_addr().ok(),
-            ConnectedSocket::Unix { .. } => None,
+            ConnectedSocket::Unix(_) => None,
         }
     }
 
@@ -78,7 +83,7 @@ impl ConnectedSocket {
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<()>> {
         match self {
             ConnectedSocket::Udp(udp) => udp.socket.poll_send(cx, bytes).map_err(icmp_error),
-            ConnectedSocket::Unix { socket, .. } => socket.poll_send(cx, bytes).map_err(unix_error),
+            ConnectedSocket::Unix(unix) => unix.socket.poll_send(cx, bytes).map_err(unix_error),
         }
         .map_ok(drop)
     }
@@ -94,28 +99,58 @@ impl ConnectedSocket {
             ConnectedSocket::Udp(udp) => {
                 SockRef::from(&*udp.socket).send(bytes).map_err(icmp_error)
             }
-            ConnectedSocket::Unix { socket, .. } => {
-                SockRef::from(socket).send(bytes).map_err(unix_error)
+            ConnectedSocket::Unix(unix) => {
+                SockRef::from(&unix.socket).send(bytes).map_err(unix_error)
             }
         }
         .map(drop)
     }
 
-    /// Receives a datagram, cut to the size of `buffer`. Only the latest caller is woken.
+    /// Receives a datagram of the peer, cut to the size of `buffer`. Datagrams of others, which have
+    /// arrived before connect(2), are dropped. Only the latest caller is woken.
     pub(crate) fn poll_receive(
         &self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let begin = buffer.filled().len();
+        while !ready!(self.poll_receive_any(cx, buffer))? {
+            tracing::debug!("a datagram of another sender is dropped");
+            buffer.set_filled(begin);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Receives a datagram. Returns whether the peer has sent it.
+    fn poll_receive_any(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
         match self {
-            ConnectedSocket::Udp(udp) => match udp.socket.poll_recv(cx, buffer) {
-                Poll::Pending => udp.icmp_error.borrow_mut().as_mut().poll(cx).map(Err),
-                received => received,
+            ConnectedSocket::Udp(Udp { socket, peer, icmp_error: next }) => {
+                let received = match socket.poll_recv_from(cx, buffer) {
+                    Poll::Pending => next.borrow_mut().as_mut().poll(cx).map(Err),
+                    received => received,
+                };
+                let is_of_peer = |from| peer.is_none_or(|peer| from == peer);
+                received.map_ok(is_of_peer).map_err(icmp_error)
             }
-            .map_err(icmp_error),
-            ConnectedSocket::Unix { socket, .. } => socket.poll_recv(cx, buffer),
+            ConnectedSocket::Unix(Unix { socket, peer, .. }) => {
+                let is_of_peer = |from| peer.as_ref().is_none_or(|peer| is_same(peer, &from));
+                socket.poll_recv_from(cx, buffer).map_ok(is_of_peer)
+            }
         }
     }
+}
+
+/// Whether two addresses of Unix sockets are the same.
+fn is_same(one: &UnixSocketAddr, other: &UnixSocketAddr) -> bool {
+    #[cfg(target_os = "linux")]
+    if one.as_abstract_name() != other.as_abstract_name() {
+        return false;
+    }
+    one.as_pathname() == other.as_pathname()
 }
 
 /// Binds a socket in Linux's abstract namespace, where no file has to be removed or protected.
@@ -179,13 +214,23 @@ impl Udp {
 
     /// Wraps a socket that is connected to its peer.
     pub(crate) fn new(socket: UdpSocket) -> Udp {
+        let peer = socket.peer_addr().ok();
         let socket = Arc::new(socket);
         let errors = socket.clone();
         let next = async move {
             let take = || errors.take_error()?.ok_or_else(|| io::ErrorKind::WouldBlock.into());
             errors.async_io(Interest::ERROR, take).await.unwrap_or_else(|error| error)
         };
-        Udp { socket, icmp_error: RefCell::new(Box::pin(next.fuse())) }
+        Udp { socket, peer, icmp_error: RefCell::new(Box::pin(next.fuse())) }
+    }
+}
+
+impl Unix {
+    /// Wraps a socket, with the file of its local address. One that is not connected receives the
+    /// datagrams of all senders.
+    pub(crate) fn new(socket: UnixDatagram, file: Option<SocketFile>) -> Unix {
+        let peer = socket.peer_addr().ok();
+        Unix { socket, peer, _file: file }
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn split(
 ) -> (DatagramSender, DatagramReceiver) {
     let window = match socket {
         ConnectedSocket::Udp(_) => WINDOW_UDP,
-        ConnectedSocket::Unix { .. } => WINDOW_UNIX,
+        ConnectedSocket::Unix(_) => WINDOW_UNIX,
     };
     let recorded = recorded.map(|(mut connection, opened)| {
         connection.add(WireEvent::Opened(opened.into()));
@@ -100,7 +100,7 @@ impl DatagramSender {
     pub(super) fn max_chunk(&self) -> usize {
         match self.shared.socket {
             ConnectedSocket::Udp(_) => MAX_UDP,
-            ConnectedSocket::Unix { .. } => CHUNK,
+            ConnectedSocket::Unix(_) => CHUNK,
         }
     }
 
