@@ -72,10 +72,24 @@ fn notice(text: &str) {
     writeln!(io::stderr(), "echogate: {}", escape(text)).ok();
 }
 
+/// Prints a warning on the standard error.
+pub(crate) fn warn(text: &str) {
+    notice(&format!("warning: {text}"));
+}
+
+/// Warns of what makes the connections of a client unsafe: a server's certificate that is not verified
+/// (`--insecure`), and the file of TLS secrets.
+fn warn_of_unsafe_tls(insecure: bool) {
+    if insecure {
+        warn("the server's certificate is not verified (--insecure)");
+    }
+    warn_of_key_log();
+}
+
 /// Warns that TLS secrets are written to the file of `SSLKEYLOGFILE`, or cannot be.
 fn warn_of_key_log() {
     if let Some(warning) = tls::take_warning() {
-        notice(&format!("warning: {warning}"));
+        warn(&warning);
     }
 }
 
@@ -89,7 +103,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     let url = shown_url(&endpoint);
     let usage = |text| Error::Usage(format!("{url}: {text}"));
     let target = args.target(&endpoint).map_err(usage)?;
-    args.target.warn();
+    warn_of_unsafe_tls(args.target.insecure);
     if args.session.verbose {
         verbose::start();
     }

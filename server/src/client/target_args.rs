@@ -6,9 +6,7 @@ use echogate_proto::endpoint::Endpoint;
 
 use super::{
     address_args::AddressArgs,
-    notice,
     target_endpoint::{TargetEndpoint, parse_port},
-    warn_of_key_log,
 };
 use crate::net::{
     proxy::{Proxy, no_proxy::NoProxy},
@@ -110,13 +108,5 @@ impl TargetArgs {
     /// The endpoint to connect to.
     pub(super) fn endpoint(&self) -> Result<Endpoint, String> {
         self.endpoint.with_port(self.port)
-    }
-
-    /// Warns of settings that make the connection unsafe.
-    pub(super) fn warn(&self) {
-        if self.insecure {
-            notice("warning: the server's certificate is not verified (--insecure)");
-        }
-        warn_of_key_log();
     }
 }

@@ -182,6 +182,18 @@ fn the_next_connection_is_waited_for_over_a_unix_socket_and_https() {
 }
 
 #[test]
+fn with_insecure_any_certificate_is_taken_and_it_is_said() {
+    let authority = Authority::with_certificate(&["gate.example"]);
+    let flags = authority.flags();
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let server = Server::start(ECHOGATE, &flags);
+    let output = output(&[&format!("https://{}", server.address("http")), "--insecure"]);
+    let warning = "echogate: warning: the server's certificate is not verified (--insecure)\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), warning);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
 fn the_next_connection_is_shown_although_it_ends_at_once() {
     let server = server();
     let mut tap = command_waiting(&[server.url("http"), "--any"]);

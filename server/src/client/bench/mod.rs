@@ -49,6 +49,7 @@ use super::{
     shown_url,
     target::Target,
     target_args::TargetArgs,
+    warn_of_unsafe_tls,
 };
 use crate::{
     config::{parse_count, parse_duration},
@@ -159,7 +160,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     let failed = |text| Error::Failed(format!("{url}: {text}"));
     let target = Target::new(&endpoint, &args.target).map_err(usage)?;
     check(&args, &target).map_err(usage)?;
-    args.target.warn();
+    warn_of_unsafe_tls(args.target.insecure);
     let opened = match args.once {
         true => None,
         false => Some(open_all(&target, args.connections).await.map_err(failed)?),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    client::{Error, notice},
+    client::{Error, warn},
     config::parse_count,
     recording::{model::Recording, read::read_file},
     text::escape::first_line,
@@ -32,7 +32,7 @@ impl Selection {
         let name = path.display();
         let recording = read_file(path).map_err(Error::Usage)?;
         for warning in &recording.warnings {
-            notice(&format!("warning: {name}: {warning}"));
+            warn(&format!("{name}: {warning}"));
         }
         let all = recording.connections.len();
         if let Some(number) = self.numbers.iter().find(|number| **number as usize > all) {

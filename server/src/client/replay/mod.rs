@@ -35,6 +35,7 @@ pub(crate) use self::args::ReplayArgs;
 use self::{args::Pace, live::recorded, order::Order, player::Player};
 use super::{
     Error, compare::Comparison, notice, open, recording_file::FileWriter, shown_url, target::Target,
+    warn, warn_of_unsafe_tls,
 };
 use crate::{
     recording::{
@@ -64,7 +65,7 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<(), Error> {
     // The connections are checked before the first one is made, and before a file is replaced.
     let first = args.target(&endpoint, &recording.connections[0]).map_err(usage)?;
     args.check_traffic(&recording.connections, first.traffic())?;
-    args.target.warn();
+    warn_of_unsafe_tls(args.target.insecure);
     let replay = Replay {
         args: &args,
         endpoint: &endpoint,
@@ -201,7 +202,7 @@ fn warn_of_defects(file: &Path, recording: &Recording) {
     for connection in &recording.connections {
         let position = format!("{}: connection {}", file.display(), connection.number);
         for defect in &connection.defects {
-            notice(&format!("warning: {position}: {defect}"));
+            warn(&format!("{position}: {defect}"));
         }
     }
 }

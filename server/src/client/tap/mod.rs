@@ -22,7 +22,7 @@ use self::{
     api::Api,
     output::{Format, Output},
 };
-use super::{Error, target_endpoint::TargetEndpoint, warn_of_key_log};
+use super::{Error, target_endpoint::TargetEndpoint, warn_of_unsafe_tls};
 use crate::{
     terminal,
     text::{escape::escape, io_error::describe},
@@ -91,7 +91,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     }
     let api = Api::new(&server, args.ca.as_deref(), args.insecure, args.token.as_deref());
     let api = api.map_err(|error| Error::Usage(format!("{url}: {error}")))?;
-    warn_of_key_log();
+    warn_of_unsafe_tls(args.insecure);
     let id = match id {
         Some(id) => id.to_string(),
         None if args.any => "next".to_owned(),
