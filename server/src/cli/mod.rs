@@ -105,12 +105,12 @@ pub fn main() -> ExitCode {
         Command::Connect(args) => run_client(client::run(args)),
         Command::Listen(args) => run_client(client::listen::run(args)),
         Command::Bench(args) => {
-            runtime::raise_file_limit();
+            runtime::raise_file_limit().unwrap_or_else(|why| client::warn(&why));
             run_client(client::bench::run(args))
         }
         Command::Tap(args) => run_client(client::tap::run(args)),
         Command::Replay(args) => {
-            runtime::raise_file_limit();
+            runtime::raise_file_limit().unwrap_or_else(|why| client::warn(&why));
             run_client(client::replay::run(args))
         }
         Command::Compare(args) => client::compare::run(&args),

@@ -20,10 +20,12 @@ pub(super) fn start() -> Result<Runtime, String> {
 
 /// Raises the soft limit on open files to the hard limit: a connection needs up to three file
 /// descriptors, and the usual soft limit is 1024.
-pub(super) fn raise_file_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(e) = raised {
-        tracing::warn!("cannot raise the limit on open files (RLIMIT_NOFILE): {e}");
-    }
+///
+/// # Errors
+///
+/// The text of a warning: the limit stays as it is.
+pub(super) fn raise_file_limit() -> Result<(), String> {
+    getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))
+        .map_err(|e| format!("cannot raise the limit on open files (RLIMIT_NOFILE): {e}"))
 }

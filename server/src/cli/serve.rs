@@ -128,7 +128,7 @@ pub(super) fn run(command: Command) -> Result<(), Error> {
         served.map_err(|why| Error::Usage(format!("--console {why}")))?;
     }
     stdout::start().map_err(Error::Failed)?;
-    runtime::raise_file_limit();
+    runtime::raise_file_limit().unwrap_or_else(|why| tracing::warn!("{why}"));
     descriptors::keep_reserve();
     let runtime = runtime::start().map_err(Error::Failed)?;
     let served = runtime.block_on(serve(settings, activated, names, console_log));
