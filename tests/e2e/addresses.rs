@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Command, Output, Stdio},
+    sync::mpsc::channel,
     thread,
 };
 
@@ -140,6 +141,31 @@ fn the_error_of_a_refusing_host_names_the_number_of_tried_addresses() {
         String::from_utf8_lossy(&output.stderr),
         format!("echogate: {url}: connection refused (3 addresses tried)\n")
     );
+}
+
+#[test]
+fn a_socks_proxy_that_refuses_the_password_is_asked_once_whatever_the_number_of_addresses() {
+    let Some(hosts) = Hosts::new() else { return };
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = proxy.local_addr().unwrap();
+    let (asked, clients) = channel();
+    thread::spawn(move || {
+        for client in proxy.incoming() {
+            let mut client = client.unwrap();
+            asked.send(()).unwrap();
+            client.read_exact(&mut [0; 4]).unwrap();
+            client.write_all(&[5, 2]).unwrap();
+            client.read_exact(&mut [0; 5]).unwrap();
+            client.write_all(&[1, 1]).unwrap();
+        }
+    });
+    let url = format!("socks5://u:p@{at}");
+    let output = hosts.connect(&["tcp://host.example:7", "--proxy", &url], b"");
+    let expected = format!(
+        "echogate: tcp://host.example:7: proxy socks5://{at}: the user name or password is wrong\n"
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+    assert_eq!(clients.try_iter().count(), 1);
 }
 
 #[test]

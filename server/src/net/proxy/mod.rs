@@ -134,20 +134,18 @@ impl Proxy {
         to: &Destination,
         deadline: Instant,
     ) -> Result<TcpStream, ProxyFailure> {
+        let (at, credentials) = (&to.host, self.credentials.as_ref());
         let reach = || self.reach(to.options, deadline);
-        let at = &to.host;
+        let authenticated = async || socks5::authenticate(reach().await?, credentials).await;
         match self.protocol {
-            Protocol::Http => {
-                let stream = reach().await?;
-                http::connect(stream, at, self.credentials.as_ref()).await
-            }
+            Protocol::Http => http::connect(reach().await?, at, credentials).await,
             Protocol::Socks5 => {
                 let addresses = socks5::resolve(at).await?;
                 let mut last = ProxyFailure::Refused(reason::HOST_WITHOUT_ADDRESS.to_owned());
                 for address in addresses {
-                    let stream = reach().await?;
-                    let to = socks5::Address::Ip(address);
-                    match socks5::connect(stream, &to, self.credentials.as_ref()).await {
+                    // Without the proxy itself, no address can be reached.
+                    let stream = authenticated().await?;
+                    match socks5::connect(stream, &socks5::Address::Ip(address)).await {
                         Ok(stream) => return Ok(stream),
                         Err(failure) => last = failure,
                     }
@@ -156,7 +154,7 @@ impl Proxy {
             }
             Protocol::Socks5h => {
                 let to = socks5::Address::of(at)?;
-                socks5::connect(reach().await?, &to, self.credentials.as_ref()).await
+                socks5::connect(authenticated().await?, &to).await
             }
         }
     }

@@ -86,14 +86,12 @@ pub(super) async fn resolve(at: &HostPort) -> Result<Vec<SocketAddr>, ProxyFailu
     resolved.map_err(|error| ProxyFailure::Refused(error.of_host(&at.host).to_string()))
 }
 
-/// Asks the proxy at the other end of `stream` to connect to a destination. No byte after the reply is
-/// read from the stream, because a server that speaks first may have sent it.
+/// Asks the proxy at the other end of `stream`, which is authenticated, to connect to a destination. No
+/// byte after the reply is read from the stream, because a server that speaks first may have sent it.
 pub(super) async fn connect(
     mut stream: TcpStream,
     to: &Address<'_>,
-    credentials: Option<&Credentials>,
 ) -> Result<TcpStream, ProxyFailure> {
-    authenticate(&mut stream, credentials).await?;
     let request = [&[VERSION, CONNECT, 0][..], &to.encode()].concat();
     stream.write_all(&request).await?;
     let [version, reply, _, kind] = read(&mut stream).await?;
@@ -116,23 +114,23 @@ pub(super) async fn connect(
     Ok(stream)
 }
 
-/// Agrees on an authentication method, and performs it.
-async fn authenticate(
-    stream: &mut TcpStream,
+/// Agrees on an authentication method with the proxy at the other end of `stream`, and performs it.
+pub(super) async fn authenticate(
+    mut stream: TcpStream,
     credentials: Option<&Credentials>,
-) -> Result<(), ProxyFailure> {
+) -> Result<TcpStream, ProxyFailure> {
     let refused = |reason: &str| Err(ProxyFailure::Refused(reason.to_owned()));
     let offer: &[u8] = match credentials {
         Some(_) => &[VERSION, 2, NO_AUTHENTICATION, USER_AND_PASSWORD],
         None => &[VERSION, 1, NO_AUTHENTICATION],
     };
     stream.write_all(offer).await?;
-    let [version, method] = read(stream).await?;
+    let [version, method] = read(&mut stream).await?;
     if version != VERSION {
         return Err(not_socks());
     }
     match (method, credentials) {
-        (NO_AUTHENTICATION, _) => Ok(()),
+        (NO_AUTHENTICATION, _) => Ok(stream),
         (USER_AND_PASSWORD, Some(Credentials { user, password })) => {
             let request = [
                 &[AUTHENTICATION_VERSION, len(user)],
@@ -141,8 +139,8 @@ async fn authenticate(
                 password.as_bytes(),
             ];
             stream.write_all(&request.concat()).await?;
-            let [_, status] = read(stream).await?;
-            if status == 0 { Ok(()) } else { refused(reason::PROXY_WRONG_PASSWORD) }
+            let [_, status] = read(&mut stream).await?;
+            if status == 0 { Ok(stream) } else { refused(reason::PROXY_WRONG_PASSWORD) }
         }
         (NO_ACCEPTABLE_METHOD, None) => refused(reason::PROXY_NO_PASSWORD),
         (NO_ACCEPTABLE_METHOD, Some(_)) => refused(reason::PROXY_TAKES_NO_PASSWORD),
