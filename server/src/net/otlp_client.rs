@@ -74,7 +74,7 @@ impl OtlpClient {
         let failed_before = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
         match failure {
             Some(why) if !failed_before => {
-                tracing::warn!("spans are lost: {to} (OTEL_EXPORTER_OTLP_ENDPOINT): {why}");
+                tracing::warn!("spans are lost: {to}: {why}");
             }
             None if failed_before => tracing::info!("spans are exported to {to} again"),
             _ => {}

@@ -51,7 +51,8 @@ impl Spans {
             return Ok(Spans::default());
         }
         let exporter = SpanExporter::builder().with_http().with_http_client(client).build();
-        let exporter = exporter.map_err(|e| format!("OTEL_EXPORTER_OTLP_ENDPOINT: {e}"))?;
+        // The error names the variable.
+        let exporter = exporter.map_err(|e| e.to_string())?;
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
         let mut resource = Resource::builder().with_attribute(version);
         if env::var_os("OTEL_SERVICE_NAME").is_none() {

@@ -163,6 +163,18 @@ fn a_receiver_that_refuses_connections_is_reported_once() {
     assert_eq!(lines.iter().filter(|line| line.contains("spans are lost")).count(), 1);
 }
 
+#[test]
+fn the_variable_with_an_invalid_url_is_named() {
+    for variable in ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
+        let mut command = server_for("http://localhost:4318", &[]);
+        let output = command.env(variable, "http://[").output().unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        let expected = format!("echogate: invalid exporter configuration: {variable}: ");
+        assert!(line.contains(&expected) && line.lines().count() == 1, "{line}");
+        assert_eq!(output.status.code(), Some(1), "{line}");
+    }
+}
+
 /// The timeout of a request to a receiver. What ends earlier has not waited for the answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
