@@ -126,7 +126,8 @@ pub(super) fn no_such_route(
 }
 
 /// Refuses a client: with an error response, or, if a page sent the request, with a 101 response
-/// and a Close frame after it. The connection of a page keeps its permit until it is closed.
+/// and a Close frame after it. The connection of a page keeps its permit until it is closed, and is then
+/// counted: a page whose permit is revoked before, for that reason alone.
 pub(super) fn refuse(
     context: &Arc<ServerContext>,
     client: &Client,
@@ -135,7 +136,6 @@ pub(super) fn refuse(
     refused: Refused,
 ) -> Response {
     let Refused { status, code, reason, counted_as, headers, upstream } = refused;
-    context.counters.refused.count(counted_as);
     let path = format!("\"{}\"", escape(request.uri.path()));
     let trace = TraceContext::of(&request.headers);
     let trace_id = trace.map(|trace| display(trace.parent.trace));
@@ -149,6 +149,7 @@ pub(super) fn refuse(
     // The route's own subprotocol is left out: the response must be the same on every path.
     let handshake = Handshake::of(&request, ProtocolChoice::ANY);
     let (Some(upgrade), Ok(handshake)) = (upgrade, handshake) else {
+        context.counters.refused.count(counted_as);
         let mut response = (status, format!("{reason}\n")).into_response();
         response.headers_mut().extend(headers);
         return response;
@@ -160,10 +161,10 @@ pub(super) fn refuse(
                 bridge::reject(stream, code, &reason).await;
             }
         };
-        tokio::select! {
-            () = closed => {}
-            reason = permit.revoked() => counters.refused.count(reason),
-        }
+        counters.refused.count(tokio::select! {
+            () = closed => counted_as,
+            revoked_for = permit.revoked() => revoked_for,
+        });
     });
     handshake.response()
 }
