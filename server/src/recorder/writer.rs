@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn losses_of_a_connection_that_only_an_earlier_file_has_are_its_own() {
         for (format, expected) in [
-            (Format::Pcapng, "connection 7; 2 events (6 bytes) were lost here"),
+            (Format::Pcapng, "connection 7; lost: 2 events (6 bytes)"),
             (Format::Jsonl, r#""connection":7,"event":"lost","events":2,"bytes":6"#),
             (Format::Har, "; lost: 2 events (6 bytes)"),
         ] {

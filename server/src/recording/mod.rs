@@ -20,6 +20,15 @@ pub(crate) mod position;
 pub(crate) mod read;
 pub(crate) mod wire;
 
+use echogate_proto::recording::Lost;
+
+use crate::text::counted;
+
+/// The text about lost events.
+fn lost(Lost { events, bytes }: Lost) -> String {
+    format!("lost: {} ({})", counted(events, "event"), counted(bytes, "byte"))
+}
+
 /// The text about connections of which a recorder has lost all events.
 fn missing_connections(count: u64) -> String {
     format!("connections that are missing in this recording: {count}")

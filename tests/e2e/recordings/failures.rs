@@ -99,8 +99,8 @@ fn what_a_full_disk_does_not_take_is_counted_in_the_metrics_and_in_the_file() {
             let lost = events(&text).into_iter().filter(|event| event["event"] == "lost");
             lost.map(|event| event["events"].as_u64().unwrap()).sum()
         } else {
-            let (before, _) = text.split_once(" events (").expect("a comment");
-            before.rsplit(' ').next().unwrap().parse().unwrap()
+            let (_, lost) = text.split_once("lost: ").expect("a comment");
+            lost.split(' ').next().unwrap().parse().unwrap()
         };
         assert_eq!(named, counted, "{format}");
     }
@@ -158,9 +158,9 @@ fn a_full_disk_leaves_the_har_of_what_was_written_before_with_the_number_of_lost
     let last = entries.last().unwrap();
     let lost = last["_lost"]["events"].as_u64().unwrap();
     assert_eq!(lost, server.metric("echogate_record_lost_events_total"), "{har}");
-    assert!(last["comment"].as_str().unwrap().contains(&format!("{lost} events (")), "{har}");
+    let missing = format!("lost: {lost} event");
+    assert!(last["comment"].as_str().unwrap().contains(&missing), "{har}");
     let path = path().unwrap();
-    let missing = format!("bytes are missing (in {lost} events)");
     let mut compare = Command::new(ECHOGATE);
     let compared = compare.arg("compare").args([&path, &path]).output().unwrap();
     let compared = String::from_utf8(compared.stdout).unwrap();

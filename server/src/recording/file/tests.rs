@@ -86,9 +86,9 @@ fn a_failed_flush_changes_no_loss_that_the_file_names() {
     file.flush().unwrap();
     let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
     // The losses that the failed flush left in the file, and those of this flush.
-    assert!(text.contains("connection 1; 2 events (0 bytes) were lost here"), "{text}");
-    assert!(text.contains("connection 1; 31 events (0 bytes) were lost here"), "{text}");
-    assert!(text.contains("connection 2; 1 events (0 bytes) were lost here"), "{text}");
+    assert!(text.contains("connection 1; lost: 2 events (0 bytes)"), "{text}");
+    assert!(text.contains("connection 1; lost: 31 events (0 bytes)"), "{text}");
+    assert!(text.contains("connection 2; lost: 1 event (0 bytes)"), "{text}");
     assert!(text.contains("are missing in this recording: 2"), "{text}");
 }
 
@@ -153,7 +153,7 @@ fn after_a_failed_flush_har_has_the_losses_of_each_connection() {
     let facts =
         |connection: &RecordedConnection| (connection.events.len(), connection.defects.concat());
     let [first, second] =
-        ["9 bytes are missing (in 2 events)", "18 bytes are missing (in 7 events)"];
+        ["lost: 2 events (9 bytes)", "lost: 7 events (18 bytes)"];
     let expected = [(1, first.to_owned()), (0, second.to_owned())];
     assert_eq!(recording.connections.iter().map(facts).collect::<Vec<_>>(), expected, "{har}");
 }
@@ -166,7 +166,7 @@ fn losses_of_a_connection_without_packets_are_in_the_file_in_which_they_are_know
     file.add(record(WireEvent::Lost(Lost { events: 2, bytes: 9 })));
     file.flush().unwrap();
     let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
-    assert!(text.contains("connection 1; 2 events (9 bytes) were lost here"), "{text}");
+    assert!(text.contains("connection 1; lost: 2 events (9 bytes)"), "{text}");
 }
 
 #[test]

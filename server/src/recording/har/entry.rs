@@ -8,10 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Message;
-use crate::{
-    recording::{head, json},
-    text::counted,
-};
+use crate::recording::{self, head, json};
 
 /// The bytes of messages after which another chunk begins.
 const CHUNK: usize = 64 * 1024;
@@ -154,7 +151,7 @@ impl Entry {
         if self.part > 1 {
             parts.push("continues the previous entry of the same connection".to_owned());
         } else if opened.bytes_before > 0 {
-            parts.push(format!("{} bytes before are not in this file", opened.bytes_before));
+            parts.push(format!("bytes before this file: {}", opened.bytes_before));
         }
         if let (Some(peer), Side::Client) = (&opened.peer, self.side) {
             parts.push(format!("client {peer}"));
@@ -163,9 +160,7 @@ impl Entry {
             parts.push(format!("upstream {upstream}"));
         }
         if self.lost.events > 0 {
-            let Lost { events, bytes } = self.lost;
-            let (events, bytes) = (counted(events, "event"), counted(bytes, "byte"));
-            parts.push(format!("lost: {events} ({bytes})"));
+            parts.push(recording::lost(self.lost));
         }
         if !self.comment.is_empty() {
             parts.push(self.comment.clone());

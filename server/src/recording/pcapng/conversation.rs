@@ -14,6 +14,7 @@ use super::{
     handshake, loss, packet,
     packet_stream::{PacketProtocol, PacketStream},
 };
+use crate::recording;
 
 const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
 
@@ -151,7 +152,7 @@ impl Conversation {
         }
         // A side without packets has no stream yet.
         let ends = addresses::ends(self.connection, &self.opened, Side::Client);
-        let mut comment = format!("connection {}; {}", self.connection, loss::comment(self.lost));
+        let mut comment = format!("connection {}; {}", self.connection, recording::lost(self.lost));
         Packets { time: self.lost_at, comment: &mut comment, out }
             .add(|out| packet::empty(out, ends));
     }
@@ -206,7 +207,7 @@ impl Conversation {
     /// Adds the losses so far to the comment of the next packet.
     fn comment_losses(&mut self) {
         if self.lost.events > 0 {
-            super::add_comment(&mut self.comment, &loss::comment(mem::take(&mut self.lost)));
+            super::add_comment(&mut self.comment, &recording::lost(mem::take(&mut self.lost)));
         }
     }
 }
@@ -282,7 +283,7 @@ fn description(connection: u64, opened: &Opened, side: Side) -> String {
         }
     }
     if opened.bytes_before > 0 {
-        text += &format!("; {} bytes before are not in this file", opened.bytes_before);
+        text += &format!("; bytes before this file: {}", opened.bytes_before);
     }
     text
 }

@@ -6,18 +6,13 @@ use echogate_proto::recording::Lost;
 /// frame of its own.
 pub(in crate::recording) const FRAMES_CONTINUE: &str = "frames continue here";
 
-/// The comment of the packet after lost events.
-pub(super) fn comment(lost: Lost) -> String {
-    format!("{} events ({} bytes) were lost here", lost.events, lost.bytes)
-}
-
-/// The sum of the losses that a comment of a packet names.
+/// The sum of the losses that the comment of the packet behind them names
+/// ([`lost`](crate::recording::lost)).
 pub(in crate::recording) fn parse(comment: &str) -> Lost {
     let mut lost = Lost::default();
-    for part in comment.split("; ").filter_map(|part| part.strip_suffix(" bytes) were lost here")) {
-        if let Some((events, bytes)) = part.split_once(" events (")
-            && let (Ok(events), Ok(bytes)) = (events.parse(), bytes.parse())
-        {
+    for part in comment.split("; ").filter_map(|part| part.strip_prefix("lost: ")) {
+        let mut numbers = part.split(|c: char| !c.is_ascii_digit()).flat_map(str::parse);
+        if let (Some(events), Some(bytes)) = (numbers.next(), numbers.next()) {
             lost += Lost { events, bytes };
         }
     }

@@ -173,8 +173,8 @@ fn a_connection_in_its_middle_has_no_syn_and_a_reset_ends_it() {
     let events = vec![a, lost.clone(), lost, b, WireEvent::Reset(DOWN), closed()];
     let packets = packets(&file(opened, events));
     assert_eq!(flags(&packets), [">A", "<A", "<RA", ">-"]);
-    assert!(packets[0].comment.ends_with("; 12 bytes before are not in this file"));
-    assert_eq!(packets[1].comment, "4 events (18 bytes) were lost here");
+    assert!(packets[0].comment.ends_with("; bytes before this file: 12"));
+    assert_eq!(packets[1].comment, "lost: 4 events (18 bytes)");
     assert_eq!(packets[3].comment, "connection 7 closed by the client");
 }
 
@@ -185,7 +185,7 @@ fn the_end_of_datagrams_is_a_packet_of_its_own() {
     let lost = WireEvent::Lost(Lost { events: 1, bytes: 3 });
     let packets = packets(&file(opened, vec![datagram, lost, closed()]));
     assert_eq!(packets.len(), 2);
-    let expected = "1 events (3 bytes) were lost here; connection 7 closed by the client";
+    let expected = "lost: 1 event (3 bytes); connection 7 closed by the client";
     assert_eq!((&*packets[1].comment, &packets[1].payload[..]), (expected, &[][..]));
 }
 
@@ -210,7 +210,7 @@ fn frames_behind_lost_bytes_are_behind_the_end_of_the_frame_before() {
     assert_eq!(distance as usize, frame.len(), "the frame before has no more bytes");
     let header = FrameHeader::new(OpCode::Continuation, true, 46);
     assert_eq!(behind.payload[..2], header.masked([0; 4]).as_bytes()[..2]);
-    assert_eq!(behind.comment, "1 events (40 bytes) were lost here; frames continue here");
+    assert_eq!(behind.comment, "lost: 1 event (40 bytes); frames continue here");
 }
 
 #[test]

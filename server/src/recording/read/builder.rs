@@ -9,7 +9,7 @@ use echogate_proto::{
 };
 
 use crate::recording::{
-    head, missing_connections,
+    head, lost, missing_connections,
     model::{Action, RecordedConnection, Recording, TimedEvent, Traffic},
 };
 
@@ -188,11 +188,10 @@ impl Pending {
 
     fn finish(mut self) -> RecordedConnection {
         if self.opened.bytes_before > 0 {
-            self.defects.push(format!("{} bytes before are missing", self.opened.bytes_before));
+            self.defects.push(format!("bytes before its beginning: {}", self.opened.bytes_before));
         }
-        let Lost { events, bytes } = self.lost;
-        if events > 0 {
-            self.defects.push(format!("{bytes} bytes are missing (in {events} events)"));
+        if self.lost.events > 0 {
+            self.defects.push(lost(self.lost));
         }
         if let Some(refusal) = self.opened.response.as_deref().and_then(head::refusal) {
             self.refusal.get_or_insert(refusal);

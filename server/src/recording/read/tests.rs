@@ -231,7 +231,7 @@ fn a_long_connection_reads_the_same_from_har_and_lines() {
         let facts = connections.iter().map(|c| (c.events.len(), c.defects.concat()));
         facts.collect::<Vec<_>>()
     };
-    let missing = "10 bytes are missing (in 2 events)".to_owned();
+    let missing = "lost: 2 events (10 bytes)".to_owned();
     assert_eq!(facts(&har), [(30_002, missing), (102, "it ends within a message".to_owned())]);
 }
 
@@ -325,7 +325,7 @@ fn losses_at_the_end_of_datagrams_are_those_of_their_connection() {
         ];
         let [_, second] = two_files(&events, 3);
         let [connection] = &connections(&second)[..] else { panic!("{point:?}") };
-        assert_eq!(connection.defects, ["10 bytes are missing (in 2 events)"], "{point:?}");
+        assert_eq!(connection.defects, ["lost: 2 events (10 bytes)"], "{point:?}");
     }
 }
 
@@ -333,7 +333,7 @@ fn losses_at_the_end_of_datagrams_are_those_of_their_connection() {
 fn what_is_missing_is_reported() {
     let lost = WireEvent::Lost(Lost { events: 2, bytes: 10 });
     let upstream = TapPoint { side: Side::Upstream, ..UP };
-    let text = "10 bytes are missing (in 2 events)";
+    let text = "lost: 2 events (10 bytes)";
     // The packet after the loss is one of either side, and may be the first one of its side.
     for point in [UP, upstream] {
         let events = [
@@ -383,7 +383,7 @@ fn frames_behind_lost_bytes_read_the_same_from_packets_and_lines() {
         assert_eq!(messages(&packets, direction), messages(&lines, direction));
     }
     assert_eq!(messages(&packets, Direction::ToServer).len(), 2);
-    let missing = "129 bytes are missing (in 6 events)";
+    let missing = "lost: 6 events (129 bytes)";
     assert!(packets.defects.iter().any(|defect| defect == missing), "{:?}", packets.defects);
     assert_eq!(packets.defects.iter().collect::<BTreeSet<_>>(), lines.defects.iter().collect());
 }
@@ -397,8 +397,8 @@ fn a_gap_among_frames_that_no_comment_explains_is_refused_in_words() {
     let mut blocks = blocks(&whole);
     blocks.remove(blocks.len() - 2);
     let [connection] = &connections(&blocks.concat())[..] else { panic!() };
-    let expected = "3 bytes are missing among its frames, and the capture does not say where the next \
-                    one begins";
+    let expected = "3 bytes missing among its frames, and the capture does not say where the next one \
+                    begins";
     assert_eq!(connection.refusal.as_deref(), Some(expected));
 }
 

@@ -5,11 +5,14 @@ use bytes::Bytes;
 use echogate_proto::recording::{Direction, Opened};
 
 use super::connections::CapturedConnection;
-use crate::recording::{
-    decode::RecordDecoder,
-    head,
-    read::Builder,
-    wire::{WireEvent, WireRecord},
+use crate::{
+    recording::{
+        decode::RecordDecoder,
+        head,
+        read::Builder,
+        wire::{WireEvent, WireRecord},
+    },
+    text::counted,
 };
 
 /// The longest head of an opening handshake, in bytes.
@@ -36,8 +39,8 @@ pub(super) fn add(number: u64, connection: &CapturedConnection, builder: &mut Bu
     });
     if let Some(bytes) = gap.filter(|_| has_frames) {
         let text = format!(
-            "{bytes} bytes are missing among its frames, and the capture does not say where the next \
-             one begins"
+            "{} missing among its frames, and the capture does not say where the next one begins",
+            counted(bytes, "byte")
         );
         builder.refuse(number, text);
     }
