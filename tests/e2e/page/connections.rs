@@ -195,8 +195,14 @@ fn a_lost_connection_comes_back_by_itself_where_that_is_wanted() {
     tcp::reset(stream);
     page.wait_for_text("#state-headline", "Reconnecting");
     page.wait_for_text("#state-details", "Attempt ");
-    page.click("#half-close");
-    page.wait_for_text("#state-headline", "Closed by the server");
+    // The button is there between two attempts only: it is clicked at the moment at which it is seen.
+    page.wait_for(
+        "(() => {
+            const cancel = document.querySelector('#half-close');
+            if (cancel.checkVisibility()) cancel.click();
+            return document.querySelector('#state-headline').innerText === 'Closed by the server';
+        })()",
+    );
     page.wait_for_text("#state-details", "code 1011");
 }
 
