@@ -243,7 +243,7 @@ fn a_slow_transfer_is_not_idle_and_a_stalled_one_is_reset() {
     }
     assert_eq!(got, 40 * 16 * 1024, "it was not cut");
     // Now not at all: the rest is not delivered, and must not look delivered.
-    server.wait_for_log(&["kind=tcp", "bytes were not delivered"]);
+    server.wait_for_log(&["kind=tcp", "bytes not delivered"]);
     let (rest, seen) = read_to_end_or_reset(&mut client);
     assert_eq!(seen, Seen::Reset);
     assert!(got + rest.len() < writing.join().unwrap());

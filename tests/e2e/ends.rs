@@ -113,7 +113,7 @@ fn a_client_that_does_not_read_is_reset_some_seconds_after_it_was_to_end() {
     client.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
     while client.write(&[b'a'; 1 << 16]).is_ok() {}
     assert_eq!(end(&server, "upper", "").status, 202);
-    server.wait_for_log(&["target=\"upper\"", "closed by an operator", "bytes were not delivered"]);
+    server.wait_for_log(&["target=\"upper\"", "closed by an operator", "bytes not delivered"]);
     let mut answers = Vec::new();
     let error = client.read_to_end(&mut answers).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);

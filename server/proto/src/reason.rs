@@ -41,8 +41,8 @@ macro_rules! templates {
 templates! {
     // Compositions
     WITH_CODE: "{0} ({1#})";
-    LOST_FOR: "{0}; {1#} bytes were not delivered to {2!}";
-    LOST: "{0}; {1#} bytes were not delivered";
+    LOST_FOR: "{0}; bytes not delivered to {1!}: {2#}";
+    LOST: "{0}; bytes not delivered: {1#}";
     CUT_OFF_AFTER: "{0}; cut off";
     AND: "{0}; {1~}";
     TRIED: "{0} ({1#} addresses tried)";

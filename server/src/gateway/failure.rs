@@ -25,7 +25,7 @@ pub(in crate::gateway) fn with_losses(
 ) -> Cow<'static, str> {
     let losses = losses.into_iter().filter(|(lost, _)| *lost > 0);
     losses.fold(why, |why, (lost, peer)| {
-        fill(reason::LOST_FOR, &[&why as &dyn Display, &lost, &peer]).into()
+        fill(reason::LOST_FOR, &[&why as &dyn Display, &peer, &lost]).into()
     })
 }
 

@@ -26,6 +26,12 @@ pub(super) fn sign_in(page: &mut Page, token: &str) {
 fn a_client_and_an_operator_talk_until_one_says_bye() {
     let server = server();
     let Some(mut operator) = open(&server, "/#operator") else { return };
+    let lines = "document.querySelector('#token-hint span').getClientRects().length";
+    for family in ["DejaVu Sans", "DejaVu Sans Mono"] {
+        operator.eval(&format!("document.documentElement.style.setProperty('--sans', '{family}')"));
+        assert_eq!(operator.eval(lines), 1, "the name of the option is in one line");
+    }
+    assert_eq!(operator.text("#token-hint span"), "--operator-token-file");
     sign_in(&mut operator, "wrong-horse-battery-staple");
     operator.wait_for_text("#operator-status.problem", "Wrong token.");
     sign_in(&mut operator, TOKEN);
@@ -35,14 +41,14 @@ fn a_client_and_an_operator_talk_until_one_says_bye() {
 
     let Some(mut client) = open(&server, "/?path=ws/chat&autoconnect") else { return };
     client.wait_for_text("#state-headline", "Connected");
-    say(&mut client, "is anybody there?");
+    say(&mut client, "is anybody\u{202e} there?");
     operator.wait_for_text(".conversations .entry", "waiting");
-    operator.wait_for_text(".conversations .preview", "is anybody there?");
+    operator.wait_for_text(".conversations .preview", r"is anybody\u{202e} there?");
     operator.wait_for("document.title === 'Chat desk (1) · echogate'");
     operator.wait_for_text("nav", "Chat desk (1)");
     assert_eq!(operator.eval("document.querySelector('#token').checkVisibility()"), false);
     operator.click(".conversations .entry");
-    operator.wait_for_text("#chat-log .theirs", "is anybody there?");
+    operator.wait_for_text("#chat-log .theirs", r"is anybody\u{202e} there?");
     fill(&mut operator, "#answer", "I am, 世界");
     operator.press("Enter");
     client.wait_for_text(LATEST, "I am, 世界");

@@ -5,7 +5,10 @@ use std::{
     net::TcpStream,
 };
 
-use echogate_tests::{browser::Page, server::Server};
+use echogate_tests::{
+    browser::{Page, Scheme},
+    server::Server,
+};
 
 use super::{choose, connected, count, fill, open, page, say, subscribers};
 use crate::ECHOGATE;
@@ -146,9 +149,16 @@ fn the_waterfall_has_the_legs_of_the_latest_message_and_its_total() {
         names.lines().collect::<Vec<_>>(),
         ["network", "echogate", "TCP", "upper", "page (apart)"]
     );
-    page.wait_for_text("#latency-total", "until drawn");
+    page.wait_for_text("#latency-total", "drawn in");
     page.wait_for_text("#latency-subject", "latest message");
     assert_eq!(page.eval(height), before, "nothing below it moves");
+    page.set_viewport(1280, 720, Scheme::Light);
+    page.wait_for("innerWidth === 1280");
+    page.eval("document.documentElement.style.setProperty('--sans', 'DejaVu Sans')");
+    page.wait_for(
+        "(() => { const it = document.querySelector('#latency-total');
+            return it.offsetHeight < 2 * parseFloat(getComputedStyle(it).lineHeight); })()",
+    );
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn a_marked_arrow_of_each_step_is_in_view_where_the_page_has_one_column() {
         for step in 1..=6 {
             is_done(&mut page, step);
             page.eval(
-                "document.querySelector('#ladder-list').scrollIntoView({ block: 'nearest' })",
+                "document.querySelector('#lesson-next').scrollIntoView({ block: 'nearest' })",
             );
             page.wait_for(in_view);
             if step < 6 {

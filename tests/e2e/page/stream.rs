@@ -37,6 +37,7 @@ fn what_a_native_client_sends_is_seen_as_it_passes() {
     exchange(&mut client, b"\xff\0");
     page.wait_for_text(LATEST, "ff 00");
     assert!(page.eval("document.querySelector('.composer').hidden").as_bool().unwrap());
+    assert_eq!(page.text("#toggle"), "New connection", "the rows are not those of a socket");
     drop(client);
     page.wait_for_text(".rows .note:last-child", "Ended: the client closed the connection");
     page.wait_for_text("#state-headline", "Connection ended");

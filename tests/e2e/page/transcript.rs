@@ -282,11 +282,13 @@ fn replies_in_json_are_paired_by_a_member() {
         say(&mut page, &format!("{{\"id\":{id},\"method\":\"get\"}}"));
     }
     page.wait_for("document.querySelectorAll('.rows .sent').length === 2");
-    stream.write_all(b"{\"tick\":1}\n{\"result\":[],\"id\":2}\n").unwrap();
+    let replies = "{\"tick\":1}\n{\"result\":[\"a\u{202e}b\"],\"id\":2}\n";
+    stream.write_all(replies.as_bytes()).unwrap();
     page.wait_for_text(".rows .received:last-child .reply", "s");
     assert_eq!(page.text(".rows .sent .reply").trim(), "no reply yet");
     page.click(".rows .received:last-child");
     page.wait_for_text("#detail .json", "\"method\"");
+    page.wait_for_text("#detail figure:last-child .json", r"a\u{202e}b");
     page.wait_for("document.querySelector('[data-partner=true] .payload').innerText.includes('2')");
     page.click("#view-text");
     page.wait_for_text("#detail figure:last-child .text", "\"result\"");

@@ -92,7 +92,7 @@ macro_rules! reasons {
 reasons! {
     // Compositions
     WITH_CODE => "{0}（{1}）";
-    LOST_FOR => "{0}；{1} 字节未送达{2}";
+    LOST_FOR => "{0}；{2} 字节未送达{1}";
     LOST => "{0}；{1} 字节未送达";
     CUT_OFF_AFTER => "{0}；连接被切断";
     AND => "{0}；{1}";
@@ -340,7 +340,7 @@ mod tests {
         for (english, chinese) in [
             ("both sides ended the stream (1000)", "双方都已结束发送（1000）"),
             (
-                "the server is shutting down; cut off; 12 bytes were not delivered to the upstream \
+                "the server is shutting down; cut off; bytes not delivered to the upstream: 12 \
                  (1006)",
                 "服务器正在关闭；连接被切断；12 字节未送达上游（1006）",
             ),

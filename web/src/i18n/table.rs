@@ -483,7 +483,7 @@ table! {
     latency_latest: "latest message", "最近一条消息";
     latency_chosen: "chosen message", "所选消息";
     latency_round_trip: "Round trip {0}", "往返 {0}";
-    latency_total: "Round trip {0} · {1} until drawn", "往返 {0} · 到绘制完成 {1}";
+    latency_total: "Round trip {0} · drawn in {1}", "往返 {0} · 到绘制完成 {1}";
     leg_page: "page (apart)", "页面（另计）";
     leg_page_about: "From the command to the socket, and from the socket to the drawn reply; no part of the round trip", "从命令到套接字，以及从套接字到绘制出回复；不属于往返时间";
     leg_round_trip: "round trip", "往返";

@@ -2,6 +2,7 @@
 
 use super::dom::{El, el, text};
 use crate::{
+    format,
     i18n::{Texts, fill},
     json::{Json, quote},
 };
@@ -15,7 +16,7 @@ pub(super) fn tree(value: &Json, texts: &Texts) -> El {
     let root = el("div").class("json").attr("tabindex", "0");
     node(&root, "", value, &mut left);
     if left == 0 {
-        let cut = fill(texts.first_values, &[&crate::format::grouped(MAX_VALUES as u64)]);
+        let cut = fill(texts.first_values, &[&format::grouped(MAX_VALUES as u64)]);
         root.append(&text("p", &cut).class("details"));
     }
     root
@@ -53,7 +54,7 @@ fn node(parent: &El, name: &str, value: &Json, left: &mut usize) {
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quote(text, &mut quoted);
-    quoted
+    format::escaped(&quoted)
 }
 
 fn written(value: &Json) -> String {

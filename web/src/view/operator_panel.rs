@@ -55,7 +55,7 @@ impl OperatorPanel {
         let sign_in = text("button", texts.sign_in).id(id::SIGN_IN).attr("type", "submit");
         let status = el("p").id("operator-status").class("details").attr("role", "status");
         let label = text("label", texts.token).attr("for", id::TOKEN);
-        let hint = text("p", texts.token_hint).id("token-hint").class("details");
+        let hint = hint(texts.token_hint).id("token-hint").class("details");
         let form = el("form").id("sign-in-form").action(Action::SignIn);
         let form = form.children([&label, &token, &sign_in, &hint, &status]);
         let token_parts = [label, token.clone(), hint];
@@ -217,6 +217,14 @@ impl OperatorPanel {
     }
 }
 
+/// A text with an option of the command line, which no line break divides.
+fn hint(about: &str) -> El {
+    let (before, rest) = about.split_at(about.find("--").unwrap_or_default());
+    let ends = |c: char| c != '-' && !c.is_ascii_lowercase();
+    let (option, after) = rest.split_at(rest.find(ends).unwrap_or(rest.len()));
+    el("p").plain_text(before).child(&text("span", option)).plain_text(after)
+}
+
 /// A conversation in the list.
 struct Entry {
     /// The identifier of the conversation.
@@ -307,7 +315,10 @@ fn message_item(message: &Message, own: Option<u64>, texts: &Texts) -> El {
     };
     let time = format::clock(at, browser::minutes_ahead(at));
     let about = text("small", &format!("{author} · {}", &time[..8]));
-    el("li").class(class).child(&about).child(&text("bdi", &message.text).attr("dir", "auto"))
+    el("li")
+        .class(class)
+        .child(&about)
+        .child(&text("bdi", &format::escaped(&message.text)).attr("dir", "auto"))
 }
 
 pub(super) fn act(model: &mut Model, event: &UserEvent) -> Option<Command> {

@@ -149,7 +149,9 @@ impl UrlBar {
         let problem = connection.form.problem.map_or("", |problem| problem.sentence(texts));
         self.problem.set_text(problem);
         self.endpoint.set_if("aria-invalid", "true", !problem.is_empty());
+        let is_read_only = connection.is_read_only();
         self.toggle.set_text(match state {
+            _ if is_read_only => texts.new_connection,
             State::Idle => texts.connect,
             State::Closed(_) => texts.connect_again,
             State::Waiting { .. } => texts.connect_now,
@@ -157,7 +159,7 @@ impl UrlBar {
             State::Open { .. } => texts.disconnect,
             State::Closing => texts.closing,
         });
-        self.toggle.set("class", if rest { "primary" } else { "" });
+        self.toggle.set("class", if rest && !is_read_only { "primary" } else { "" });
     }
 
     fn draw_rare(&mut self, connection: &Connection, texts: &Texts) {

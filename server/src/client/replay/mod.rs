@@ -34,8 +34,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::args::ReplayArgs;
 use self::{args::Pace, live::recorded, order::Order, player::Player};
 use super::{
-    Error, compare::Comparison, notice, open, recording_file::FileWriter, shown_url, target::Target,
-    warn, warn_of_unsafe_tls,
+    Error, compare::Comparison, notice, open, recording_file::FileWriter, shown_url,
+    target::Target, warn, warn_of_unsafe_tls,
 };
 use crate::{
     recording::{

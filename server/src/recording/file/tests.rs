@@ -152,8 +152,7 @@ fn after_a_failed_flush_har_has_the_losses_of_each_connection() {
     assert_eq!(recording.warnings, ["connections that are missing in this recording: 1"]);
     let facts =
         |connection: &RecordedConnection| (connection.events.len(), connection.defects.concat());
-    let [first, second] =
-        ["lost: 2 events (9 bytes)", "lost: 7 events (18 bytes)"];
+    let [first, second] = ["lost: 2 events (9 bytes)", "lost: 7 events (18 bytes)"];
     let expected = [(1, first.to_owned()), (0, second.to_owned())];
     assert_eq!(recording.connections.iter().map(facts).collect::<Vec<_>>(), expected, "{har}");
 }

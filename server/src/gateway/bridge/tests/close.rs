@@ -178,7 +178,7 @@ async fn an_upstream_that_reads_nothing_is_given_up_and_the_log_says_what_is_los
     assert_eq!(rig.client.read(&mut [0]).await.unwrap(), 0, "it is answered");
     let (code, why, seconds) = rig.end().await;
     assert_eq!(code, 1000);
-    assert_eq!(why, "the client closed; 900 bytes were not delivered to the upstream");
+    assert_eq!(why, "the client closed; bytes not delivered to the upstream: 900");
     assert_eq!(seconds, 2 + 60, "after the client's end");
 }
 
@@ -189,7 +189,7 @@ async fn what_a_client_sent_before_an_abort_is_given_up_after_the_same_time() {
     rig.client = duplex(1).0;
     let (code, why, seconds) = rig.end().await;
     assert_eq!(code, 1006);
-    assert!(why.ends_with("; 900 bytes were not delivered to the upstream"), "{why}");
+    assert!(why.ends_with("; bytes not delivered to the upstream: 900"), "{why}");
     assert_eq!(seconds, 60);
 }
 
@@ -222,7 +222,7 @@ async fn an_upstream_that_ends_with_undelivered_bytes_is_reported_to_the_client(
     rig.gets_close(code, reason).await;
     let (code, why, _) = rig.end().await;
     assert_eq!(code, 1011);
-    assert_eq!(why, format!("{reason}; 900 bytes were not delivered to the upstream"));
+    assert_eq!(why, format!("{reason}; bytes not delivered to the upstream: 900"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -188,7 +188,7 @@ async fn the_rest_of_a_download_that_a_close_breaks_off_is_counted_and_resets_th
             let at_upstream = rig.at_upstream.clone();
             let (code, why, _) = rig.end().await;
             let because = "the server is shutting down";
-            let expected = format!("{because}; {lost} bytes were not delivered to the client");
+            let expected = format!("{because}; bytes not delivered to the client: {lost}");
             assert_eq!((code, why), (1001, expected), "{framing}");
             assert!(at_upstream.is_reset(), "{framing}");
         }

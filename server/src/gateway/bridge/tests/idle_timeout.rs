@@ -46,8 +46,7 @@ async fn a_client_that_reads_nothing_until_the_idle_timeout_is_reset_and_the_log
     rig.upstream.write_all(&[7; 90]).await.unwrap();
     let (at_client, at_upstream) = (rig.at_client.clone(), rig.at_upstream.clone());
     let (code, why, seconds) = rig.end().await;
-    let expected =
-        "idle timeout (--idle-timeout); cut off; 2 bytes were not delivered to the client";
+    let expected = "idle timeout (--idle-timeout); cut off; bytes not delivered to the client: 2";
     assert_eq!((code, &*why, seconds), (1006, expected, 10));
     assert!(at_client.is_reset() && at_upstream.is_reset());
 }

@@ -63,6 +63,6 @@ async fn an_upstream_that_does_not_take_the_last_bytes_is_reset() {
     request_end(&mut rig).await;
     rig.gets_close(CloseCode(4000), "enough").await;
     rig.client.write_all(&client_close(4000)).await.unwrap();
-    let why = "enough; 36 bytes were not delivered to the upstream";
+    let why = "enough; bytes not delivered to the upstream: 36";
     assert_eq!(rig.end().await, (4000, why.to_owned(), 5));
 }

@@ -140,7 +140,7 @@ async fn a_client_whose_bytes_come_too_late_for_the_upstream_is_reset() {
         sleep(Duration::from_millis(1)).await;
         rig.upstream.stream.shutdown().await.unwrap();
         assert!(rig.rest_of_client().await.ends_with(b"last"));
-        let why = format!("the upstream closed; {lost} bytes were not delivered to the upstream");
+        let why = format!("the upstream closed; bytes not delivered to the upstream: {lost}");
         assert_eq!(rig.end().await, (1000, why, true, false), "{framing}");
     }
 }
@@ -268,7 +268,7 @@ async fn a_client_that_ends_and_does_not_read_is_given_up() {
     let start = rig.start;
     let (code, why, client_reset, _) = rig.end().await;
     assert_eq!(code, 1006);
-    assert!(why.ends_with("60 bytes were not delivered to the client"), "{why}");
+    assert!(why.ends_with("bytes not delivered to the client: 60"), "{why}");
     assert!(client_reset && start.elapsed() <= Duration::from_secs(70), "{:?}", start.elapsed());
 }
 

@@ -67,7 +67,7 @@ async fn a_message_in_fragments_is_written_with_its_length_or_not_at_all() {
     rig.upstream.send_close(1000, "").await;
     rig.upstream.stream.shutdown().await.unwrap();
     assert_eq!(rig.rest_of_client().await, b"");
-    let expected = "the upstream closed; 14 bytes were not delivered to the client";
+    let expected = "the upstream closed; bytes not delivered to the client: 14";
     assert_eq!(rig.end().await, (1000, expected.to_owned(), true, false));
 }
 

@@ -188,7 +188,7 @@ async fn an_upstream_that_reads_nothing_is_given_up_and_the_log_says_what_is_los
     let (state, start) = (rig.upstream.state.clone(), rig.start);
     let (code, why) = rig.end().await;
     // 1,008 bytes of a message and 8 of the Close, without 100 that the pipe holds.
-    assert_eq!(why, "the client closed; 916 bytes were not delivered to the upstream");
+    assert_eq!(why, "the client closed; bytes not delivered to the upstream: 916");
     assert_eq!((code, start.elapsed().as_secs()), (1000, 65));
     assert!(state.is_reset());
 }

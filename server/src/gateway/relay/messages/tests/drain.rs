@@ -62,7 +62,7 @@ async fn what_an_upstream_sends_after_the_close_is_counted() {
     rig.upstream.send(TEXT, b"after the client's Close").await;
     rig.upstream.send_close(1001, "").await;
     rig.upstream.vanish();
-    let why = format!("{SHUTDOWN}; 4 bytes were not delivered to the client");
+    let why = format!("{SHUTDOWN}; bytes not delivered to the client: 4");
     assert_eq!(rig.end().await, (1001, why));
 }
 

@@ -56,7 +56,7 @@ async fn an_upstream_that_violates_the_protocol_gets_a_close_and_the_client_1011
         assert_eq!(rig.upstream.next().await, None);
         let (code, why) = rig.end().await;
         assert_eq!(code, 1011);
-        assert_eq!(why, format!("{to_client}; 1 bytes were not delivered to the upstream"));
+        assert_eq!(why, format!("{to_client}; bytes not delivered to the upstream: 1"));
     }
 }
 

@@ -75,7 +75,7 @@ async fn an_idle_connection_ends_in_order_after_the_idle_timeout() {
 async fn an_idle_connection_that_owes_bytes_is_reset_on_both_sides() {
     let mut rig = rig(64, Some(Duration::from_secs(50)));
     rig.client.write_all(&[0; 100]).await.unwrap();
-    let why = "idle timeout (--idle-timeout); 36 bytes were not delivered to the upstream";
+    let why = "idle timeout (--idle-timeout); bytes not delivered to the upstream: 36";
     assert_eq!(rig.relay.end().await, (why.to_owned(), 50, (true, true)));
 }
 
@@ -100,7 +100,7 @@ async fn an_end_that_was_requested_resets_both_sides_if_one_does_not_take_its_by
     rig.client.write_all(&[0; 100]).await.unwrap();
     settle().await;
     request_end(&rig.relay);
-    let why = "enough; 36 bytes were not delivered to the upstream";
+    let why = "enough; bytes not delivered to the upstream: 36";
     assert_eq!(rig.relay.end().await, (why.to_owned(), 5, (true, true)));
 }
 
@@ -128,8 +128,7 @@ async fn a_delivery_is_given_up_after_a_minute_without_progress_once_the_sender_
     rig.upstream.read_exact(&mut [0]).await.unwrap();
     sleep(Duration::from_secs(50)).await;
     rig.upstream.read_exact(&mut [0]).await.unwrap();
-    let why = "no progress for 60 s in the delivery of last bytes; 34 bytes were not delivered to \
-        the upstream";
+    let why = "no progress for 60 s in the delivery of last bytes; bytes not delivered to the upstream: 34";
     let (end, seconds, resets) = rig.relay.end().await;
     assert_eq!((&*end, resets), (why, (true, true)));
     assert!((710..=711).contains(&seconds), "{seconds}");
@@ -323,7 +322,7 @@ async fn bytes_after_the_end_of_the_upstreams_input_reset_both_sides_and_are_cou
     rig.relay.drain.advance(Stage::Graceful);
     assert_eq!(rig.upstream.read(&mut [0]).await.unwrap(), 0);
     rig.client.write_all(b"late").await.unwrap();
-    let why = "the server is shutting down; 4 bytes were not delivered to the upstream".to_owned();
+    let why = "the server is shutting down; bytes not delivered to the upstream: 4".to_owned();
     assert_eq!(rig.relay.end().await, (why, 0, (true, true)));
 }
 
@@ -379,8 +378,7 @@ async fn what_is_lost_at_the_end_of_a_shutdown_is_counted() {
     rig.upstream.write_all(&[0; 100]).await.unwrap();
     settle().await;
     rig.relay.drain.advance(Stage::Cut);
-    let why = "cut off at the end of the shutdown (--drain); 36 bytes were not delivered to the \
-        client";
+    let why = "cut off at the end of the shutdown (--drain); bytes not delivered to the client: 36";
     assert_eq!(rig.relay.end().await, (why.to_owned(), 0, (true, true)));
 }
 

@@ -87,7 +87,7 @@ async fn a_side_that_reads_nothing_more_is_still_read_to_its_end() {
     assert!(received.0 == upload, "{} bytes", received.0.len());
     assert_eq!(received.1, Ok(()));
     let end = rig.relay.end().await.to_string();
-    assert!(end.ends_with("15 bytes were not delivered to the client"), "{end}");
+    assert!(end.ends_with("bytes not delivered to the client: 15"), "{end}");
 }
 
 /// An upstream that has closed its side answers further bytes with a reset, as it would answer the
