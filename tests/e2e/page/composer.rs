@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use echogate_tests::tcp;
+use echogate_tests::{browser::Scheme, tcp};
 
 use super::{LATEST, choose, connected, connected_to_upstream, count, fill, page, say};
 
@@ -290,5 +290,13 @@ fn the_transcript_keeps_its_height_in_every_mode() {
     page.wait_for(&format!("{height} === {before}"));
     page.click("#file-start");
     page.wait_for_text("#file-status", "every byte matches");
+    page.wait_for(&format!("{height} === {before}"));
+    page.set_viewport(1280, 720, Scheme::Light);
+    page.wait_for("innerWidth === 1280");
+    page.click("label[for=mode-hex]");
+    page.wait_for("document.querySelector('#mode-hex').checked");
+    let before = page.eval(height);
+    say(&mut page, "00 6g");
+    page.wait_for_text("#composer-problem", "is not a hexadecimal digit");
     page.wait_for(&format!("{height} === {before}"));
 }

@@ -83,7 +83,6 @@ impl Composer {
         self.share.draw(model);
         self.settings.draw(model);
         let connection = model.connection();
-        self.repetition.draw(&connection.compose, texts);
         self.field_row.show(!connection.compose.is_file);
         self.share.root.show(!connection.compose.is_file);
         self.below.show(!connection.compose.is_file || connection.compose.repeated.is_some());
@@ -94,6 +93,7 @@ impl Composer {
         self.field.set("placeholder", if is_text { texts.type_message } else { texts.type_bytes });
         let payload = compose.draft.payload();
         let error = payload.as_ref().err().copied();
+        self.repetition.draw(compose, error.is_none(), texts);
         let unfinished = error.is_some_and(|error| compose.draft.is_unfinished(error));
         self.field.set_if("aria-invalid", "true", error.is_some() && !unfinished);
         let may_send = (open || connection.is_connecting() || connection.can_connect())

@@ -56,11 +56,12 @@ impl Repetition {
         Repetition { roots: [repeats, bursts], interval, repeat, burst }
     }
 
-    pub(super) fn draw(&mut self, compose: &MessageForm, texts: &Texts) {
+    /// Draws. Without a message to send there are no bursts: the error takes their place.
+    pub(super) fn draw(&mut self, compose: &MessageForm, has_message: bool, texts: &Texts) {
         // What is being repeated can be stopped at any time.
         let repeats = compose.repeated.is_some();
         self.roots[0].show(!compose.is_file || repeats);
-        self.roots[1].show(!compose.is_file);
+        self.roots[1].show(!compose.is_file && has_message);
         dom::set_value(&self.interval.node, &compose.interval);
         dom::set_value(&self.burst.node, &compose.burst);
         // The label says what the button does: "Stop, pressed" would be read otherwise.
