@@ -3,6 +3,7 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
+    net::TcpStream,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -223,6 +224,22 @@ fn messages_that_nobody_takes_the_replies_to_are_delivered_all_the_same() {
         }
     }
     assert_eq!(got, 5000 * 7);
+}
+
+#[test]
+fn a_client_that_is_gone_is_noticed_while_its_upstream_does_not_read() {
+    let arguments = ["--ping-interval", "1s", "--ping-timeout", "1s", "--max-connections", "1"];
+    let (server, upstream) = server_with(&arguments);
+    let flood = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
+    for end in [reset as fn(TcpStream), |stream| drop(stream)] {
+        let mut client = RawWs::connect(&server, "/x");
+        let stream = upstream.accept();
+        write_until_blocked(&mut client.stream, &flood);
+        end(client.stream);
+        server.wait_for_connections(<[_]>::is_empty);
+        drop(stream);
+    }
+    server.wait_for_log(&["bytes not delivered to the upstream: ", "(1006)"]);
 }
 
 #[test]

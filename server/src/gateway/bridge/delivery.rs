@@ -43,7 +43,14 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
             self.reset_stream();
             return None;
         }
-        let stall = self.stall();
+        // The unread bytes of a WebSocket peer that has ended its side may contain a Close.
+        let may_be_clean = match self.ws_in {
+            WsIn::Closed { .. } => true,
+            WsIn::Open | WsIn::InputEnded => !self.ws_has_failed(),
+            WsIn::Violated | WsIn::Gone(_) => false,
+        };
+        let stall = if may_be_clean { STALL } else { STALL.min(self.config.ping_timeout) };
+        let stall = self.limit_stall(stall);
         let expected = if ws_done { 0 } else { self.framer.expected() };
         let progress =
             Progress { unwritten: self.to_stream.len(), expected, ..Progress::default() };
@@ -69,7 +76,7 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
     /// acknowledged or given up.
     fn poll_abort(&mut self, now: Instant) -> Option<End> {
         let progress = Progress { unwritten: self.to_ws.len(), ..Progress::default() };
-        let (in_flight, stall) = (self.ws.in_flight(), self.stall());
+        let (in_flight, stall) = (self.ws.in_flight(), self.limit_stall(STALL));
         let slot = &mut self.closing().delivery;
         let is_over = Delivery::advance(slot, now, stall, progress, in_flight).has_stalled(now);
         let is_delivered =
@@ -81,9 +88,10 @@ impl<W: Transport, S: Transport> Bridge<W, S> {
         Some(self.end())
     }
 
-    /// The time without progress after which a delivery is given up.
-    fn stall(&self) -> Duration {
-        if self.watch.is_asked_to_end() { END_TIMEOUT } else { STALL }
+    /// The time without progress after which a delivery is given up: `stall`, and at most
+    /// [`END_TIMEOUT`] for a connection that was asked to end.
+    fn limit_stall(&self, stall: Duration) -> Duration {
+        if self.watch.is_asked_to_end() { stall.min(END_TIMEOUT) } else { stall }
     }
 
     /// Checks whether the connection of a WebSocket peer that has ended its side has failed since:

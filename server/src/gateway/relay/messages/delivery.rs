@@ -76,11 +76,12 @@ fn poll_side<F: Transport, T: Transport>(
         Input::Open => from.output != Output::Failed && !from.stream.has_failed(),
         Input::Violated | Input::Ended => false,
     };
+    let stall = if may_be_clean { STALL } else { STALL.min(shared.config.ping_timeout) };
     let now = poll.now;
     let progress = Progress { unwritten: to.unwritten.len(), ..Progress::default() };
     let in_flight = to.stream.in_flight();
     let closing = to.closing.get_or_insert_default();
-    let delivery = Delivery::advance(&mut closing.delivery, now, STALL, progress, in_flight);
+    let delivery = Delivery::advance(&mut closing.delivery, now, stall, progress, in_flight);
     if to.output == Output::Last {
         let has_arrived = Delivery::has_arrived(Some(delivery), now, in_flight);
         if (to.unwritten.is_empty() && has_arrived) || to.stream.has_failed() {

@@ -131,7 +131,7 @@ async fn a_client_that_resets_while_the_upstream_reads_nothing_is_given_up() {
     assert_eq!(code, 1006);
     assert!(why.starts_with("the client"), "{why}");
     assert!(why.contains("; bytes not delivered to the upstream: "), "{why}");
-    assert!((60..90).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(90), "{:?}", start.elapsed());
     assert!(state.is_reset());
     chatter.await.unwrap();
 }
