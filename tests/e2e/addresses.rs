@@ -159,14 +159,3 @@ fn an_unresolvable_name_gives_the_same_error_everywhere() {
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(printed.ends_with(&words), "{printed}, not {words}");
 }
-
-#[test]
-fn the_address_of_a_listener_is_no_asterisk() {
-    let output =
-        Command::new(ECHOGATE).args(["gateway", "*:6080", "127.0.0.1:1"]).output().unwrap();
-    let printed = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        printed.contains("*:6080") && printed.contains("use 0.0.0.0 for all IPv4 addresses"),
-        "{printed}"
-    );
-}

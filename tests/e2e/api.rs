@@ -226,15 +226,6 @@ fn totals_since_the_start_are_exported_to_prometheus() {
     }
 }
 
-#[test]
-fn a_service_in_memory_is_no_connection_of_its_own() {
-    let server = server();
-    let mut client = RawWs::connect(&server, "/ws/echo");
-    client.exchange(b"three");
-    let all = server.wait_for_connections(|all| all.len() == 1 && all[0]["bytes_sent"] == 5);
-    assert_eq!(all[0]["target"], "/ws/echo");
-}
-
 /// The log's lines on ended connections of this kind.
 fn ends(server: &Server, kind: &str) -> Vec<String> {
     let kind = format!("kind={kind} ");

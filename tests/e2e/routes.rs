@@ -134,14 +134,6 @@ fn bytes_take_the_payload_of_text_and_binary_messages_in_order() {
 }
 
 #[test]
-fn a_character_split_across_reads_arrives_whole() {
-    let (messages, code, _) =
-        delivered("text", &[b"a\xe2", b"\x82", b"\xac\xf0\x9f", b"\x98\x80", b"z"]);
-    assert_eq!(messages, texts(&["a", "€", "😀", "z"]));
-    assert_eq!(code, Some(1000));
-}
-
-#[test]
 fn text_that_is_not_utf8_closes_with_1007_and_is_never_replaced() {
     // The last piece ends within a character.
     const WRONG: [&[&[u8]]; 3] =
@@ -173,24 +165,6 @@ fn lines_come_without_their_ends_wherever_they_are_cut() {
         delivered("line", &[b"one\ntwo\r\n\nthr", b"ee\r", b"\nfour\r", b"4\n\xe2", b"\x82\xac"]);
     assert_eq!(messages, texts(&["one", "two", "", "three", "four\r4", "€"]));
     assert_eq!(code, Some(1000));
-}
-
-#[test]
-fn no_carriage_return_of_a_line_ending_reaches_the_client_however_it_is_cut() {
-    const PIECES: &[&[u8]] = &[
-        b":irc.example NOTICE * :hi\r\n:irc.example 001 me :welcome\r",
-        b"\nPING :1\r\n\r",
-        b"\n",
-        b"a\rb\r",
-        b"\n",
-    ];
-    for framing in ["line", "line&invalid=replace", "line&invalid=binary"] {
-        let (messages, code, _) = delivered(framing, PIECES);
-        let expected =
-            [":irc.example NOTICE * :hi", ":irc.example 001 me :welcome", "PING :1", "", "a\rb"];
-        assert_eq!(messages, texts(&expected), "{framing}");
-        assert_eq!(code, Some(1000), "{framing}");
-    }
 }
 
 #[test]
@@ -300,21 +274,6 @@ fn a_line_that_is_not_utf8_disturbs_no_other_where_it_may_come() {
 }
 
 #[test]
-fn text_that_is_not_utf8_is_replaced_or_comes_as_it_is() {
-    const PIECES: &[&[u8]] = &[b"fine", b"caf\xe9 \xe2\x82", b"\xac\xf0"];
-    let (messages, code, _) = delivered("text&invalid=replace", PIECES);
-    let all: Vec<u8> = messages.iter().flat_map(|(_, payload)| payload.clone()).collect();
-    assert_eq!(String::from_utf8(all).unwrap(), "finecaf\u{fffd} \u{20ac}\u{fffd}");
-    assert!(messages.iter().all(|(opcode, _)| *opcode == 1), "{messages:?}");
-    assert_eq!(code, Some(1000));
-    let (messages, code, _) = delivered("text&invalid=binary", PIECES);
-    let expected: [(u8, &[u8]); 4] =
-        [(1, b"fine"), (2, b"caf\xe9 "), (1, b"\xe2\x82\xac"), (2, b"\xf0")];
-    assert_eq!(messages, expected.map(|(opcode, payload)| (opcode, payload.to_vec())));
-    assert_eq!(code, Some(1000));
-}
-
-#[test]
 fn a_long_line_and_much_that_is_not_utf8_arrive_whole() {
     let long = "x".repeat(300_000);
     let garbage = vec![0xff; 200_000];
@@ -358,30 +317,6 @@ fn no_message_is_larger_than_the_chunk_that_the_route_names() {
         assert_eq!(code, Some(1000), "{framing} {chunk}");
         serving.join().unwrap();
     }
-}
-
-#[test]
-fn the_agreed_subprotocol_fits_the_framing() {
-    const OFFER: &str = "Sec-WebSocket-Protocol: binary.ircv3.net, text.ircv3.net";
-    for (framing, agreed) in [
-        ("line", "text.ircv3.net"),
-        ("text", "text.ircv3.net"),
-        ("bytes", "binary.ircv3.net"),
-        ("message", "binary.ircv3.net"),
-    ] {
-        let upstream = Upstream::new();
-        let server = server(&upstream, framing);
-        let mut stream = connect(server.address("http"));
-        let response = ws::handshake(&mut stream, &server, "/x", &[OFFER]);
-        assert_eq!(response.status, 101, "{framing}");
-        assert_eq!(response.header("sec-websocket-protocol"), Some(agreed), "{framing}");
-    }
-    let upstream = Upstream::new();
-    let server = server(&upstream, "line");
-    let mut stream = connect(server.address("http"));
-    let alone = ["Sec-WebSocket-Protocol: binary.ircv3.net"];
-    let response = ws::handshake(&mut stream, &server, "/x", &alone);
-    assert_eq!((response.status, response.header("sec-websocket-protocol")), (101, None));
 }
 
 #[test]

@@ -383,24 +383,6 @@ fn a_head_that_never_ends_holds_the_server_no_longer_than_the_drain() {
 }
 
 #[test]
-fn new_connections_are_refused_after_the_signal() {
-    let upstream = Upstream::new();
-    let arguments = ["--route", &upstream.route("/x", "message")];
-    let mut server = Server::start(ECHOGATE, &arguments);
-    // A client with a pending reply delays the server's exit.
-    let mut client = RawWs::connect(&server, "/x");
-    client.send_frame(first::TEXT, b"x");
-    let mut stream = upstream.accept();
-    server.signal("TERM");
-    wait_for_ending(&server);
-    stream.write_all(b"X").unwrap();
-    assert_eq!(client.read().payload, b"X");
-    assert_eq!(client.read().close().0, Some(1001));
-    client.send(&ws::close(1001, ""));
-    assert_eq!(server.wait().code(), Some(0));
-}
-
-#[test]
 fn a_second_signal_ends_at_once() {
     let mut server = Server::start(ECHOGATE, &["--drain", "1h"]);
     let mut deaf = connect_with_small_buffer(server.address("upper"));
