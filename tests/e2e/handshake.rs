@@ -177,8 +177,7 @@ fn a_head_without_end_is_refused() {
 #[test]
 fn a_path_that_is_no_route_is_not_found() {
     let server = server();
-    let mut stream = connect(server.address("http"));
-    let response = ws::handshake(&mut stream, &server, "/nowhere", &[]);
+    let response = ws::handshake(&server, "/nowhere", &[]);
     assert_eq!(response.status, 404);
     assert!(response.text().contains("/nowhere"), "{response:?}");
     // A page cannot read an HTTP status: its connection is upgraded, and closed with the reason.
@@ -205,17 +204,14 @@ fn a_program_that_sends_an_origin_gets_a_status() {
     let server = server();
     for (path, origin) in [("/ws", "http://evil.example"), ("/nowhere", "http://evil.example")] {
         let line = format!("Origin: {origin}");
-        let mut stream = connect(server.address("http"));
-        let response = ws::handshake(&mut stream, &server, path, &[&line]);
+        let response = ws::handshake(&server, path, &[&line]);
         assert_eq!(response.status, 403, "{response:?}");
         assert!(response.text().contains("--allow-origin"), "{response:?}");
-        let mut stream = connect(server.address("http"));
         let more = [&line, "Sec-Fetch-Site: cross-site"];
-        assert_eq!(ws::handshake(&mut stream, &server, path, &more).status, 101);
+        assert_eq!(ws::handshake(&server, path, &more).status, 101);
     }
     let origin = format!("Origin: http://{}", server.address("http"));
-    let mut stream = connect(server.address("http"));
-    assert_eq!(ws::handshake(&mut stream, &server, "/nowhere", &[&origin]).status, 404);
+    assert_eq!(ws::handshake(&server, "/nowhere", &[&origin]).status, 404);
 }
 
 #[test]
@@ -357,8 +353,7 @@ fn an_upstream_that_refuses_is_502_and_for_a_page_a_close() {
     // A port without a listener.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Server::start(ECHOGATE, &["--route", &format!("/x=tcp://{address}")]);
-    let mut stream = connect(server.address("http"));
-    let response = ws::handshake(&mut stream, &server, "/x", &[]);
+    let response = ws::handshake(&server, "/x", &[]);
     assert_eq!(response.status, 502);
     assert_eq!(response.text(), "the upstream refused the connection\n");
 

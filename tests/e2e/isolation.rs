@@ -231,7 +231,7 @@ fn a_refused_page_cannot_tell_which_routes_there_are() {
     let paths = ["/there", "/not/there", "/", "/metrics/none"];
     let answers = paths.map(|path| {
         let mut stream = connect(server.address("http"));
-        let mut response = ws::handshake(&mut stream, &server, path, &lines);
+        let mut response = ws::handshake_over(&mut stream, &server, path, &lines);
         response.headers.retain(|(name, _)| name != "date");
         (response.status, response.headers, RawWs { stream }.read_close())
     });
@@ -243,8 +243,7 @@ fn a_refused_page_cannot_tell_which_routes_there_are() {
     let (_, reason) = RawWs::connect_with(&server, "/not/there", &[&own, BROWSER]).read_close();
     assert_eq!(reason, "no such route: /not/there");
 
-    let mut stream = connect(server.address("http"));
-    let twice = ws::handshake(&mut stream, &server, "/there", &[&own, lines[0]]);
+    let twice = ws::handshake(&server, "/there", &[&own, lines[0]]);
     assert_eq!(twice.status, 403, "{twice:?}");
 }
 
@@ -352,8 +351,7 @@ fn refused_clients_are_counted_by_reason() {
     command.args(["--proxy-protocol-from", "127.0.0.2"]);
     let server = Server::spawn(command);
     let ask = |path: &str| {
-        let mut stream = connect(server.address("http"));
-        ws::handshake(&mut stream, &server, path, &[]).status
+        ws::handshake(&server, path, &[]).status
     };
     for (reason, path, status) in [
         ("route", "/not/there", 404),

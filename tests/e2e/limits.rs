@@ -16,7 +16,7 @@ use echogate_tests::{
         round_trip, write_until_blocked,
     },
     upstream::{Unresponsive, Upstream},
-    ws::{self, BROWSER, RawWs, first},
+    ws::{self, BROWSER, RawWs, first, handshake},
 };
 
 use crate::{ECHOGATE, raise_own_limit, server};
@@ -204,7 +204,7 @@ fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
         assert_eq!(http::get(at, "/readyz").status, 200);
     }
     for path in ["/ws", "/ws/echo"] {
-        let (_, refused) = handshake(&server, path);
+        let refused = handshake(&server, path, &[]);
         assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
         assert_eq!(
             refused.text(),
@@ -249,7 +249,8 @@ fn running_out_of_file_descriptors_fails_a_handshake_but_not_the_server() {
     let mut clients = Vec::new();
     let refused = loop {
         assert!(clients.len() < 64, "never out of files");
-        let (stream, response) = handshake(&server, "/ws");
+        let mut stream = connect(server.address("http"));
+        let response = ws::handshake_over(&mut stream, &server, "/ws", &[]);
         match response.status {
             101 => clients.push(RawWs { stream }),
             _ => break response,
@@ -347,13 +348,6 @@ fn a_limit_of_one_connection_starves_no_listener() {
     }
 }
 
-/// Sends an opening handshake for `path` on a new connection; returns the response.
-fn handshake(server: &Server, path: &str) -> (TcpStream, http::Response) {
-    let mut stream = connect(server.address("http"));
-    let response = ws::handshake(&mut stream, server, path, &[]);
-    (stream, response)
-}
-
 #[test]
 fn each_limit_is_an_http_status_for_clients_and_a_close_reason_for_pages() {
     for (arguments, path, reason) in [
@@ -372,7 +366,7 @@ fn each_limit_is_an_http_status_for_clients_and_a_close_reason_for_pages() {
         let routes = ["--route", "/ws=service:upper"];
         let server = Server::start(ECHOGATE, &[arguments, &routes].concat());
         let mut first = RawWs::connect(&server, path);
-        let (_, response) = handshake(&server, path);
+        let response = handshake(&server, path, &[]);
         assert_eq!(response.status, 503, "{response:?}");
         assert_eq!(response.text(), format!("{reason}\n"));
         assert!(response.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok()));
@@ -401,7 +395,7 @@ fn a_client_whose_upstream_is_a_listener_here_takes_one_permit() {
         for route in [&[][..], &["--listen", &listener, "--route", &route]] {
             let server = Server::start(ECHOGATE, &[&[limit, "3"], route].concat());
             let mut clients = [(); 3].map(|()| RawWs::connect(&server, "/ws"));
-            assert_eq!(handshake(&server, "/ws").1.status, 503, "{limit} {route:?}");
+            assert_eq!(handshake(&server, "/ws", &[]).status, 503, "{limit} {route:?}");
             for client in &mut clients {
                 assert_eq!(client.exchange(b"in"), b"IN", "{limit} {route:?}");
             }
@@ -462,7 +456,7 @@ fn an_upstream_that_does_not_accept_is_504() {
     let upstream = Unresponsive::new();
     let route = format!("/slow=tcp://{}", upstream.address());
     let server = Server::start(ECHOGATE, &["--dial-timeout", "300ms", "--route", &route]);
-    let (_, response) = handshake(&server, "/slow");
+    let response = handshake(&server, "/slow", &[]);
     assert_eq!(response.status, 504, "{response:?}");
     assert_eq!(response.text(), "the upstream did not answer within 300ms (--dial-timeout)\n");
 }

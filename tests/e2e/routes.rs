@@ -508,8 +508,7 @@ fn a_socket_in_the_file_system_is_an_upstream_like_any_other() {
     assert_eq!(code, Some(1000));
     serving.join().unwrap();
     // The upstream does not listen any more.
-    let mut stream = connect(server.address("http"));
-    let response = ws::handshake(&mut stream, &server, "/x", &[]);
+    let response = ws::handshake(&server, "/x", &[]);
     assert_eq!(
         (response.status, &*response.text()),
         (502, "the upstream refused the connection\n")

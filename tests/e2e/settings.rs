@@ -324,8 +324,7 @@ fn how_much_is_logged_is_a_level_or_an_error() {
     }
     for level in ["warning", "Debug ", "", " , info,", "echogate::server = warn"] {
         let server = start(echogate().env("ECHOGATE_LOG", level), true);
-        let mut stream = TcpStream::connect(server.address("http")).unwrap();
-        handshake(&mut stream, &server, "/none", &[]);
+        handshake(&server, "/none", &[]);
         server.signal("TERM");
         if level != "warning" {
             server.wait_for_log(&["shutting down within --drain; a second SIGTERM or SIGINT"]);
@@ -334,8 +333,7 @@ fn how_much_is_logged_is_a_level_or_an_error() {
     // At the level `warn` the start of a connection is not logged.
     let server = start(echogate().env("ECHOGATE_LOG", "warn,echogate::gateway=info"), true);
     assert!(takes(&server, 10));
-    let mut stream = TcpStream::connect(server.address("http")).unwrap();
-    handshake(&mut stream, &server, "/none", &[]);
+    handshake(&server, "/none", &[]);
     server.wait_for_log(&["refused: no such route: /none"]);
     // The limit of this machine on file descriptors may be worth a line.
     let is_expected = |line: &String| line.contains("refused") || line.contains("descriptors");

@@ -126,7 +126,7 @@ fn a_handshake_that_waits_for_its_upstream_is_answered_before_the_drain_is_over(
     let mut program = connect(server.address("http"));
     let page = connect(server.address("http"));
     let (answer, mut page) = std::thread::scope(|scope| {
-        let program = scope.spawn(|| ws::handshake(&mut program, &server, "/x", &[]));
+        let program = scope.spawn(|| ws::handshake_over(&mut program, &server, "/x", &[]));
         let page = scope.spawn(|| RawWs::over(page, &server, "/x", &[&origin, fetch]));
         server.signal("TERM");
         (program.join().unwrap(), page.join().unwrap())

@@ -344,7 +344,7 @@ fn refused(authority: &Authority, names: &[&str], options: &str) -> (Response, S
         }
     });
     let server = Server::start(ECHOGATE, &["--route", &route]);
-    let answer = ws::handshake(&mut http::connect(server.address("http")), &server, "/x", &[]);
+    let answer = ws::handshake(&server, "/x", &[]);
     let origin = format!("Origin: http://{}", server.address("http"));
     let mut page = RawWs::connect_with(&server, "/x", &[&origin, BROWSER]);
     let (code, reason) = page.read_close();
@@ -417,8 +417,7 @@ fn without_a_ca_the_systems_roots_are_used() {
         command.arg(format!("/x=tls://{}", upstream.address()));
         let server = Server::spawn(command);
         thread::spawn(move || issued.accept(upstream.accept()));
-        let mut client = http::connect(server.address("http"));
-        let answer = ws::handshake(&mut client, &server, "/x", &[]);
+        let answer = ws::handshake(&server, "/x", &[]);
         assert_eq!(answer.status, status, "{answer:?}");
         if status == 502 {
             assert!(answer.text().contains("no root certificates"), "{}", answer.text());
@@ -440,8 +439,7 @@ fn an_upstream_that_does_not_speak_tls_is_reported_as_such() {
             stream.shutdown(Shutdown::Write).unwrap();
             stream.read_to_end(&mut Vec::new()).ok();
         });
-        let mut client = http::connect(server.address("http"));
-        let answer = ws::handshake(&mut client, &server, "/x", &[]);
+        let answer = ws::handshake(&server, "/x", &[]);
         assert_eq!((answer.status, answer.text().trim_end()), (502, expected));
         serving.join().unwrap();
     }
@@ -449,8 +447,7 @@ fn an_upstream_that_does_not_speak_tls_is_reported_as_such() {
     let upstream = Upstream::new();
     let route = format!("/x=tls://{}", upstream.address());
     let server = Server::start(ECHOGATE, &["--route", &route, "--dial-timeout", "300ms"]);
-    let mut client = http::connect(server.address("http"));
-    assert_eq!(ws::handshake(&mut client, &server, "/x", &[]).status, 504);
+    assert_eq!(ws::handshake(&server, "/x", &[]).status, 504);
 }
 
 #[test]
@@ -769,8 +766,7 @@ fn plain_http_on_the_https_port_is_redirected_or_refused_with_the_url_over_tls()
     let response = Response::read(&mut stream).unwrap();
     assert_eq!((response.status, response.text()), (400, words("https", "/")));
     assert!(read_to_end(&mut stream).is_empty(), "and not by a reset");
-    let mut stream = http::connect(address);
-    let response = ws::handshake(&mut stream, &server, "/ws", &[]);
+    let response = ws::handshake(&server, "/ws", &[]);
     assert_eq!((response.status, response.text()), (400, words("wss", "/ws")));
     server.wait_for_nth_log(&["plain HTTP on the HTTPS port, answered with 400"], 2);
     // Bytes that are neither get a TLS alert, not HTTP.
