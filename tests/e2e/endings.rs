@@ -11,11 +11,10 @@ use echogate_tests::{
     http::connect,
     server::Server,
     tcp::{noise, read_exactly, read_to_end, reset, round_trip},
-    upstream::Upstream,
     ws::{self, Frame, RawWs, first},
 };
 
-use crate::{ECHOGATE, server};
+use crate::{ECHOGATE, connected, server, with_upstream};
 
 /// A server with a small limit on messages, so that tests can exceed it.
 fn strict_server() -> Server {
@@ -91,8 +90,7 @@ type Ending = fn(RawWs);
 
 #[test]
 fn an_upstream_sees_the_end_of_its_client() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
+    let (server, upstream) = with_upstream("bytes", &[]);
     let endings: [(&str, Ending); 4] = [
         ("the client closed (1000)", |mut client| client.send(&ws::close(1000, ""))),
         ("the client went away without a Close (1006)", |client| client.shutdown()),
@@ -131,8 +129,7 @@ fn a_client_that_vanishes_does_not_leave_its_connections_behind() {
 
 #[test]
 fn an_upstream_that_never_ends_does_not_keep_a_client_that_closed() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
+    let (server, upstream) = with_upstream("bytes", &[]);
     let (done, wait) = mpsc::channel::<()>();
     let serving = upstream.serve(move |mut stream| {
         assert!(read_to_end(&mut stream).is_empty(), "the end of input comes");
@@ -148,8 +145,7 @@ fn an_upstream_that_never_ends_does_not_keep_a_client_that_closed() {
 
 #[test]
 fn what_an_upstream_still_says_after_the_clients_close_is_delivered_before_the_answer() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "line")]);
+    let (server, upstream) = with_upstream("line", &[]);
     let serving = upstream.serve(|mut stream| {
         assert_eq!(read_to_end(&mut stream), b"question\n");
         stream.write_all(b"answer\nunfinished").unwrap();
@@ -207,10 +203,7 @@ fn noise_behind_a_handshake_ends_in_a_close_and_never_in_a_panic() {
 
 #[test]
 fn an_upstream_that_ends_without_reading_lets_the_client_end() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
-    let mut client = RawWs::connect(&server, "/x");
-    let stream = upstream.accept();
+    let (mut client, stream, _server) = connected("bytes", &[]);
     let flood = ws::frame(first::BINARY, &noise(1 << 20)).repeat(48);
     let sent = echogate_tests::tcp::write_until_blocked(&mut client.stream, &flood);
     assert!(sent < flood.len(), "the upstream does not read");

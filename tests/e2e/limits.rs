@@ -19,7 +19,7 @@ use echogate_tests::{
     ws::{self, BROWSER, RawWs, first, handshake},
 };
 
-use crate::{ECHOGATE, raise_own_limit, server};
+use crate::{ECHOGATE, raise_own_limit, server, with_upstream};
 
 /// The limit on the server's memory for one client, in KiB, with the buffers that a thread keeps
 /// for all clients.
@@ -93,8 +93,7 @@ fn pings_that_are_never_read_do_not_pile_up() {
 #[test]
 fn an_upstream_that_floods_a_client_that_does_not_read_is_held_back() {
     for framing in ["bytes", "text", "line"] {
-        let upstream = Upstream::new();
-        let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
+        let (server, upstream) = with_upstream(framing, &[]);
         let before = server.peak();
         let stream = connect_with_small_buffer(server.address("http"));
         let _client = RawWs::over(stream, &server, "/x", &[]);
@@ -110,8 +109,7 @@ fn an_upstream_that_floods_a_client_that_does_not_read_is_held_back() {
 
 #[test]
 fn a_client_is_held_back_by_an_upstream_that_does_not_read() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
+    let (server, upstream) = with_upstream("bytes", &[]);
     let before = server.peak();
     let mut client = RawWs::connect(&server, "/x");
     let mut stream = upstream.accept();
@@ -135,8 +133,7 @@ fn a_client_is_held_back_by_an_upstream_that_does_not_read() {
 fn each_connection_that_stalls_costs_a_bounded_amount_and_no_more() {
     const EACH: u64 = 300 << 20;
     const PAIRS: u64 = 4;
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
+    let (server, upstream) = with_upstream("bytes", &[]);
     // The first pair includes the buffers that a thread keeps.
     let mut pairs = Vec::new();
     let mut before = 0;
