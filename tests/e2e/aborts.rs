@@ -105,10 +105,8 @@ fn only_a_close_ends_the_upstream_in_order() {
 fn a_client_that_is_cut_off_within_tls_does_not_look_complete_to_a_tls_upstream() {
     let authority = Authority::with_certificate(&["localhost", "127.0.0.1"]);
     let upstream = Upstream::new();
-    let flags = authority.flags();
     let route = format!("/x=tls://{}?ca={}", upstream.address(), authority.ca());
-    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--route", &route]).collect();
-    let server = Server::start(ECHOGATE, &flags);
+    let server = Server::start_with_tls(ECHOGATE, &authority, &["--route", &route]);
     let issued = authority.issue(&["127.0.0.1"]);
     for is_close in [true, false] {
         let client = thread::scope(|scope| {
@@ -159,7 +157,7 @@ fn what_was_sent_before_a_close_is_delivered_however_late_the_upstream_reads_it(
 
 #[test]
 fn a_write_that_fails_ends_that_direction_only() {
-    let (mut client, mut stream, server) = connected("bytes", &[]);
+    let (mut client, mut stream, _server) = connected("bytes", &[]);
     // More than the upstream reads: some bytes wait in the kernel for the server.
     let sent = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
     let written = write_until_blocked(&mut client.stream, &sent);

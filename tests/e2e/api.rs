@@ -96,8 +96,7 @@ fn a_client_that_half_closes_behind_its_request_gets_the_answer() {
 #[cfg(target_os = "linux")]
 fn a_client_that_ends_tcp_before_tls_behind_its_request_gets_the_answer() {
     let authority = Authority::with_certificate(&["127.0.0.1"]);
-    let flags = authority.flags();
-    let server = Server::start(ECHOGATE, &flags.each_ref().map(String::as_str));
+    let server = Server::start_with_tls(ECHOGATE, &authority, &[]);
     let _stopped = StoppedThread::named(&server, "loop-0");
     let mut client = authority.connect(server.address("http"));
     client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();

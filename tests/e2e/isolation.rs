@@ -73,9 +73,7 @@ fn all_is_served(server: &Server) {
 /// A server with HTTPS and a certificate for `name`, and the authority of the certificate.
 fn tls_server(name: &str, more: &[&str]) -> (Server, Authority) {
     let authority = Authority::with_certificate(&[name]);
-    let flags = authority.flags();
-    let flags: Vec<_> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
-    (Server::start(ECHOGATE, &flags), authority)
+    (Server::start_with_tls(ECHOGATE, &authority, more), authority)
 }
 
 #[test]

@@ -30,14 +30,10 @@ use crate::{ECHOGATE, connect::run as call};
 /// `echo` over TLS.
 fn secure(arguments: &[&str]) -> (Authority, Server) {
     let authority = Authority::with_certificate(&["127.0.0.1", "localhost"]);
-    let flags = authority.flags();
-    let mut all = vec!["--listen", "echo=tls://127.0.0.1:0"];
-    all.extend(flags.iter().map(String::as_str));
-    all.extend(arguments);
     let mut command = Command::new(ECHOGATE);
     command.env("ECHOGATE_LOG", "debug");
     command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
-    command.args(all);
+    command.args(["--listen", "echo=tls://127.0.0.1:0"]).args(authority.flags()).args(arguments);
     let server = Server::spawn(command);
     (authority, server)
 }
@@ -153,10 +149,7 @@ fn ten_megabytes_go_both_ways_however_slowly_they_are_taken() {
     authority.install(&issued);
     let upstream = Upstream::new();
     let route = format!("/x=tls://{}?ca={}", upstream.address(), authority.ca());
-    let flags = authority.flags();
-    let mut arguments: Vec<_> = flags.iter().map(String::as_str).collect();
-    arguments.extend(["--route", &route]);
-    let server = Server::start(ECHOGATE, &arguments);
+    let server = Server::start_with_tls(ECHOGATE, &authority, &["--route", &route]);
     let sent = noise(10 << 20);
     let frame = ws::frame(first::BINARY, &sent);
     let (go, wait) = mpsc::channel::<()>();
@@ -264,10 +257,8 @@ fn a_new_certificate_is_shown_from_sighup_on_and_a_broken_one_never() {
     let authority = Authority::new();
     let [old, new, other] = [(); 3].map(|()| authority.issue(&["127.0.0.1"]));
     authority.install(&old);
-    let flags = authority.flags();
-    let mut arguments: Vec<_> = flags.iter().map(String::as_str).collect();
-    arguments.extend(["--listen", "echo=tls://127.0.0.1:0"]);
-    let server = Server::start(ECHOGATE, &arguments);
+    let echo = ["--listen", "echo=tls://127.0.0.1:0"];
+    let server = Server::start_with_tls(ECHOGATE, &authority, &echo);
     let shown = |what: &str| {
         let client = authority.connect(server.address(what));
         client.conn.peer_certificates().unwrap()[0].clone()
@@ -800,9 +791,7 @@ fn curl_follows_the_redirection_to_https() {
 
 #[test]
 fn a_tls_client_on_a_plain_http_port_is_named_in_the_log() {
-    let mut command = Command::new(ECHOGATE);
-    command.args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"]);
-    let server = Server::spawn(command);
+    let server = crate::server();
     // A ClientHello, or the beginning of one.
     let mut stream = http::connect(server.address("http"));
     stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").unwrap();

@@ -10,6 +10,7 @@ use std::{
 use crate::{
     http,
     program::{exit_status, signal, wait_until_stopped},
+    tls::Authority,
 };
 
 /// The timeout of a test's waits for events that normally take milliseconds. Generous, for loaded
@@ -61,6 +62,13 @@ impl Server {
             .args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"])
             .args(arguments);
         Self::spawn(command)
+    }
+
+    /// As [`Server::start`], with the certificate of `authority`.
+    pub fn start_with_tls(program: &str, authority: &Authority, arguments: &[&str]) -> Server {
+        let flags = authority.flags();
+        let flags = flags.each_ref().map(String::as_str);
+        Self::start(program, &[&flags[..], arguments].concat())
     }
 
     /// Starts a server with a complete command.
