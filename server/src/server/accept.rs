@@ -312,8 +312,8 @@ async fn read_proxy_header(
     };
     match header {
         Ok(Some(Ok(named))) => {
-            let source = named.map_or(proxy, |ends| ends.source);
-            let destination = named.map(|ends| ends.destination);
+            let source = named.map_or(proxy, |addresses| addresses.source);
+            let destination = named.map(|addresses| addresses.destination);
             dispatch::serve(admitted, stream, Peer::Address(source), destination);
         }
         // A health check of the proxy.

@@ -194,9 +194,9 @@ fn messages_of_another_version_and_garbage_are_counted_reported_once_and_ignored
     };
     let future = r#"{"from":"00000000000000aa","body":{"new":true}}"#;
     for _ in 0..3 {
-        publish("echogate.2.default.beat", future);
-        publish("echogate.1.default.beat", "\x1b[2J");
-        publish("echogate.1.default.beat", r#"{"from":"00000000000000bb","body":[]}"#);
+        publish("echogate.2.default.heartbeats", future);
+        publish("echogate.1.default.heartbeats", "\x1b[2J");
+        publish("echogate.1.default.heartbeats", r#"{"from":"00000000000000bb","body":[]}"#);
     }
     a.wait_for_metric("echogate_cluster_invalid_total", |count| count == 9);
     wait_until_ready_says(&a, "incompatible replica 00000000000000aa");
