@@ -12,7 +12,7 @@ use std::{
 
 use echogate_tests::{
     http::{self, Response, connect},
-    server::{Server, WAIT_TIMEOUT, wait_until},
+    server::{Server, wait_for, wait_until},
     tcp::{connect_from, connect_with_small_buffer, read_exactly, read_to_end},
     tls::Authority,
     upstream::Unresponsive,
@@ -348,9 +348,7 @@ fn refused_clients_are_counted_by_reason() {
     command.args(["--dial-timeout", "1s", "--max-connections", "3"]);
     command.args(["--proxy-protocol-from", "127.0.0.2"]);
     let server = Server::spawn(command);
-    let ask = |path: &str| {
-        ws::handshake(&server, path, &[]).status
-    };
+    let ask = |path: &str| ws::handshake(&server, path, &[]).status;
     for (reason, path, status) in [
         ("route", "/not/there", 404),
         ("upstream_timeout", "/timed-out", 504),
@@ -391,15 +389,10 @@ fn a_tls_handshake_that_fails_is_counted() {
         client.read_to_end(&mut Vec::new()).ok();
     }
     let host = format!("Host: {}", server.address("http"));
-    let start = Instant::now();
-    loop {
+    let metrics = || {
         let mut client = authority.connect(server.address("http"));
-        let metrics = http::exchange(&mut client, &["GET /metrics HTTP/1.1", &host]).text();
-        // The client may see its connection end before the metric is updated.
-        if metrics.contains(&format!("{} 2\n", refused("tls"))) {
-            break;
-        }
-        assert!(start.elapsed() < WAIT_TIMEOUT, "{metrics}");
-        thread::sleep(Duration::from_millis(2));
-    }
+        http::exchange(&mut client, &["GET /metrics HTTP/1.1", &host]).text()
+    };
+    // The client may see its connection end before the metric is updated.
+    wait_for(metrics, |metrics| metrics.contains(&format!("{} 2\n", refused("tls"))));
 }

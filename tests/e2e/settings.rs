@@ -3,13 +3,14 @@
 use std::{
     fs::Permissions,
     io::Write,
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     process::{Command, Output, Stdio},
 };
 
 use echogate_tests::{
     http,
+    program::Program,
     pty::Terminal,
     server::Server,
     tls::Authority,
@@ -223,20 +224,8 @@ fn a_server_serves_with_its_stdout_closed() {
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$0\" \"$@\" >&-", ECHOGATE]);
     command.args(["--http", &port.to_string(), "--listen", "upper=tcp://127.0.0.1:0"]);
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let start = std::time::Instant::now();
-    let answer = loop {
-        if TcpStream::connect(port).is_ok() {
-            break http::get(&port.to_string(), "/healthz").status;
-        }
-        assert!(child.try_wait().unwrap().is_none(), "it ended");
-        assert!(start.elapsed() < echogate_tests::server::WAIT_TIMEOUT, "it never listens");
-        std::thread::yield_now();
-    };
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert_eq!(answer, 200);
+    let _server = Program::serve(command, port.port());
+    assert_eq!(http::get(&port.to_string(), "/healthz").status, 200);
 }
 
 /// Starts a server with this command, and with the free ports of `FREE` unless it names others.

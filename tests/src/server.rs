@@ -1,6 +1,7 @@
 //! An `echogate serve` process on free ports, killed when dropped.
 
 use std::{
+    fmt::Debug,
     io::{BufRead, BufReader},
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -23,6 +24,20 @@ pub fn wait_until(failure: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < WAIT_TIMEOUT, "{failure}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until `wanted` returns true for the result of `ask`; returns the result.
+#[track_caller]
+pub fn wait_for<T: Debug>(ask: impl Fn() -> T, wanted: impl Fn(&T) -> bool) -> T {
+    let start = Instant::now();
+    loop {
+        let found = ask();
+        if wanted(&found) {
+            return found;
+        }
+        assert!(start.elapsed() < WAIT_TIMEOUT, "never as wanted: {found:#?}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -202,15 +217,7 @@ impl Server {
         &self,
         wanted: impl Fn(&[serde_json::Value]) -> bool,
     ) -> Vec<serde_json::Value> {
-        let start = Instant::now();
-        loop {
-            let connections = self.connections();
-            if wanted(&connections) {
-                return connections;
-            }
-            assert!(start.elapsed() < WAIT_TIMEOUT, "never as wanted: {connections:#?}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_for(|| self.connections(), |connections| wanted(connections))
     }
 
     /// The value of a metric in `/metrics`; `name` includes the labels.
@@ -230,15 +237,7 @@ impl Server {
 
     /// Waits until `wanted` returns true for the value of a metric.
     pub fn wait_for_metric(&self, name: &str, wanted: impl Fn(u64) -> bool) {
-        let start = Instant::now();
-        loop {
-            let figure = self.metric(name);
-            if wanted(figure) {
-                return;
-            }
-            assert!(start.elapsed() < WAIT_TIMEOUT, "{name} is never as wanted: {figure}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_for(|| (name, self.metric(name)), |(_, figure)| wanted(*figure));
     }
 
     /// Sends a signal by its name, such as `TERM`.

@@ -6,14 +6,13 @@ use std::{
     io::Write,
     net::TcpListener,
     process::Command,
-    thread,
     time::{Duration, Instant},
 };
 
 use echogate_tests::{
     http::{self, connect},
     program::{Program, free_port, python},
-    server::{Server, WAIT_TIMEOUT},
+    server::{Server, wait_for},
     tls::Authority,
     upstream::Upstream,
     ws::{self, RawWs, first, handshake},
@@ -50,18 +49,12 @@ impl Receiver {
 
     /// The first `count` spans.
     fn spans(&self, count: usize) -> Vec<Value> {
-        let start = Instant::now();
-        loop {
+        let spans = || -> Vec<Value> {
             let output = self.program.output();
             let whole = output.rsplit_once('\n').map_or("", |(whole, _)| whole);
-            let parsed = whole.lines().map(|line| serde_json::from_str(line).expect(line));
-            let spans: Vec<Value> = parsed.collect();
-            if spans.len() >= count {
-                return spans;
-            }
-            assert!(start.elapsed() < WAIT_TIMEOUT, "{count} spans: {output}");
-            thread::sleep(Duration::from_millis(5));
-        }
+            whole.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+        };
+        wait_for(spans, |spans| spans.len() >= count)
     }
 }
 
