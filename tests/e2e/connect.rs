@@ -11,7 +11,7 @@ mod done;
 mod file;
 mod history;
 mod interop;
-mod listen;
+pub(crate) mod listen;
 mod messages;
 mod output;
 mod pipe;
