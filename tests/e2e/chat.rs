@@ -24,14 +24,15 @@ pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
 
 /// A server with `chat` on a port, whose operators know [`TOKEN`].
 pub(crate) fn server() -> Server {
-    server_on("chat=tcp://127.0.0.1:0")
+    server_with(&["--listen", "chat=tcp://127.0.0.1:0"])
 }
 
-fn server_on(listener: &str) -> Server {
+/// A server whose operators know [`TOKEN`].
+pub(crate) fn server_with(arguments: &[&str]) -> Server {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{TOKEN}\n")).unwrap();
     let token = ["--operator-token-file", file.path().to_str().unwrap()];
-    Server::start(ECHOGATE, &[&token[..], &["--listen", listener]].concat())
+    Server::start(ECHOGATE, &[&token[..], arguments].concat())
 }
 
 /// A TCP client.
@@ -522,7 +523,7 @@ fn a_drain_ends_conversations_and_tells_the_operators() {
 
 #[test]
 fn chat_once_ends_with_the_operators_answer() {
-    let server = server_on("chat=tcp://127.0.0.1:0?once");
+    let server = server_with(&["--listen", "chat=tcp://127.0.0.1:0?once"]);
     let mut operator = Operator::new(&server);
     let mut client = Client::new(&server);
     let (id, _) = operator.receive_opened();
