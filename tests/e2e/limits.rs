@@ -25,19 +25,30 @@ use crate::{ECHOGATE, raise_own_limit, server, with_upstream};
 /// for all clients.
 const BOUND: u64 = 6 << 10;
 
+/// A client that does not read, whose socket takes little.
+fn slow_client(server: &Server, path: &str) -> RawWs {
+    RawWs::over(connect_with_small_buffer(server.address("http")), server, path, &[])
+}
+
+/// Writes until the server reads no more, with little memory; returns the number of bytes that it
+/// has taken.
+fn flood_until_held_back(server: &Server, to: &mut TcpStream, flood: &[u8], what: &str) -> usize {
+    let before = server.peak();
+    let sent = write_until_blocked(to, flood);
+    assert!(sent < flood.len(), "{what}: it is held back");
+    let grown = server.peak_growth(before);
+    assert!(grown < BOUND, "{what}: {grown} KiB for an end that does not read");
+    sent
+}
+
 #[test]
 fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything() {
     let server = server();
-    let before = server.peak();
-    let stream = connect_with_small_buffer(server.address("http"));
-    let mut client = RawWs::over(stream, &server, "/ws", &[]);
+    let mut client = slow_client(&server, "/ws");
     let message = noise(100_000);
     let frame = ws::frame(first::BINARY, &message);
     let flood = frame.repeat(1_500);
-    let sent = write_until_blocked(&mut client.stream, &flood);
-    assert!(sent < flood.len(), "it is held back");
-    let grown = server.peak_growth(before);
-    assert!(grown < BOUND, "{grown} KiB for a client that does not read");
+    let sent = flood_until_held_back(&server, &mut client.stream, &flood, "/ws");
 
     enlarge_receive_buffer(&client.stream);
     let whole = sent.div_ceil(frame.len());
@@ -62,23 +73,17 @@ fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything(
 #[test]
 fn tiny_messages_that_are_never_read_are_held_back() {
     let server = server();
-    let before = server.peak();
-    let stream = connect_with_small_buffer(server.address("http"));
-    let mut client = RawWs::over(stream, &server, "/ws", &[]);
+    let mut client = slow_client(&server, "/ws");
     let frames = [ws::frame(first::TEXT, b""), ws::frame(first::BINARY, b"x")].concat();
     let flood = frames.repeat((48 << 20) / frames.len());
-    let sent = write_until_blocked(&mut client.stream, &flood);
-    assert!(sent < flood.len(), "it is held back");
-    let grown = server.peak_growth(before);
-    assert!(grown < BOUND, "{grown} KiB for a client that does not read");
+    flood_until_held_back(&server, &mut client.stream, &flood, "/ws");
 }
 
 #[test]
 fn pings_that_are_never_read_do_not_pile_up() {
     let server = server();
     let before = server.peak();
-    let stream = connect_with_small_buffer(server.address("http"));
-    let mut client = RawWs::over(stream, &server, "/ws", &[]);
+    let mut client = slow_client(&server, "/ws");
     let pings = ws::frame(first::PING, &[7; 125]).repeat(1_000);
     for _ in 0..80 {
         // The server may stop reading, or skip Pongs, but may not queue all of them.
@@ -94,31 +99,22 @@ fn pings_that_are_never_read_do_not_pile_up() {
 fn an_upstream_that_floods_a_client_that_does_not_read_is_held_back() {
     for framing in ["bytes", "text", "line"] {
         let (server, upstream) = with_upstream(framing, &[]);
-        let before = server.peak();
-        let stream = connect_with_small_buffer(server.address("http"));
-        let _client = RawWs::over(stream, &server, "/x", &[]);
+        let _client = slow_client(&server, "/x");
         let mut stream = upstream.accept();
         // Short lines: each becomes a frame.
         let flood = b"ab\n".repeat(16 << 20);
-        let sent = write_until_blocked(&mut stream, &flood);
-        assert!(sent < flood.len(), "{framing}: it is held back");
-        let grown = server.peak_growth(before);
-        assert!(grown < BOUND, "{framing}: {grown} KiB for a client that does not read");
+        flood_until_held_back(&server, &mut stream, &flood, framing);
     }
 }
 
 #[test]
 fn a_client_is_held_back_by_an_upstream_that_does_not_read() {
     let (server, upstream) = with_upstream("bytes", &[]);
-    let before = server.peak();
     let mut client = RawWs::connect(&server, "/x");
     let mut stream = upstream.accept();
     let frame = ws::frame(first::BINARY, &noise(1 << 20));
     let flood = frame.repeat(80);
-    let sent = write_until_blocked(&mut client.stream, &flood);
-    assert!(sent < flood.len(), "it is held back");
-    let grown = server.peak_growth(before);
-    assert!(grown < BOUND, "{grown} KiB for an upstream that does not read");
+    let sent = flood_until_held_back(&server, &mut client.stream, &flood, "bytes");
 
     let whole = sent.div_ceil(frame.len());
     let mut writer = client.stream.try_clone().unwrap();
@@ -138,8 +134,7 @@ fn each_connection_that_stalls_costs_a_bounded_amount_and_no_more() {
     let mut pairs = Vec::new();
     let mut before = 0;
     for i in 0..=PAIRS {
-        let stream = connect_with_small_buffer(server.address("http"));
-        let mut client = RawWs::over(stream, &server, "/x", &[]);
+        let mut client = slow_client(&server, "/x");
         let mut accepted = upstream.accept();
         // 300 MiB in each direction, from the client in messages within the limit.
         let frame = ws::frame(first::BINARY, &vec![b'x'; 1 << 20]);
@@ -311,12 +306,7 @@ fn an_http_connection_of_the_reserve_is_upgraded_once_a_descriptor_is_free() {
     assert_eq!(http::Response::read(&mut stream).unwrap().status, 200);
     drop(crowd);
     server.wait_for_connections(<[_]>::is_empty);
-    let upgrade = ws::UPGRADE.join("\r\n");
-    stream
-        .write_all(format!("GET /ws HTTP/1.1\r\nHost: {at}\r\n{upgrade}\r\n\r\n").as_bytes())
-        .unwrap();
-    assert_eq!(http::Response::read(&mut stream).unwrap().status, 101);
-    assert_eq!(RawWs { stream }.exchange(b"in"), b"IN");
+    assert_eq!(RawWs::over(stream, &server, "/ws", &[]).exchange(b"in"), b"IN");
 }
 
 #[test]
@@ -513,6 +503,15 @@ fn a_client_whose_process_is_stopped_is_found_and_one_that_only_waits_is_kept() 
     }
 }
 
+/// Asserts that each of `count` idle connections takes less than so many KiB.
+fn assert_each_takes_less(limit: f64, server: &Server, before: u64, count: usize) {
+    let grown = server.memory("VmRSS").saturating_sub(before);
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    let each = grown as f64 / count as f64;
+    eprintln!("{count} idle connections: {grown} KiB, {each:.2} KiB each");
+    assert!(each < limit, "{each} KiB for each idle connection");
+}
+
 #[test]
 fn idle_connections_are_cheap() {
     const WANTED: usize = 5_000;
@@ -532,11 +531,7 @@ fn idle_connections_are_cheap() {
             }
         }
     }
-    let grown = server.memory("VmRSS").saturating_sub(before);
-    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-    let each = grown as f64 / count as f64;
-    eprintln!("{count} idle TCP connections: {grown} KiB, {each:.2} KiB each");
-    assert!(each < 8.0, "{each} KiB for each idle connection");
+    assert_each_takes_less(8.0, &server, before, count);
     let mut last = clients.pop().unwrap();
     assert_eq!(round_trip(&mut last, b"and still served"), b"AND STILL SERVED");
 }
@@ -550,9 +545,5 @@ fn idle_websocket_connections_are_cheap() {
     for client in &mut clients {
         assert_eq!(client.exchange(b"a"), b"A");
     }
-    let grown = server.memory("VmRSS").saturating_sub(before);
-    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-    let each = grown as f64 / count as f64;
-    eprintln!("{count} idle WebSocket connections and their hops: {grown} KiB, {each:.2} KiB each");
-    assert!(each < 16.0, "{each} KiB for each idle connection");
+    assert_each_takes_less(16.0, &server, before, count);
 }
