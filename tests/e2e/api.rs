@@ -35,17 +35,22 @@ pub(crate) struct StoppedThread(nix::unistd::Pid);
 #[cfg(target_os = "linux")]
 impl StoppedThread {
     pub(crate) fn named(server: &Server, name: &str) -> StoppedThread {
+        use std::fs::{self, DirEntry};
+
+        use echogate_tests::server::wait_for;
         use nix::sys::{
             ptrace,
             wait::{WaitPidFlag, waitpid},
         };
-        let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
-        let thread = threads
-            .map(|thread| thread.unwrap())
-            .find(|thread| {
-                std::fs::read_to_string(thread.path().join("comm")).unwrap().trim() == name
-            })
-            .expect("a thread of this name");
+        let is_it = |thread: &DirEntry| {
+            fs::read_to_string(thread.path().join("comm")).unwrap().trim() == name
+        };
+        let find = || {
+            let mut threads = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+            threads.find_map(|thread| thread.ok().filter(is_it))
+        };
+        // A thread names itself, which may be after the server has said that it listens.
+        let thread = wait_for(find, Option::is_some).unwrap();
         let thread =
             nix::unistd::Pid::from_raw(thread.file_name().to_str().unwrap().parse().unwrap());
         ptrace::seize(thread, ptrace::Options::empty()).expect("permission to trace a child");
