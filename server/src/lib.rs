@@ -64,8 +64,8 @@ pub mod internals {
     /// When the bytes are no header, or only a part of one.
     pub fn proxy_header(bytes: &[u8]) -> io::Result<([Vec<u8>; 2], usize)> {
         let mut rest = bytes;
-        let ends = read_header(&mut rest).now_or_never().expect("a slice is always ready")?;
-        let written = [Version::V1, Version::V2].map(|version| version.header(ends));
+        let addresses = read_header(&mut rest).now_or_never().expect("a slice is always ready")?;
+        let written = [Version::V1, Version::V2].map(|version| version.header(addresses));
         Ok((written, bytes.len() - rest.len()))
     }
 

@@ -20,7 +20,7 @@ use echogate_tests::{
     ws::{self, RawWs, first},
 };
 
-use crate::ECHOGATE;
+use crate::{ECHOGATE, connected, with_upstream};
 
 /// The end of a connection, as an upstream sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +39,6 @@ fn read_to_end_or_reset(stream: &mut impl Read) -> (Vec<u8>, Seen) {
         Err(e) if e.kind() == ErrorKind::ConnectionReset => (bytes, Seen::Reset),
         Err(e) => panic!("after {} bytes: {e}", bytes.len()),
     }
-}
-
-/// A server with a route `/x` in framing `bytes`, and its upstream.
-fn server_with(arguments: &[&str]) -> (Server, Upstream) {
-    let upstream = Upstream::new();
-    let route = upstream.route("/x", "bytes");
-    let server = Server::start(ECHOGATE, &[arguments, &["--route", &route]].concat());
-    (server, upstream)
 }
 
 /// The first half of a frame.
@@ -92,7 +84,8 @@ const ACTS: [Act; 10] = [
 
 #[test]
 fn only_a_close_ends_the_upstream_in_order() {
-    let (server, upstream) = server_with(&["--ping-interval", "500ms", "--ping-timeout", "500ms"]);
+    let times = ["--ping-interval", "500ms", "--ping-timeout", "500ms"];
+    let (server, upstream) = with_upstream("bytes", &times);
     for (what, expected, act) in ACTS {
         let mut client = RawWs::connect(&server, "/x");
         let mut stream = upstream.accept();
@@ -112,10 +105,8 @@ fn only_a_close_ends_the_upstream_in_order() {
 fn a_client_that_is_cut_off_within_tls_does_not_look_complete_to_a_tls_upstream() {
     let authority = Authority::with_certificate(&["localhost", "127.0.0.1"]);
     let upstream = Upstream::new();
-    let flags = authority.flags();
     let route = format!("/x=tls://{}?ca={}", upstream.address(), authority.ca());
-    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--route", &route]).collect();
-    let server = Server::start(ECHOGATE, &flags);
+    let server = Server::start_with_tls(ECHOGATE, &authority, &["--route", &route]);
     let issued = authority.issue(&["127.0.0.1"]);
     for is_close in [true, false] {
         let client = thread::scope(|scope| {
@@ -145,9 +136,7 @@ fn a_client_that_is_cut_off_within_tls_does_not_look_complete_to_a_tls_upstream(
 
 #[test]
 fn what_was_sent_before_a_close_is_delivered_however_late_the_upstream_reads_it() {
-    let (server, upstream) = server_with(&[]);
-    let mut client = RawWs::connect(&server, "/x");
-    let mut stream = upstream.accept();
+    let (mut client, mut stream, _server) = connected("bytes", &[]);
     // Fill all buffers, then send a last message and the Close frame in one write.
     let flood = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
     let sent = write_until_blocked(&mut client.stream, &flood);
@@ -168,9 +157,7 @@ fn what_was_sent_before_a_close_is_delivered_however_late_the_upstream_reads_it(
 
 #[test]
 fn a_write_that_fails_ends_that_direction_only() {
-    let (server, upstream) = server_with(&[]);
-    let mut client = RawWs::connect(&server, "/x");
-    let mut stream = upstream.accept();
+    let (mut client, mut stream, _server) = connected("bytes", &[]);
     // More than the upstream reads: some bytes wait in the kernel for the server.
     let sent = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
     let written = write_until_blocked(&mut client.stream, &sent);
@@ -197,10 +184,7 @@ fn a_write_that_fails_ends_that_direction_only() {
 
 #[test]
 fn messages_that_nobody_takes_the_replies_to_are_delivered_all_the_same() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "message")]);
-    let mut client = RawWs::connect(&server, "/x");
-    let mut stream = upstream.accept();
+    let (mut client, mut stream, _server) = connected("message", &[]);
     // More than the limit on messages without a reply.
     let messages: Vec<u8> = (0..5000).flat_map(|_| ws::frame(first::BINARY, b"message")).collect();
     client.send(&messages);
@@ -229,7 +213,7 @@ fn messages_that_nobody_takes_the_replies_to_are_delivered_all_the_same() {
 #[test]
 fn a_client_that_is_gone_is_noticed_while_its_upstream_does_not_read() {
     let arguments = ["--ping-interval", "1s", "--ping-timeout", "1s", "--max-connections", "1"];
-    let (server, upstream) = server_with(&arguments);
+    let (server, upstream) = with_upstream("bytes", &arguments);
     let flood = ws::frame(first::BINARY, &noise(1 << 20)).repeat(64);
     for end in [reset as fn(TcpStream), |stream| drop(stream)] {
         let mut client = RawWs::connect(&server, "/x");
@@ -299,10 +283,7 @@ fn time_in_which_the_process_was_stopped_is_no_idleness() {
 #[test]
 fn what_a_client_sends_until_its_close_arrives_during_a_shutdown_with_each_framing() {
     for framing in ["bytes", "text", "line", "length", "message"] {
-        let upstream = Upstream::new();
-        let mut server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
-        let mut client = RawWs::connect(&server, "/x");
-        let mut stream = upstream.accept();
+        let (mut client, mut stream, mut server) = connected(framing, &[]);
         let prefix = if framing == "length" { 4 } else { 0 };
         client.send_frame(first::TEXT, b"first\n");
         let first = read_exactly(&mut stream, prefix + 6);
@@ -329,7 +310,7 @@ fn what_a_client_sends_until_its_close_arrives_during_a_shutdown_with_each_frami
 
 #[test]
 fn what_the_drain_cuts_off_does_not_look_complete() {
-    let (mut server, upstream) = server_with(&["--drain", "1s"]);
+    let (mut server, upstream) = with_upstream("bytes", &["--drain", "1s"]);
     // A client in the middle of a message, a client whose upstream does not read, and a client of a
     // service that does not read its replies.
     let mut client = RawWs::connect(&server, "/x");
@@ -354,10 +335,7 @@ fn what_the_drain_cuts_off_does_not_look_complete() {
 
 #[test]
 fn a_reply_that_stalls_or_breaks_off_lets_control_frames_through() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "message")]);
-    let mut client = RawWs::connect(&server, "/x");
-    let mut stream = upstream.accept();
+    let (mut client, mut stream, _server) = connected("message", &[]);
     client.send_frame(first::TEXT, b"0123456789");
     read_exactly(&mut stream, 10);
     stream.write_all(b"01234").unwrap();
@@ -371,9 +349,7 @@ fn a_reply_that_stalls_or_breaks_off_lets_control_frames_through() {
 
 #[test]
 fn the_upstream_of_a_client_that_violates_the_protocol_and_stays_is_reset_soon() {
-    let (server, upstream) = server_with(&[]);
-    let mut client = RawWs::connect(&server, "/x");
-    let mut stream = upstream.accept();
+    let (mut client, mut stream, _server) = connected("bytes", &[]);
     client.send_frame(first::BINARY, b"before");
     client.send_frame(0x83, b"reserved");
     let start = Instant::now();

@@ -10,10 +10,9 @@ use std::{
 };
 
 use echogate_tests::{
-    http,
     server::{Server, WAIT_TIMEOUT},
     upstream::Unresponsive,
-    ws,
+    ws::handshake,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -93,11 +92,6 @@ fn echo(mut stream: TcpStream) {
     }
 }
 
-fn handshake(server: &Server, path: &str) -> http::Response {
-    let mut client = http::connect(server.address("http"));
-    ws::handshake(&mut client, server, path, &[])
-}
-
 #[test]
 fn addresses_that_do_not_answer_do_not_make_an_upstream_unreachable() {
     let Some(hosts) = Hosts::new() else { return };
@@ -106,7 +100,7 @@ fn addresses_that_do_not_answer_do_not_make_an_upstream_unreachable() {
     // The kernel's own timeout takes minutes for the first address alone.
     let within = format!("{}s", WAIT_TIMEOUT.as_secs());
     let server = hosts.server(&["--route", &route, "--dial-timeout", &within]);
-    let response = handshake(&server, "/r");
+    let response = handshake(&server, "/r", &[]);
     assert_eq!(response.status, 101, "{response:?}");
     alive.accept().unwrap();
 }
@@ -130,7 +124,7 @@ fn the_error_of_a_refusing_host_names_the_number_of_tried_addresses() {
     let port = holder.local_addr().unwrap().as_socket().unwrap().port();
     let route = format!("/r=tcp://host.example:{port}");
     let server = hosts.server(&["--route", &route]);
-    let response = handshake(&server, "/r");
+    let response = handshake(&server, "/r", &[]);
     assert_eq!(
         (response.status, response.text().trim_end()),
         (502, "the upstream refused the connection (3 addresses tried)")
@@ -172,7 +166,7 @@ fn a_socks_proxy_that_refuses_the_password_is_asked_once_whatever_the_number_of_
 fn an_unresolvable_name_gives_the_same_error_everywhere() {
     let Some(hosts) = Hosts::new() else { return };
     let server = hosts.server(&["--route", "/r=tcp://nowhere.invalid:7"]);
-    let response = handshake(&server, "/r");
+    let response = handshake(&server, "/r", &[]);
     let cause = response.text();
     let cause = cause.trim_end().strip_prefix("the upstream's host name cannot be resolved: ");
     let (status, cause) = (response.status, cause.unwrap_or_else(|| panic!("{response:?}")));
@@ -184,15 +178,4 @@ fn an_unresolvable_name_gives_the_same_error_everywhere() {
     let output = hosts.command().args(["--http", "nowhere.invalid:7"]).output().unwrap();
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(printed.ends_with(&words), "{printed}, not {words}");
-}
-
-#[test]
-fn the_address_of_a_listener_is_no_asterisk() {
-    let output =
-        Command::new(ECHOGATE).args(["gateway", "*:6080", "127.0.0.1:1"]).output().unwrap();
-    let printed = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        printed.contains("*:6080") && printed.contains("use 0.0.0.0 for all IPv4 addresses"),
-        "{printed}"
-    );
 }

@@ -77,8 +77,7 @@ fn a_certificate_signed_by_itself_is_good_where_it_is_named_and_nowhere_else() {
     }
     let route = format!("/r={echo}?ca={cert}");
     let gateway = Server::start(ECHOGATE, &["--route", &route]);
-    let mut client = http::connect(gateway.address("http"));
-    assert_eq!(ws::handshake(&mut client, &gateway, "/r", &[]).status, 101);
+    assert_eq!(ws::handshake(&gateway, "/r", &[]).status, 101);
 }
 
 /// Starts a TLS server for one client, with a certificate of `authority`.
@@ -145,8 +144,7 @@ fn a_server_that_echoes_the_handshake_does_not_speak_tls() {
     }
     let route = format!("/r=tls://{}", server.address("echo"));
     let gateway = Server::start(ECHOGATE, &["--route", &route]);
-    let mut client = http::connect(gateway.address("http"));
-    let response = ws::handshake(&mut client, &gateway, "/r", &[]);
+    let response = ws::handshake(&gateway, "/r", &[]);
     let expected = "the upstream does not speak TLS: it echoed the ClientHello";
     assert_eq!((response.status, response.text().trim_end()), (502, expected));
 }

@@ -23,12 +23,16 @@ use crate::ECHOGATE;
 pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
 
 /// A server with `chat` on a port, whose operators know [`TOKEN`].
-fn server() -> Server {
+pub(crate) fn server() -> Server {
+    server_with(&["--listen", "chat=tcp://127.0.0.1:0"])
+}
+
+/// A server whose operators know [`TOKEN`].
+pub(crate) fn server_with(arguments: &[&str]) -> Server {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{TOKEN}\n")).unwrap();
     let token = ["--operator-token-file", file.path().to_str().unwrap()];
-    let chat = ["--listen", "chat=tcp://127.0.0.1:0"];
-    Server::start(ECHOGATE, &[token, chat].concat())
+    Server::start(ECHOGATE, &[&token[..], arguments].concat())
 }
 
 /// A TCP client.
@@ -519,16 +523,7 @@ fn a_drain_ends_conversations_and_tells_the_operators() {
 
 #[test]
 fn chat_once_ends_with_the_operators_answer() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), TOKEN).unwrap();
-    let server = Server::start(
-        ECHOGATE,
-        &[
-            &["--operator-token-file", file.path().to_str().unwrap()][..],
-            &["--listen", "chat=tcp://127.0.0.1:0?once"],
-        ]
-        .concat(),
-    );
+    let server = server_with(&["--listen", "chat=tcp://127.0.0.1:0?once"]);
     let mut operator = Operator::new(&server);
     let mut client = Client::new(&server);
     let (id, _) = operator.receive_opened();

@@ -11,7 +11,7 @@ mod done;
 mod file;
 mod history;
 mod interop;
-mod listen;
+pub(crate) mod listen;
 mod messages;
 mod output;
 mod pipe;
@@ -112,37 +112,4 @@ fn assert_prints(output: &Output, stdout: &[u8]) {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stdout == stdout, "{} bytes came", output.stdout.len());
-}
-
-/// Sends 100 MB through the client with these arguments, checks the replies in upper case, and checks the
-/// client's peak memory.
-fn assert_100_mb_come_back_upper_cased_in_little_memory(arguments: &[&str]) {
-    const PIECES: usize = 1600;
-    const MAX_MEMORY_KB: usize = 40_000;
-
-    // All byte values, in a length that is no multiple of a buffer size.
-    let piece: Vec<u8> = (0..62_501_u32).map(|i| (i % 251) as u8 ^ (i / 251) as u8).collect();
-    let mut client = connect(arguments);
-    let mut input = client.stdin.take().unwrap();
-    let mut output = client.stdout.take().unwrap();
-    let sent = piece.clone();
-    let sender = thread::spawn(move || {
-        (0..PIECES).for_each(|_| input.write_all(&sent).unwrap());
-        input
-    });
-    let expected = piece.to_ascii_uppercase();
-    let mut received = vec![0; piece.len()];
-    for i in 0..PIECES {
-        output.read_exact(&mut received).unwrap();
-        assert!(received == expected, "piece {i} of {PIECES}");
-    }
-    let input = sender.join().unwrap();
-    // Everything is transferred, and the client still runs: it waits for the end of its input.
-    let status = std::fs::read_to_string(format!("/proc/{}/status", client.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    let memory: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!(memory < MAX_MEMORY_KB, "{memory} kB");
-    drop(input);
-    assert_eq!(output.read_to_end(&mut received).unwrap(), 0);
-    assert_prints(&finish(client), b"");
 }

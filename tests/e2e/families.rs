@@ -14,13 +14,14 @@ use std::{
         },
     },
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use echogate_tests::{
     http::connect,
-    server::{Server, WAIT_TIMEOUT},
+    program::programs,
+    server::{Server, WAIT_TIMEOUT, wait_until},
     tcp::{noise, read_exactly, round_trip},
     tls::Authority,
 };
@@ -266,17 +267,13 @@ fn a_flood_of_datagrams_takes_no_memory_and_others_are_still_answered() {
     }
     let mut exchange = families.connect("unixgram");
     assert_eq!(exchange(b"still here", 10), b"STILL HERE");
-    let start = Instant::now();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    loop {
-        // The kernel may drop datagrams of a flood.
+    // The kernel may drop datagrams of a flood.
+    wait_until("never answered", || {
         socket.send_to(b"here too", to).unwrap();
-        if socket.recv(&mut [0; 100]).is_ok_and(|len| len == 8) {
-            break;
-        }
-        assert!(start.elapsed() < WAIT_TIMEOUT, "never answered");
-    }
+        socket.recv(&mut [0; 100]).is_ok_and(|len| len == 8)
+    });
     let grown = families.server.peak_growth(before);
     assert!(grown < 4 << 10, "{grown} KiB");
 }
@@ -329,34 +326,21 @@ fn a_socket_file_is_there_while_the_server_is_and_no_longer() {
     assert!(!files.iter().any(|file| file.exists()));
 }
 
-/// A server with `upper` on this socket file only, or its error.
-fn upper_on(path: &Path, mode: &str) -> Result<Server, String> {
+/// The command of a server with `upper` on this socket file only.
+fn upper_on(path: &Path, mode: &str) -> Command {
     let listen = format!("upper=unix://{}{mode}", path.display());
     let mut command = Command::new(ECHOGATE);
     command.args(["--http", "127.0.0.1:0", "--listen", &listen]);
-    // A failure ends at once; on success the server is started again, to be kept.
-    let mut probe = Command::new(ECHOGATE);
-    probe.args(command.get_args()).stdin(Stdio::null()).stdout(Stdio::null());
-    let mut child = probe.stderr(Stdio::piped()).spawn().unwrap();
-    let start = Instant::now();
-    while start.elapsed() < WAIT_TIMEOUT {
-        if let Some(status) = child.try_wait().unwrap() {
-            assert_eq!(status.code(), Some(1));
-            let mut printed = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
-            return Err(printed);
-        }
-        if UnixStream::connect(path).is_ok()
-            && fs::read_dir(format!("/proc/{}", child.id())).is_ok()
-        {
-            break;
-        }
-        std::thread::yield_now();
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    // The next server replaces the stale socket file.
-    Ok(Server::spawn(command))
+    command
+}
+
+/// The error of a server that cannot use this socket file.
+fn refusal(path: &Path) -> String {
+    let output = upper_on(path, "").output().unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains(path.to_str().unwrap()), "{printed}");
+    printed
 }
 
 #[test]
@@ -365,27 +349,16 @@ fn a_stale_socket_file_is_replaced_and_nothing_else_is() {
     let path = dir.path().join("socket");
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "no server uses it any more");
-    drop(upper_on(&path, "").unwrap());
+    drop(Server::spawn(upper_on(&path, "")));
 
     let path = dir.path().join("alive");
-    let alive = UnixListener::bind(&path).unwrap();
-    let mut refused = Command::new(ECHOGATE);
-    let listen = format!("upper=unix://{}", path.display());
-    let output = refused.args(["--http", "127.0.0.1:0", "--listen", &listen]).output().unwrap();
-    let printed = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(printed.contains(&listen) && printed.contains("in use"), "{printed}");
-    drop(alive);
+    let _alive = UnixListener::bind(&path).unwrap();
+    let printed = refusal(&path);
+    assert!(printed.contains("in use"), "{printed}");
 
     let path = dir.path().join("file");
     fs::write(&path, "precious").unwrap();
-    let listen = format!("upper=unix://{}", path.display());
-    let output = Command::new(ECHOGATE)
-        .args(["--http", "127.0.0.1:0", "--listen", &listen])
-        .output()
-        .unwrap();
-    let printed = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    let printed = refusal(&path);
     assert!(printed.contains("not a socket"), "{printed}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
@@ -399,10 +372,7 @@ fn a_socket_file_whose_server_is_stuck_is_in_use() {
     socket.listen(0).unwrap();
     // The listen backlog is full: the next connection would wait.
     let _first = UnixStream::connect(&path).unwrap();
-    let listen = format!("upper=unix://{}", path.display());
-    let output =
-        Command::new(ECHOGATE).args(["--http", "127.0.0.1:0", "--listen", &listen]).output();
-    let printed = String::from_utf8(output.unwrap().stderr).unwrap();
+    let printed = refusal(&path);
     assert!(printed.contains("in use"), "{printed}");
 }
 
@@ -443,13 +413,10 @@ os.execv(sys.argv[1], [sys.argv[1], "--http", "127.0.0.1:0"])
 
 #[test]
 fn sockets_of_this_server_do_not_answer_each_other() {
-    if Command::new("python3").arg("--version").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "python3 is missing");
-        return eprintln!("skipped: no python3 to pass sockets on");
-    }
+    let Some([python]) = programs(["python3"]) else { return };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("socket").display().to_string();
-    let mut command = Command::new("python3");
+    let mut command = Command::new(python);
     command.args(["-c", SELF_ADDRESSED, ECHOGATE, &path]);
     let server = Server::spawn(command);
     let at = |url: String| url.split_once("://").unwrap().1.replace("0.0.0.0", "127.0.0.1");
@@ -498,10 +465,9 @@ fn a_socket_files_mode_is_as_asked() {
     let dir = tempfile::tempdir().unwrap();
     for mode in ["600", "666", "0640"] {
         let path = dir.path().join(mode);
-        let server = upper_on(&path, &format!("?mode={mode}")).unwrap();
+        let _server = Server::spawn(upper_on(&path, &format!("?mode={mode}")));
         let found = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(found, u32::from_str_radix(mode, 8).unwrap());
-        drop(server);
     }
 }
 
@@ -595,22 +561,19 @@ os.execv(sys.argv[1], [sys.argv[1]])
 "#;
 
 /// The server with a TCP port, a UDP port, a TCP port, and the Unix socket `path`.
-fn activated(names: &str, path: &Path) -> Command {
+fn activated(python: &Path, names: &str, path: &Path) -> Command {
     fs::remove_file(path).ok();
-    let mut command = Command::new("python3");
+    let mut command = Command::new(python);
     command.args(["-c", ACTIVATE, ECHOGATE, names]).arg(path);
     command
 }
 
 #[test]
 fn sockets_of_a_service_manager_are_served_by_their_names() {
-    if Command::new("python3").arg("--version").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "python3 is missing");
-        return eprintln!("skipped: no python3 to pass sockets on");
-    }
+    let Some([python]) = programs(["python3"]) else { return };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("passed.sock");
-    let server = Server::spawn(activated("upper:time:http:http", &path));
+    let server = Server::spawn(activated(&python, "upper:time:http:http", &path));
     let mut client = connect(server.address("upper"));
     assert_eq!(round_trip(&mut client, b"activated"), b"ACTIVATED");
     let mut exchange = by_udp("127.0.0.1:0", server.address("time"));
@@ -623,11 +586,11 @@ fn sockets_of_a_service_manager_are_served_by_their_names() {
         server.urls("upper").count() + server.urls("time").count() + server.urls("chat").count();
     assert_eq!(all, 2, "the defaults are left out");
 
-    let output = activated("upper:unknown:http:http", &path).output().unwrap();
+    let output = activated(&python, "upper:unknown:http:http", &path).output().unwrap();
     let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{printed}");
     assert!(printed.contains("passed socket 2 (\"unknown\")"), "{printed}");
-    let output = activated("upper:http:echo:http", &path).output().unwrap();
+    let output = activated(&python, "upper:http:echo:http", &path).output().unwrap();
     let printed = String::from_utf8(output.stderr).unwrap();
     assert!(printed.contains("passed socket 2 (\"http\")"), "{printed}");
 }

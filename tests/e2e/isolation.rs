@@ -12,7 +12,7 @@ use std::{
 
 use echogate_tests::{
     http::{self, Response, connect},
-    server::{Server, WAIT_TIMEOUT, wait_until},
+    server::{Server, wait_for, wait_until},
     tcp::{connect_from, connect_with_small_buffer, read_exactly, read_to_end},
     tls::Authority,
     upstream::Unresponsive,
@@ -73,9 +73,7 @@ fn all_is_served(server: &Server) {
 /// A server with HTTPS and a certificate for `name`, and the authority of the certificate.
 fn tls_server(name: &str, more: &[&str]) -> (Server, Authority) {
     let authority = Authority::with_certificate(&[name]);
-    let flags = authority.flags();
-    let flags: Vec<_> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
-    (Server::start(ECHOGATE, &flags), authority)
+    (Server::start_with_tls(ECHOGATE, &authority, more), authority)
 }
 
 #[test]
@@ -231,21 +229,22 @@ fn a_refused_page_cannot_tell_which_routes_there_are() {
     let route = "/there=service:upper?protocol=mqtt";
     let server = Server::start(ECHOGATE, &["--route", route]);
     let lines = ["Origin: http://evil.example", BROWSER, "Sec-WebSocket-Protocol: amqp, mqtt"];
-    let [there, not_there] = ["/there", "/not/there"].map(|path| {
+    let paths = ["/there", "/not/there", "/", "/metrics/none"];
+    let answers = paths.map(|path| {
         let mut stream = connect(server.address("http"));
-        let mut response = ws::handshake(&mut stream, &server, path, &lines);
+        let mut response = ws::handshake_over(&mut stream, &server, path, &lines);
         response.headers.retain(|(name, _)| name != "date");
         (response.status, response.headers, RawWs { stream }.read_close())
     });
-    assert_eq!(there, not_there);
-    assert_eq!(there.2.0, Some(1008));
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    let (code, reason) = &answers[0].2;
+    assert!(*code == Some(1008) && reason.contains("--allow-origin"), "{code:?} {reason}");
     // A page of this server gets the reason.
     let own = format!("Origin: http://{}", server.address("http"));
     let (_, reason) = RawWs::connect_with(&server, "/not/there", &[&own, BROWSER]).read_close();
     assert_eq!(reason, "no such route: /not/there");
 
-    let mut stream = connect(server.address("http"));
-    let twice = ws::handshake(&mut stream, &server, "/there", &[&own, lines[0]]);
+    let twice = ws::handshake(&server, "/there", &[&own, lines[0]]);
     assert_eq!(twice.status, 403, "{twice:?}");
 }
 
@@ -352,10 +351,7 @@ fn refused_clients_are_counted_by_reason() {
     command.args(["--dial-timeout", "1s", "--max-connections", "3"]);
     command.args(["--proxy-protocol-from", "127.0.0.2"]);
     let server = Server::spawn(command);
-    let ask = |path: &str| {
-        let mut stream = connect(server.address("http"));
-        ws::handshake(&mut stream, &server, path, &[]).status
-    };
+    let ask = |path: &str| ws::handshake(&server, path, &[]).status;
     for (reason, path, status) in [
         ("route", "/not/there", 404),
         ("upstream_timeout", "/timed-out", 504),
@@ -396,15 +392,10 @@ fn a_tls_handshake_that_fails_is_counted() {
         client.read_to_end(&mut Vec::new()).ok();
     }
     let host = format!("Host: {}", server.address("http"));
-    let start = Instant::now();
-    loop {
+    let metrics = || {
         let mut client = authority.connect(server.address("http"));
-        let metrics = http::exchange(&mut client, &["GET /metrics HTTP/1.1", &host]).text();
-        // The client may see its connection end before the metric is updated.
-        if metrics.contains(&format!("{} 2\n", refused("tls"))) {
-            break;
-        }
-        assert!(start.elapsed() < WAIT_TIMEOUT, "{metrics}");
-        thread::sleep(Duration::from_millis(2));
-    }
+        http::exchange(&mut client, &["GET /metrics HTTP/1.1", &host]).text()
+    };
+    // The client may see its connection end before the metric is updated.
+    wait_for(metrics, |metrics| metrics.contains(&format!("{} 2\n", refused("tls"))));
 }

@@ -156,9 +156,8 @@ fn rust_log_counts_where_echogate_log_is_not_set() {
         if is_logged {
             server.wait_for_log(&["DEBUG", "http connection"]);
         }
-        let mut stream = http::connect(server.address("http"));
         let lines = ["Origin: http://evil.example"];
-        ws::handshake(&mut stream, &server, "/ws", &lines);
+        ws::handshake(&server, "/ws", &lines);
         server.wait_for_log(&["INFO", "refused: origin"]);
         let has_debug = server.log().iter().any(|line| line.contains("DEBUG"));
         assert_eq!(has_debug, is_logged, "{variables:?}");

@@ -16,28 +16,39 @@ use echogate_tests::{
         round_trip, write_until_blocked,
     },
     upstream::{Unresponsive, Upstream},
-    ws::{self, BROWSER, RawWs, first},
+    ws::{self, BROWSER, RawWs, first, handshake},
 };
 
-use crate::{ECHOGATE, raise_own_limit, server};
+use crate::{ECHOGATE, raise_own_limit, server, with_upstream};
 
 /// The limit on the server's memory for one client, in KiB, with the buffers that a thread keeps
 /// for all clients.
 const BOUND: u64 = 6 << 10;
 
+/// A client that does not read, whose socket takes little.
+fn slow_client(server: &Server, path: &str) -> RawWs {
+    RawWs::over(connect_with_small_buffer(server.address("http")), server, path, &[])
+}
+
+/// Writes until the server reads no more, with little memory; returns the number of bytes that it
+/// has taken.
+fn flood_until_held_back(server: &Server, to: &mut TcpStream, flood: &[u8], what: &str) -> usize {
+    let before = server.peak();
+    let sent = write_until_blocked(to, flood);
+    assert!(sent < flood.len(), "{what}: it is held back");
+    let grown = server.peak_growth(before);
+    assert!(grown < BOUND, "{what}: {grown} KiB for an end that does not read");
+    sent
+}
+
 #[test]
 fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything() {
     let server = server();
-    let before = server.peak();
-    let stream = connect_with_small_buffer(server.address("http"));
-    let mut client = RawWs::over(stream, &server, "/ws", &[]);
+    let mut client = slow_client(&server, "/ws");
     let message = noise(100_000);
     let frame = ws::frame(first::BINARY, &message);
     let flood = frame.repeat(1_500);
-    let sent = write_until_blocked(&mut client.stream, &flood);
-    assert!(sent < flood.len(), "it is held back");
-    let grown = server.peak_growth(before);
-    assert!(grown < BOUND, "{grown} KiB for a client that does not read");
+    let sent = flood_until_held_back(&server, &mut client.stream, &flood, "/ws");
 
     enlarge_receive_buffer(&client.stream);
     let whole = sent.div_ceil(frame.len());
@@ -62,23 +73,17 @@ fn a_client_that_floods_and_does_not_read_is_held_back_and_then_gets_everything(
 #[test]
 fn tiny_messages_that_are_never_read_are_held_back() {
     let server = server();
-    let before = server.peak();
-    let stream = connect_with_small_buffer(server.address("http"));
-    let mut client = RawWs::over(stream, &server, "/ws", &[]);
+    let mut client = slow_client(&server, "/ws");
     let frames = [ws::frame(first::TEXT, b""), ws::frame(first::BINARY, b"x")].concat();
     let flood = frames.repeat((48 << 20) / frames.len());
-    let sent = write_until_blocked(&mut client.stream, &flood);
-    assert!(sent < flood.len(), "it is held back");
-    let grown = server.peak_growth(before);
-    assert!(grown < BOUND, "{grown} KiB for a client that does not read");
+    flood_until_held_back(&server, &mut client.stream, &flood, "/ws");
 }
 
 #[test]
 fn pings_that_are_never_read_do_not_pile_up() {
     let server = server();
     let before = server.peak();
-    let stream = connect_with_small_buffer(server.address("http"));
-    let mut client = RawWs::over(stream, &server, "/ws", &[]);
+    let mut client = slow_client(&server, "/ws");
     let pings = ws::frame(first::PING, &[7; 125]).repeat(1_000);
     for _ in 0..80 {
         // The server may stop reading, or skip Pongs, but may not queue all of them.
@@ -93,34 +98,23 @@ fn pings_that_are_never_read_do_not_pile_up() {
 #[test]
 fn an_upstream_that_floods_a_client_that_does_not_read_is_held_back() {
     for framing in ["bytes", "text", "line"] {
-        let upstream = Upstream::new();
-        let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
-        let before = server.peak();
-        let stream = connect_with_small_buffer(server.address("http"));
-        let _client = RawWs::over(stream, &server, "/x", &[]);
+        let (server, upstream) = with_upstream(framing, &[]);
+        let _client = slow_client(&server, "/x");
         let mut stream = upstream.accept();
         // Short lines: each becomes a frame.
         let flood = b"ab\n".repeat(16 << 20);
-        let sent = write_until_blocked(&mut stream, &flood);
-        assert!(sent < flood.len(), "{framing}: it is held back");
-        let grown = server.peak_growth(before);
-        assert!(grown < BOUND, "{framing}: {grown} KiB for a client that does not read");
+        flood_until_held_back(&server, &mut stream, &flood, framing);
     }
 }
 
 #[test]
 fn a_client_is_held_back_by_an_upstream_that_does_not_read() {
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
-    let before = server.peak();
+    let (server, upstream) = with_upstream("bytes", &[]);
     let mut client = RawWs::connect(&server, "/x");
     let mut stream = upstream.accept();
     let frame = ws::frame(first::BINARY, &noise(1 << 20));
     let flood = frame.repeat(80);
-    let sent = write_until_blocked(&mut client.stream, &flood);
-    assert!(sent < flood.len(), "it is held back");
-    let grown = server.peak_growth(before);
-    assert!(grown < BOUND, "{grown} KiB for an upstream that does not read");
+    let sent = flood_until_held_back(&server, &mut client.stream, &flood, "bytes");
 
     let whole = sent.div_ceil(frame.len());
     let mut writer = client.stream.try_clone().unwrap();
@@ -135,14 +129,12 @@ fn a_client_is_held_back_by_an_upstream_that_does_not_read() {
 fn each_connection_that_stalls_costs_a_bounded_amount_and_no_more() {
     const EACH: u64 = 300 << 20;
     const PAIRS: u64 = 4;
-    let upstream = Upstream::new();
-    let server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "bytes")]);
+    let (server, upstream) = with_upstream("bytes", &[]);
     // The first pair includes the buffers that a thread keeps.
     let mut pairs = Vec::new();
     let mut before = 0;
     for i in 0..=PAIRS {
-        let stream = connect_with_small_buffer(server.address("http"));
-        let mut client = RawWs::over(stream, &server, "/x", &[]);
+        let mut client = slow_client(&server, "/x");
         let mut accepted = upstream.accept();
         // 300 MiB in each direction, from the client in messages within the limit.
         let frame = ws::frame(first::BINARY, &vec![b'x'; 1 << 20]);
@@ -204,7 +196,7 @@ fn running_out_of_file_descriptors_delays_clients_and_loses_none() {
         assert_eq!(http::get(at, "/readyz").status, 200);
     }
     for path in ["/ws", "/ws/echo"] {
-        let (_, refused) = handshake(&server, path);
+        let refused = handshake(&server, path, &[]);
         assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
         assert_eq!(
             refused.text(),
@@ -249,7 +241,8 @@ fn running_out_of_file_descriptors_fails_a_handshake_but_not_the_server() {
     let mut clients = Vec::new();
     let refused = loop {
         assert!(clients.len() < 64, "never out of files");
-        let (stream, response) = handshake(&server, "/ws");
+        let mut stream = connect(server.address("http"));
+        let response = ws::handshake_over(&mut stream, &server, "/ws", &[]);
         match response.status {
             101 => clients.push(RawWs { stream }),
             _ => break response,
@@ -313,12 +306,7 @@ fn an_http_connection_of_the_reserve_is_upgraded_once_a_descriptor_is_free() {
     assert_eq!(http::Response::read(&mut stream).unwrap().status, 200);
     drop(crowd);
     server.wait_for_connections(<[_]>::is_empty);
-    let upgrade = ws::UPGRADE.join("\r\n");
-    stream
-        .write_all(format!("GET /ws HTTP/1.1\r\nHost: {at}\r\n{upgrade}\r\n\r\n").as_bytes())
-        .unwrap();
-    assert_eq!(http::Response::read(&mut stream).unwrap().status, 101);
-    assert_eq!(RawWs { stream }.exchange(b"in"), b"IN");
+    assert_eq!(RawWs::over(stream, &server, "/ws", &[]).exchange(b"in"), b"IN");
 }
 
 #[test]
@@ -347,13 +335,6 @@ fn a_limit_of_one_connection_starves_no_listener() {
     }
 }
 
-/// Sends an opening handshake for `path` on a new connection; returns the response.
-fn handshake(server: &Server, path: &str) -> (TcpStream, http::Response) {
-    let mut stream = connect(server.address("http"));
-    let response = ws::handshake(&mut stream, server, path, &[]);
-    (stream, response)
-}
-
 #[test]
 fn each_limit_is_an_http_status_for_clients_and_a_close_reason_for_pages() {
     for (arguments, path, reason) in [
@@ -372,7 +353,7 @@ fn each_limit_is_an_http_status_for_clients_and_a_close_reason_for_pages() {
         let routes = ["--route", "/ws=service:upper"];
         let server = Server::start(ECHOGATE, &[arguments, &routes].concat());
         let mut first = RawWs::connect(&server, path);
-        let (_, response) = handshake(&server, path);
+        let response = handshake(&server, path, &[]);
         assert_eq!(response.status, 503, "{response:?}");
         assert_eq!(response.text(), format!("{reason}\n"));
         assert!(response.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok()));
@@ -401,7 +382,7 @@ fn a_client_whose_upstream_is_a_listener_here_takes_one_permit() {
         for route in [&[][..], &["--listen", &listener, "--route", &route]] {
             let server = Server::start(ECHOGATE, &[&[limit, "3"], route].concat());
             let mut clients = [(); 3].map(|()| RawWs::connect(&server, "/ws"));
-            assert_eq!(handshake(&server, "/ws").1.status, 503, "{limit} {route:?}");
+            assert_eq!(handshake(&server, "/ws", &[]).status, 503, "{limit} {route:?}");
             for client in &mut clients {
                 assert_eq!(client.exchange(b"in"), b"IN", "{limit} {route:?}");
             }
@@ -462,7 +443,7 @@ fn an_upstream_that_does_not_accept_is_504() {
     let upstream = Unresponsive::new();
     let route = format!("/slow=tcp://{}", upstream.address());
     let server = Server::start(ECHOGATE, &["--dial-timeout", "300ms", "--route", &route]);
-    let (_, response) = handshake(&server, "/slow");
+    let response = handshake(&server, "/slow", &[]);
     assert_eq!(response.status, 504, "{response:?}");
     assert_eq!(response.text(), "the upstream did not answer within 300ms (--dial-timeout)\n");
 }
@@ -522,6 +503,15 @@ fn a_client_whose_process_is_stopped_is_found_and_one_that_only_waits_is_kept() 
     }
 }
 
+/// Asserts that each of `count` idle connections takes less than so many KiB.
+fn assert_each_takes_less(limit: f64, server: &Server, before: u64, count: usize) {
+    let grown = server.memory("VmRSS").saturating_sub(before);
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    let each = grown as f64 / count as f64;
+    eprintln!("{count} idle connections: {grown} KiB, {each:.2} KiB each");
+    assert!(each < limit, "{each} KiB for each idle connection");
+}
+
 #[test]
 fn idle_connections_are_cheap() {
     const WANTED: usize = 5_000;
@@ -541,11 +531,7 @@ fn idle_connections_are_cheap() {
             }
         }
     }
-    let grown = server.memory("VmRSS").saturating_sub(before);
-    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-    let each = grown as f64 / count as f64;
-    eprintln!("{count} idle TCP connections: {grown} KiB, {each:.2} KiB each");
-    assert!(each < 8.0, "{each} KiB for each idle connection");
+    assert_each_takes_less(8.0, &server, before, count);
     let mut last = clients.pop().unwrap();
     assert_eq!(round_trip(&mut last, b"and still served"), b"AND STILL SERVED");
 }
@@ -559,9 +545,5 @@ fn idle_websocket_connections_are_cheap() {
     for client in &mut clients {
         assert_eq!(client.exchange(b"a"), b"A");
     }
-    let grown = server.memory("VmRSS").saturating_sub(before);
-    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-    let each = grown as f64 / count as f64;
-    eprintln!("{count} idle WebSocket connections and their hops: {grown} KiB, {each:.2} KiB each");
-    assert!(each < 16.0, "{each} KiB for each idle connection");
+    assert_each_takes_less(16.0, &server, before, count);
 }

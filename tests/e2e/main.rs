@@ -104,7 +104,9 @@ mod tutorials;
 mod unix_http;
 mod websocket;
 
-use echogate_tests::server::Server;
+use std::net::TcpStream;
+
+use echogate_tests::{server::Server, upstream::Upstream, ws::RawWs};
 
 /// The program under test: the path in `ECHOGATE_UNDER_TEST` at build time, or else the binary of
 /// this package.
@@ -116,6 +118,19 @@ const ECHOGATE: &str = match option_env!("ECHOGATE_UNDER_TEST") {
 /// A server with the default routes.
 fn server() -> Server {
     Server::start(ECHOGATE, &[])
+}
+
+/// A server with the route `/x` in this framing, and its upstream.
+fn with_upstream(framing: &str, more: &[&str]) -> (Server, Upstream) {
+    let upstream = Upstream::new();
+    let route = upstream.route("/x", framing);
+    (Server::start(ECHOGATE, &[&["--route", &*route], more].concat()), upstream)
+}
+
+/// A client of a route in this framing, and the upstream's end of its connection.
+fn connected(framing: &str, more: &[&str]) -> (RawWs, TcpStream, Server) {
+    let (server, upstream) = with_upstream(framing, more);
+    (RawWs::connect(&server, "/x"), upstream.accept(), server)
 }
 
 /// Raises this process's limit on open files to the hard limit, and returns it.

@@ -9,12 +9,12 @@ use std::{
 };
 
 use echogate_tests::{
-    http::{self, Response, connect},
+    http::{self, connect},
     program::free_port,
     server::{Server, wait_until},
     tcp::{read_exactly, read_to_end},
     upstream::{Unresponsive, Upstream},
-    ws::{self, RawWs, RawWsServer},
+    ws::{self, RawWs, RawWsServer, handshake},
 };
 
 use crate::ECHOGATE;
@@ -29,11 +29,6 @@ fn of_route(path: &str, metric: &str) -> String {
 /// A server with a route `/x` to `url`.
 fn routed(url: &str, more: &[&str]) -> Server {
     Server::start(ECHOGATE, &[&["--route", &format!("/x={url}")][..], more].concat())
-}
-
-/// The answer to an opening handshake with the header fields `more`.
-fn handshake(server: &Server, path: &str, more: &[&str]) -> Response {
-    ws::handshake(&mut connect(server.address("http")), server, path, more)
 }
 
 /// Waits until a metric of the route `/x` has this value.

@@ -42,7 +42,7 @@ fn fill_log(server: &Server) {
     let path = format!("/{}", "x".repeat(6000));
     let mut http = connect(server.address("http"));
     for i in 0..REFUSED {
-        assert_eq!(ws::handshake(&mut http, server, &format!("{path}{i}"), &[]).status, 404);
+        assert_eq!(ws::handshake_over(&mut http, server, &format!("{path}{i}"), &[]).status, 404);
     }
 }
 

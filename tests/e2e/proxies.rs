@@ -171,8 +171,7 @@ fn a_failure_at_a_proxy_is_a_502_without_its_address_and_silence_is_a_504() {
     let mut command = Command::new(ECHOGATE);
     command.env("all_proxy", &url).args(["--http", "127.0.0.1:0", "--route", route]);
     let gateway = Server::spawn(command);
-    let mut client = http::connect(gateway.address("http"));
-    let response = ws::handshake(&mut client, &gateway, "/r", &[]);
+    let response = ws::handshake(&gateway, "/r", &[]);
     let expected = "the proxy cannot connect to the upstream: 403 Filtered";
     assert_eq!((response.status, response.text().trim_end()), (502, expected));
     gateway.wait_for_log(&["db.invalid:5432", &format!("proxy {url}: 403 Filtered")]);
@@ -182,8 +181,7 @@ fn a_failure_at_a_proxy_is_a_502_without_its_address_and_silence_is_a_504() {
     let url = format!("socks5h://{}", silent.address());
     let arguments = ["--proxy", &url, "--route", route, "--dial-timeout", "100ms"];
     let gateway = Server::start(ECHOGATE, &arguments);
-    let mut client = http::connect(gateway.address("http"));
-    assert_eq!(ws::handshake(&mut client, &gateway, "/r", &[]).status, 504);
+    assert_eq!(ws::handshake(&gateway, "/r", &[]).status, 504);
 }
 
 #[test]

@@ -263,9 +263,8 @@ fn x_forwarded_for_counts_on_every_path() {
     let (second, _watching) = watch("203.0.113.2");
     assert_eq!(second, 200, "another client of the same proxy");
     assert_eq!(watch("203.0.113.1").0, 503);
-    let mut stream = http::connect(server.address("http"));
     let more = ["X-Forwarded-For: 203.0.113.3"];
-    assert_eq!(ws::handshake(&mut stream, &server, "/nowhere", &more).status, 404);
+    assert_eq!(ws::handshake(&server, "/nowhere", &more).status, 404);
     server.wait_for_log(&["no such route", "203.0.113.3"]);
 }
 
@@ -285,10 +284,7 @@ fn a_page_behind_a_proxy_is_compared_with_the_host_and_scheme_that_the_proxy_nam
     ] {
         let origin = format!("Origin: {origin}");
         let lines = [&[&*origin], more].concat();
-        let status = |server: &Server| {
-            let mut stream = http::connect(server.address("http"));
-            ws::handshake(&mut stream, server, "/ws", &lines).status
-        };
+        let status = |server: &Server| ws::handshake(server, "/ws", &lines).status;
         assert_eq!(status(&trusting), expected, "{lines:?}");
         assert_eq!(status(&wary), 403, "{lines:?} of a foreign page");
     }

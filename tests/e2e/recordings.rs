@@ -12,14 +12,12 @@ use std::{
     net::{Shutdown, TcpStream, UdpSocket},
     path::PathBuf,
     process::Command,
-    thread,
-    time::{Duration, Instant},
 };
 
 use echogate_proto::recording::Record;
 use echogate_tests::{
     http::connect,
-    server::{Server, WAIT_TIMEOUT, wait_until},
+    server::{Server, WAIT_TIMEOUT, wait_for, wait_until},
     tcp::{read_exactly, read_to_end, reset},
     tls::Authority,
     upstream::Upstream,
@@ -31,8 +29,8 @@ use tempfile::TempDir;
 use crate::ECHOGATE;
 
 /// A server that records into a directory.
-struct Recorded {
-    server: Server,
+pub(crate) struct Recorded {
+    pub(crate) server: Server,
     dir: TempDir,
 }
 
@@ -42,7 +40,7 @@ impl Recorded {
         Recorded::with_format("jsonl", arguments)
     }
 
-    fn with_format(format: &str, arguments: &[&str]) -> Recorded {
+    pub(crate) fn with_format(format: &str, arguments: &[&str]) -> Recorded {
         let dir = tempfile::tempdir().unwrap();
         let record = ["--record", dir.path().to_str().unwrap(), "--record-format", format];
         let server = Server::start(ECHOGATE, &[&record[..], arguments].concat());
@@ -50,7 +48,7 @@ impl Recorded {
     }
 
     /// The files, oldest first.
-    fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.dir.path()).unwrap();
         let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
         files.sort();
@@ -68,15 +66,7 @@ impl Recorded {
 
     /// Waits until `wanted` is true for the events.
     fn wait_for(&self, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        let start = Instant::now();
-        loop {
-            let events = self.events();
-            if wanted(&events) {
-                return events;
-            }
-            assert!(start.elapsed() < WAIT_TIMEOUT, "never as wanted: {events:#?}");
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_for(|| self.events(), |events| wanted(events))
     }
 
     /// Waits until so many connections have ended.
@@ -298,10 +288,6 @@ fn a_reload_starts_and_stops_the_recorder() {
         assert_eq!(server.metric("echogate_recording"), u64::from(settings.contains("jsonl")));
         exchange();
         server.wait_for_connections(<[_]>::is_empty);
-        let start = Instant::now();
-        while count() != recorded {
-            assert!(start.elapsed() < WAIT_TIMEOUT, "{} connections in reload {number}", count());
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_for(|| (number, count()), |(_, count)| *count == recorded);
     }
 }

@@ -17,10 +17,10 @@ mod wrong;
 use std::{fs, path::PathBuf, process::Command};
 
 use echogate_tests::{
-    http::{self, connect},
+    http,
     program::free_port,
     server::Server,
-    ws::{self, RawWs, first},
+    ws::{RawWs, first},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -123,12 +123,6 @@ fn route(path: &str, url: &str) -> String {
 fn replies_in_upper_case(client: &mut RawWs) -> bool {
     client.send_frame(first::TEXT, b"still here");
     client.read().payload == b"STILL HERE"
-}
-
-/// The response to a WebSocket handshake on `path`.
-fn handshake(server: &Server, path: &str, more: &[&str]) -> http::Response {
-    let mut stream = connect(server.address("http"));
-    ws::handshake(&mut stream, server, path, more)
 }
 
 fn free_address() -> String {

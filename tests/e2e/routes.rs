@@ -9,19 +9,12 @@ use std::{
 };
 
 use echogate_tests::{
-    http::connect,
     server::Server,
     tcp::{noise, read_exactly, read_to_end, reset, wait_until_read},
-    upstream::Upstream,
     ws::{self, Frame, RawWs, first},
 };
 
-use crate::ECHOGATE;
-
-/// A server with route `/x` to `upstream`.
-fn server(upstream: &Upstream, framing: &str) -> Server {
-    Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)])
-}
+use crate::{ECHOGATE, connected, with_upstream};
 
 /// Messages (opcode and payload), and the code and the reason of the Close frame after them.
 type Delivered = (Vec<(u8, Vec<u8>)>, Option<u16>, String);
@@ -63,8 +56,7 @@ fn delivered(framing: &str, pieces: &'static [&[u8]]) -> Delivered {
 
 /// The messages that a silent client gets from an upstream that runs this script.
 fn delivered_by(framing: &str, script: impl FnOnce(TcpStream) + Send + 'static) -> Delivered {
-    let upstream = Upstream::new();
-    let server = server(&upstream, framing);
+    let (server, upstream) = with_upstream(framing, &[]);
     let serving = upstream.serve(script);
     let mut client = RawWs::connect(&server, "/x");
     let got = messages_to_close(&mut client);
@@ -75,8 +67,7 @@ fn delivered_by(framing: &str, script: impl FnOnce(TcpStream) + Send + 'static) 
 
 /// The bytes that an upstream gets from a client that sends these frames and a Close.
 fn collected(framing: &str, frames: &[(u8, &[u8])]) -> Vec<u8> {
-    let upstream = Upstream::new();
-    let server = server(&upstream, framing);
+    let (server, upstream) = with_upstream(framing, &[]);
     let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
     let mut client = RawWs::connect(&server, "/x");
     frames.iter().for_each(|(first, payload)| client.send_frame(*first, payload));
@@ -107,8 +98,7 @@ fn an_upstream_that_says_nothing_and_ends_is_a_clean_close() {
 
 #[test]
 fn bytes_arrive_all_in_binary_messages_of_at_most_64_kib() {
-    let upstream = Upstream::new();
-    let server = server(&upstream, "bytes");
+    let (server, upstream) = with_upstream("bytes", &[]);
     let data = noise(3_000_000);
     let sent = data.clone();
     let serving = upstream.serve(move |mut stream| stream.write_all(&sent).unwrap());
@@ -134,21 +124,12 @@ fn bytes_take_the_payload_of_text_and_binary_messages_in_order() {
 }
 
 #[test]
-fn a_character_split_across_reads_arrives_whole() {
-    let (messages, code, _) =
-        delivered("text", &[b"a\xe2", b"\x82", b"\xac\xf0\x9f", b"\x98\x80", b"z"]);
-    assert_eq!(messages, texts(&["a", "€", "😀", "z"]));
-    assert_eq!(code, Some(1000));
-}
-
-#[test]
 fn text_that_is_not_utf8_closes_with_1007_and_is_never_replaced() {
     // The last piece ends within a character.
     const WRONG: [&[&[u8]]; 3] =
         [&[b"fine", b"\xff"], &[b"fine", b"\xe2", b"\x28"], &[b"fine", b"\xe2\x82"]];
     for pieces in WRONG {
-        let upstream = Upstream::new();
-        let server = server(&upstream, "text");
+        let (server, upstream) = with_upstream("text", &[]);
         let serving = upstream.serve(move |mut stream| {
             for piece in pieces {
                 // The connection is closed after the invalid byte.
@@ -176,32 +157,13 @@ fn lines_come_without_their_ends_wherever_they_are_cut() {
 }
 
 #[test]
-fn no_carriage_return_of_a_line_ending_reaches_the_client_however_it_is_cut() {
-    const PIECES: &[&[u8]] = &[
-        b":irc.example NOTICE * :hi\r\n:irc.example 001 me :welcome\r",
-        b"\nPING :1\r\n\r",
-        b"\n",
-        b"a\rb\r",
-        b"\n",
-    ];
-    for framing in ["line", "line&invalid=replace", "line&invalid=binary"] {
-        let (messages, code, _) = delivered(framing, PIECES);
-        let expected =
-            [":irc.example NOTICE * :hi", ":irc.example 001 me :welcome", "PING :1", "", "a\rb"];
-        assert_eq!(messages, texts(&expected), "{framing}");
-        assert_eq!(code, Some(1000), "{framing}");
-    }
-}
-
-#[test]
 fn records_with_a_length_are_messages_in_both_directions() {
     const PIECES: &[&[u8]] = &[b"\0\x03abc\0", b"\x00\0\x05de", b"fgh"];
     let (messages, code, _) = delivered("length&prefix=2", PIECES);
     let expected: [(u8, &[u8]); 3] = [(2, b"abc"), (2, b""), (2, b"defgh")];
     assert_eq!(messages, expected.map(|(opcode, payload)| (opcode, payload.to_vec())));
     assert_eq!(code, Some(1000));
-    let upstream = Upstream::new();
-    let server = server(&upstream, "length");
+    let (server, upstream) = with_upstream("length", &[]);
     let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
     let mut client = RawWs::connect(&server, "/x");
     client.send_frame(first::TEXT, b"text");
@@ -225,10 +187,7 @@ fn a_record_that_breaks_off_or_does_not_fit_is_an_error() {
     assert_eq!(messages, [(2, b"a".to_vec())]);
     let expected = "the upstream ended within a record (framing=length)";
     assert_eq!((code, &*reason), (Some(1011), expected));
-    let upstream = Upstream::new();
-    let server = server(&upstream, "length&prefix=2");
-    let mut client = RawWs::connect(&server, "/x");
-    let _stream = upstream.accept();
+    let (mut client, _stream, _server) = connected("length&prefix=2", &[]);
     client.send_frame(first::BINARY, &noise(65_536));
     assert_eq!(
         client.read_close(),
@@ -238,10 +197,7 @@ fn a_record_that_breaks_off_or_does_not_fit_is_an_error() {
 
 #[test]
 fn a_record_that_stalls_lets_control_frames_through() {
-    let upstream = Upstream::new();
-    let server = server(&upstream, "length");
-    let mut client = RawWs::connect(&server, "/x");
-    let mut stream = upstream.accept();
+    let (mut client, mut stream, _server) = connected("length", &[]);
     stream.write_all(b"\0\0\0\x06abc").unwrap();
     let part = client.read();
     assert_eq!((part.first, &part.payload[..]), (first::BINARY_BEGINS, &b"abc"[..]));
@@ -300,21 +256,6 @@ fn a_line_that_is_not_utf8_disturbs_no_other_where_it_may_come() {
 }
 
 #[test]
-fn text_that_is_not_utf8_is_replaced_or_comes_as_it_is() {
-    const PIECES: &[&[u8]] = &[b"fine", b"caf\xe9 \xe2\x82", b"\xac\xf0"];
-    let (messages, code, _) = delivered("text&invalid=replace", PIECES);
-    let all: Vec<u8> = messages.iter().flat_map(|(_, payload)| payload.clone()).collect();
-    assert_eq!(String::from_utf8(all).unwrap(), "finecaf\u{fffd} \u{20ac}\u{fffd}");
-    assert!(messages.iter().all(|(opcode, _)| *opcode == 1), "{messages:?}");
-    assert_eq!(code, Some(1000));
-    let (messages, code, _) = delivered("text&invalid=binary", PIECES);
-    let expected: [(u8, &[u8]); 4] =
-        [(1, b"fine"), (2, b"caf\xe9 "), (1, b"\xe2\x82\xac"), (2, b"\xf0")];
-    assert_eq!(messages, expected.map(|(opcode, payload)| (opcode, payload.to_vec())));
-    assert_eq!(code, Some(1000));
-}
-
-#[test]
 fn a_long_line_and_much_that_is_not_utf8_arrive_whole() {
     let long = "x".repeat(300_000);
     let garbage = vec![0xff; 200_000];
@@ -322,8 +263,7 @@ fn a_long_line_and_much_that_is_not_utf8_arrive_whole() {
         ("replace", vec![(1, long.clone()), (1, "\u{fffd}".repeat(garbage.len()))]),
         ("binary", vec![(2, long.clone())]),
     ] {
-        let upstream = Upstream::new();
-        let server = server(&upstream, &format!("line&invalid={invalid}"));
+        let (server, upstream) = with_upstream(&format!("line&invalid={invalid}"), &[]);
         let (line, invalid_line) = (long.clone(), garbage.clone());
         let serving = upstream.serve(move |mut stream| {
             stream.write_all(&[line.as_bytes(), b"\r\n", &invalid_line, b"\n"].concat()).unwrap();
@@ -345,8 +285,7 @@ fn a_long_line_and_much_that_is_not_utf8_arrive_whole() {
 fn no_message_is_larger_than_the_chunk_that_the_route_names() {
     let text = "\u{20ac}uro \u{1f600} ".repeat(30_000);
     for (framing, kind, chunk) in [("bytes", 2, 32_768), ("text", 1, 32_768), ("text", 1, 125)] {
-        let upstream = Upstream::new();
-        let server = server(&upstream, &format!("{framing}&chunk={chunk}"));
+        let (server, upstream) = with_upstream(&format!("{framing}&chunk={chunk}"), &[]);
         let sent = text.clone();
         let serving = upstream.serve(move |mut stream| {
             stream.write_all(sent.as_bytes()).unwrap();
@@ -358,30 +297,6 @@ fn no_message_is_larger_than_the_chunk_that_the_route_names() {
         assert_eq!(code, Some(1000), "{framing} {chunk}");
         serving.join().unwrap();
     }
-}
-
-#[test]
-fn the_agreed_subprotocol_fits_the_framing() {
-    const OFFER: &str = "Sec-WebSocket-Protocol: binary.ircv3.net, text.ircv3.net";
-    for (framing, agreed) in [
-        ("line", "text.ircv3.net"),
-        ("text", "text.ircv3.net"),
-        ("bytes", "binary.ircv3.net"),
-        ("message", "binary.ircv3.net"),
-    ] {
-        let upstream = Upstream::new();
-        let server = server(&upstream, framing);
-        let mut stream = connect(server.address("http"));
-        let response = ws::handshake(&mut stream, &server, "/x", &[OFFER]);
-        assert_eq!(response.status, 101, "{framing}");
-        assert_eq!(response.header("sec-websocket-protocol"), Some(agreed), "{framing}");
-    }
-    let upstream = Upstream::new();
-    let server = server(&upstream, "line");
-    let mut stream = connect(server.address("http"));
-    let alone = ["Sec-WebSocket-Protocol: binary.ircv3.net"];
-    let response = ws::handshake(&mut stream, &server, "/x", &alone);
-    assert_eq!((response.status, response.header("sec-websocket-protocol")), (101, None));
 }
 
 #[test]
@@ -401,8 +316,7 @@ fn each_message_becomes_a_line() {
 
 #[test]
 fn many_short_messages_in_one_read_become_as_many_lines() {
-    let upstream = Upstream::new();
-    let server = server(&upstream, "line");
+    let (server, upstream) = with_upstream("line", &[]);
     let serving = upstream.serve(|mut stream| read_to_end(&mut stream));
     let mut client = RawWs::connect(&server, "/x");
     let large = noise(300_000);
@@ -431,8 +345,7 @@ fn a_reply_to_no_message_is_an_error_of_the_upstream() {
 
 #[test]
 fn an_upstream_that_ends_with_replies_missing_failed() {
-    let upstream = Upstream::new();
-    let server = server(&upstream, "message");
+    let (server, upstream) = with_upstream("message", &[]);
     let serving = upstream.serve(|mut stream| {
         assert_eq!(read_exactly(&mut stream, 6), b"onetwo");
         stream.write_all(b"ONE").unwrap();
@@ -452,8 +365,7 @@ fn an_upstream_that_ends_with_replies_missing_failed() {
 #[test]
 fn an_upstream_that_resets_is_distinguished_from_one_that_ends() {
     for framing in ["bytes", "text", "line", "message"] {
-        let upstream = Upstream::new();
-        let server = server(&upstream, framing);
+        let (server, upstream) = with_upstream(framing, &[]);
         let (go, wait) = mpsc::channel();
         let serving = upstream.serve(move |mut stream| {
             if framing != "message" {
@@ -482,8 +394,7 @@ fn an_upstream_that_resets_is_distinguished_from_one_that_ends() {
 
 #[test]
 fn a_reset_of_an_upstream_during_a_write_is_reported_as_such() {
-    let upstream = Upstream::new();
-    let server = server(&upstream, "bytes");
+    let (server, upstream) = with_upstream("bytes", &[]);
     let serving = upstream.serve(|mut stream| {
         read_exactly(&mut stream, 1000);
         reset(stream);
@@ -497,8 +408,7 @@ fn a_reset_of_an_upstream_during_a_write_is_reported_as_such() {
 
 #[test]
 fn more_than_all_buffers_hold_goes_both_ways_at_once() {
-    let upstream = Upstream::new();
-    let server = server(&upstream, "bytes");
+    let (server, upstream) = with_upstream("bytes", &[]);
     let data = noise(24 << 20);
     let serving = {
         let data = data.clone();
@@ -534,8 +444,7 @@ fn more_than_all_buffers_hold_goes_both_ways_at_once() {
 
 #[test]
 fn an_upstream_that_ends_its_side_ends_the_connection_and_loses_nothing() {
-    let upstream = Upstream::new();
-    let server = server(&upstream, "bytes");
+    let (server, upstream) = with_upstream("bytes", &[]);
     let serving = upstream.serve(|mut stream| {
         stream.write_all(b"bye").unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
@@ -573,8 +482,7 @@ fn a_socket_in_the_file_system_is_an_upstream_like_any_other() {
     assert_eq!(code, Some(1000));
     serving.join().unwrap();
     // The upstream does not listen any more.
-    let mut stream = connect(server.address("http"));
-    let response = ws::handshake(&mut stream, &server, "/x", &[]);
+    let response = ws::handshake(&server, "/x", &[]);
     assert_eq!(
         (response.status, &*response.text()),
         (502, "the upstream refused the connection\n")
@@ -585,8 +493,7 @@ fn a_socket_in_the_file_system_is_an_upstream_like_any_other() {
 fn with_half_close_either_side_ends_first_and_the_other_goes_on() {
     const OFFER: &str = "Sec-WebSocket-Protocol: half-close";
     for client_first in [true, false] {
-        let upstream = Upstream::new();
-        let server = server(&upstream, "bytes");
+        let (server, upstream) = with_upstream("bytes", &[]);
         let serving = upstream.serve(move |mut stream| {
             if client_first {
                 let all = read_to_end(&mut stream);

@@ -22,13 +22,13 @@ use echogate_tests::{
         connect_with_small_buffer, enlarge_receive_buffer, noise, read_exactly, read_to_end,
         round_trip, wait_until_read, wait_until_refused, write_until_blocked,
     },
-    upstream::{Unresponsive, Upstream},
+    upstream::Unresponsive,
     ws::{self, Frame, RawWs, first},
 };
 
 use pty_process::blocking::{Command as PtyCommand, Pty, open};
 
-use crate::{ECHOGATE, raise_own_limit, server};
+use crate::{ECHOGATE, connected, raise_own_limit, server};
 
 const GOODBYE: &str = "the server is shutting down";
 const CUT: &str = "did not end within";
@@ -76,12 +76,9 @@ fn idle_clients_of_all_kinds_get_an_orderly_end() {
 
 #[test]
 fn replies_that_are_pending_come_before_the_close() {
-    let upstream = Upstream::new();
-    let mut server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "message")]);
-    let mut client = RawWs::connect(&server, "/x");
+    let (mut client, mut stream, mut server) = connected("message", &[]);
     client.send_frame(first::TEXT, b"one");
     client.send_frame(first::BINARY, b"two");
-    let mut stream = upstream.accept();
     assert_eq!(read_exactly(&mut stream, 6), b"onetwo");
     server.signal("TERM");
     wait_for_ending(&server);
@@ -99,10 +96,7 @@ fn replies_that_are_pending_come_before_the_close() {
 #[test]
 fn a_client_gets_the_reply_that_it_waits_for_where_the_framing_counts_none() {
     for framing in ["bytes", "text", "line"] {
-        let upstream = Upstream::new();
-        let mut server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", framing)]);
-        let mut client = RawWs::connect(&server, "/x");
-        let mut stream = upstream.accept();
+        let (mut client, mut stream, mut server) = connected(framing, &[]);
         client.send_frame(first::TEXT, b"and now?\n");
         assert_eq!(read_exactly(&mut stream, 9), b"and now?\n");
         server.signal("TERM");
@@ -126,7 +120,7 @@ fn a_handshake_that_waits_for_its_upstream_is_answered_before_the_drain_is_over(
     let mut program = connect(server.address("http"));
     let page = connect(server.address("http"));
     let (answer, mut page) = std::thread::scope(|scope| {
-        let program = scope.spawn(|| ws::handshake(&mut program, &server, "/x", &[]));
+        let program = scope.spawn(|| ws::handshake_over(&mut program, &server, "/x", &[]));
         let page = scope.spawn(|| RawWs::over(page, &server, "/x", &[&origin, fetch]));
         server.signal("TERM");
         (program.join().unwrap(), page.join().unwrap())
@@ -141,11 +135,7 @@ fn a_handshake_that_waits_for_its_upstream_is_answered_before_the_drain_is_over(
 
 #[test]
 fn an_upstream_that_does_not_end_costs_its_client_no_close() {
-    let upstream = Upstream::new();
-    let arguments = ["--drain", "2s", "--route", &upstream.route("/x", "bytes")];
-    let mut server = Server::start(ECHOGATE, &arguments);
-    let mut client = RawWs::connect(&server, "/x");
-    let _stream = upstream.accept();
+    let (mut client, _stream, mut server) = connected("bytes", &["--drain", "2s"]);
     server.signal("TERM");
     assert_eq!(client.read().close(), (Some(1001), GOODBYE));
     client.send(&ws::close(1001, ""));
@@ -156,11 +146,7 @@ fn an_upstream_that_does_not_end_costs_its_client_no_close() {
 #[test]
 fn a_client_that_only_leaves_the_close_unanswered_costs_its_upstream_no_reset() {
     for framing in ["message", "bytes"] {
-        let upstream = Upstream::new();
-        let arguments = ["--drain", "500ms", "--route", &upstream.route("/x", framing)];
-        let mut server = Server::start(ECHOGATE, &arguments);
-        let mut client = RawWs::connect(&server, "/x");
-        let mut stream = upstream.accept();
+        let (mut client, mut stream, mut server) = connected(framing, &["--drain", "500ms"]);
         client.send_frame(first::BINARY, b"ab");
         assert_eq!(read_exactly(&mut stream, 2), b"ab");
         stream.write_all(b"AB").unwrap();
@@ -383,24 +369,6 @@ fn a_head_that_never_ends_holds_the_server_no_longer_than_the_drain() {
 }
 
 #[test]
-fn new_connections_are_refused_after_the_signal() {
-    let upstream = Upstream::new();
-    let arguments = ["--route", &upstream.route("/x", "message")];
-    let mut server = Server::start(ECHOGATE, &arguments);
-    // A client with a pending reply delays the server's exit.
-    let mut client = RawWs::connect(&server, "/x");
-    client.send_frame(first::TEXT, b"x");
-    let mut stream = upstream.accept();
-    server.signal("TERM");
-    wait_for_ending(&server);
-    stream.write_all(b"X").unwrap();
-    assert_eq!(client.read().payload, b"X");
-    assert_eq!(client.read().close().0, Some(1001));
-    client.send(&ws::close(1001, ""));
-    assert_eq!(server.wait().code(), Some(0));
-}
-
-#[test]
 fn a_second_signal_ends_at_once() {
     let mut server = Server::start(ECHOGATE, &["--drain", "1h"]);
     let mut deaf = connect_with_small_buffer(server.address("upper"));
@@ -421,11 +389,8 @@ fn no_time_to_drain_is_an_end_at_once() {
 
 #[test]
 fn a_reply_that_has_begun_is_finished_before_the_close() {
-    let upstream = Upstream::new();
-    let mut server = Server::start(ECHOGATE, &["--route", &upstream.route("/x", "message")]);
-    let mut client = RawWs::connect(&server, "/x");
+    let (mut client, mut stream, mut server) = connected("message", &[]);
     client.send_frame(first::BINARY, &[b'a'; 1000]);
-    let mut stream = upstream.accept();
     read_exactly(&mut stream, 1000);
     stream.write_all(&[b'A'; 400]).unwrap();
     let part = client.read();

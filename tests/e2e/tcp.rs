@@ -1,11 +1,6 @@
 //! The services on raw sockets.
 
-use std::{
-    io::{Read, Write},
-    net::Shutdown,
-    process::Command,
-    thread,
-};
+use std::{io::Write, net::Shutdown, process::Command};
 
 use echogate_tests::{
     http::connect,
@@ -39,30 +34,6 @@ fn each_byte_is_answered_at_once() {
         client.write_all(&[byte]).unwrap();
         assert_eq!(read_exactly(&mut client, 1), [byte.to_ascii_uppercase()]);
     }
-}
-
-#[test]
-fn a_stream_comes_back_whole_and_in_order() {
-    let server = server();
-    let mut client = connect(server.address("upper"));
-    let sent = noise(16 * 64 * 1024);
-    let mut writer = client.try_clone().unwrap();
-    let writing = {
-        let sent = sent.clone();
-        thread::spawn(move || writer.write_all(&sent).unwrap())
-    };
-    assert!(read_exactly(&mut client, sent.len()) == sent.to_ascii_uppercase());
-    writing.join().unwrap();
-}
-
-#[test]
-fn a_client_that_ends_its_side_gets_all_pending_replies_and_then_the_end() {
-    let server = server();
-    let mut client = connect(server.address("upper"));
-    let sent = noise(200_000);
-    client.write_all(&sent).unwrap();
-    client.shutdown(Shutdown::Write).unwrap();
-    assert!(read_to_end(&mut client) == sent.to_ascii_uppercase());
 }
 
 #[test]
@@ -141,24 +112,4 @@ fn a_client_that_resets_its_connection_disturbs_nobody() {
     assert_eq!(round_trip(&mut other, b"after"), b"AFTER");
     let mut new = connect(server.address("upper"));
     assert_eq!(round_trip(&mut new, b"new"), b"NEW");
-}
-
-#[test]
-fn echo_gives_back_every_byte_unchanged() {
-    let server = Server::start(ECHOGATE, &["--listen", "echo=tcp://127.0.0.1:0"]);
-    let mut client = connect(server.address("echo"));
-    let sent = noise(10_000);
-    client.write_all(&sent).unwrap();
-    client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(read_to_end(&mut client), sent);
-}
-
-#[test]
-fn a_hostile_looking_stream_is_only_bytes() {
-    let server = server();
-    let mut client = connect(server.address("upper"));
-    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    let mut reply = [0; 18];
-    client.read_exact(&mut reply).unwrap();
-    assert_eq!(&reply, b"GET / HTTP/1.1\r\n\r\n");
 }

@@ -6,15 +6,12 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use echogate_proto::chat::{FromOperator, ToOperator};
 use echogate_tests::{
     server::Server,
     ws::{RawWs, first},
 };
 
-use crate::ECHOGATE;
-
-const TOKEN: &str = "correct-horse-battery-staple";
+use crate::{ECHOGATE, chat};
 
 /// A running program with piped standard input and output; killed when dropped.
 struct Program {
@@ -160,68 +157,21 @@ fn the_clock_client_that_sends_no_newline_gets_the_date() {
     }
 }
 
-/// An operator at `/ws/operator`.
-struct Operator(RawWs);
-
-impl Operator {
-    fn new(server: &Server) -> Operator {
-        let mut operator = Operator(RawWs::connect(server, "/ws/operator"));
-        operator.send(&FromOperator::Token { token: TOKEN.to_owned() });
-        assert!(matches!(operator.receive(), ToOperator::Welcome { .. }));
-        operator
-    }
-
-    fn send(&mut self, message: &FromOperator) {
-        self.0.send_frame(first::TEXT, &serde_json::to_vec(message).unwrap());
-    }
-
-    fn say(&mut self, conversation: u64, text: &str) {
-        self.send(&FromOperator::Say { conversation, text: text.to_owned() });
-    }
-
-    fn receive(&mut self) -> ToOperator {
-        let mut frame = self.0.read();
-        let mut text = std::mem::take(&mut frame.payload);
-        while frame.first & 0x80 == 0 {
-            frame = self.0.read();
-            text.append(&mut frame.payload);
-        }
-        serde_json::from_slice(&text).unwrap()
-    }
-
-    /// The next message, with the number of its conversation.
-    fn receive_said(&mut self) -> (u64, String) {
-        loop {
-            match self.receive() {
-                ToOperator::Said { conversation, message } => return (conversation, message.text),
-                ToOperator::Opened { .. } => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-}
-
 #[test]
 fn the_chat_client_ends_when_the_operator_says_bye() {
-    let folder = tempfile::tempdir().unwrap();
-    let token = folder.path().join("token");
-    std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
-    let server = Server::start(
-        ECHOGATE,
-        &["--listen", "chat=tcp://127.0.0.1:0", "--operator-token-file", token.to_str().unwrap()],
-    );
-    let mut operator = Operator::new(&server);
+    let server = chat::server();
+    let mut operator = chat::Operator::new(&server);
     let (host, port) = host_and_port(server.url("chat"));
     let mut client = Program::python("chat_client", &[&host, &port]);
     client.type_in("hello\n");
-    let (conversation, text) = operator.receive_said();
-    assert_eq!(text, "hello");
+    let (conversation, _) = operator.receive_opened();
+    assert_eq!(operator.receive_said().2, "hello");
     operator.say(conversation, "你好");
     // Each operator receives the messages of operators, too.
-    assert_eq!(operator.receive_said(), (conversation, "你好".to_owned()));
+    assert_eq!(operator.receive_said().2, "你好");
     assert_eq!(client.line(), "> 你好");
     client.type_in("that is all\n");
-    assert_eq!(operator.receive_said(), (conversation, "that is all".to_owned()));
+    assert_eq!(operator.receive_said().2, "that is all");
     operator.say(conversation, "bye");
     assert!(client.finish().ends_with("> the other side said bye\n"));
 }

@@ -150,7 +150,7 @@ fn the_limit_of_an_address_counts_the_client_that_a_proxy_on_a_unix_socket_names
     let handshake = |client: &str| {
         let mut stream = unix.connect();
         let header = format!("X-Forwarded-For: {client}");
-        let response = ws::handshake(&mut stream, &unix.server, "/ws", &[&header]);
+        let response = ws::handshake_over(&mut stream, &unix.server, "/ws", &[&header]);
         (response.status, stream)
     };
     let (status, _first) = handshake("203.0.113.9");

@@ -1,6 +1,7 @@
 //! An `echogate serve` process on free ports, killed when dropped.
 
 use std::{
+    fmt::Debug,
     io::{BufRead, BufReader},
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -10,6 +11,7 @@ use std::{
 use crate::{
     http,
     program::{exit_status, signal, wait_until_stopped},
+    tls::Authority,
 };
 
 /// The timeout of a test's waits for events that normally take milliseconds. Generous, for loaded
@@ -22,6 +24,20 @@ pub fn wait_until(failure: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < WAIT_TIMEOUT, "{failure}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until `wanted` returns true for the result of `ask`; returns the result.
+#[track_caller]
+pub fn wait_for<T: Debug>(ask: impl Fn() -> T, wanted: impl Fn(&T) -> bool) -> T {
+    let start = Instant::now();
+    loop {
+        let found = ask();
+        if wanted(&found) {
+            return found;
+        }
+        assert!(start.elapsed() < WAIT_TIMEOUT, "never as wanted: {found:#?}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -61,6 +77,13 @@ impl Server {
             .args(["serve", "--http", "127.0.0.1:0", "--listen", "upper=tcp://127.0.0.1:0"])
             .args(arguments);
         Self::spawn(command)
+    }
+
+    /// As [`Server::start`], with the certificate of `authority`.
+    pub fn start_with_tls(program: &str, authority: &Authority, arguments: &[&str]) -> Server {
+        let flags = authority.flags();
+        let flags = flags.each_ref().map(String::as_str);
+        Self::start(program, &[&flags[..], arguments].concat())
     }
 
     /// Starts a server with a complete command.
@@ -194,15 +217,7 @@ impl Server {
         &self,
         wanted: impl Fn(&[serde_json::Value]) -> bool,
     ) -> Vec<serde_json::Value> {
-        let start = Instant::now();
-        loop {
-            let connections = self.connections();
-            if wanted(&connections) {
-                return connections;
-            }
-            assert!(start.elapsed() < WAIT_TIMEOUT, "never as wanted: {connections:#?}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_for(|| self.connections(), |connections| wanted(connections))
     }
 
     /// The value of a metric in `/metrics`; `name` includes the labels.
@@ -222,15 +237,7 @@ impl Server {
 
     /// Waits until `wanted` returns true for the value of a metric.
     pub fn wait_for_metric(&self, name: &str, wanted: impl Fn(u64) -> bool) {
-        let start = Instant::now();
-        loop {
-            let figure = self.metric(name);
-            if wanted(figure) {
-                return;
-            }
-            assert!(start.elapsed() < WAIT_TIMEOUT, "{name} is never as wanted: {figure}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_for(|| (name, self.metric(name)), |(_, figure)| wanted(*figure));
     }
 
     /// Sends a signal by its name, such as `TERM`.

@@ -153,7 +153,7 @@ impl RawWs {
 impl<S: Read + Write> RawWs<S> {
     /// Upgrades an existing connection.
     pub fn over(mut stream: S, server: &Server, path: &str, more: &[&str]) -> RawWs<S> {
-        let response = handshake(&mut stream, server, path, more);
+        let response = handshake_over(&mut stream, server, path, more);
         assert_eq!(response.status, 101, "{response:?}");
         RawWs { stream }
     }
@@ -329,8 +329,14 @@ pub fn read_request(stream: &mut impl Read) -> Vec<String> {
     head.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// Sends an opening handshake for `path` with additional header lines `more`, and reads the response.
-pub fn handshake(
+/// Sends an opening handshake for `path` with additional header lines `more` on a new connection, and
+/// reads the response.
+pub fn handshake(server: &Server, path: &str, more: &[&str]) -> Response {
+    handshake_over(&mut http::connect(server.address("http")), server, path, more)
+}
+
+/// As [`handshake`], on an existing connection.
+pub fn handshake_over(
     stream: &mut (impl Read + Write),
     server: &Server,
     path: &str,

@@ -86,14 +86,14 @@ fn attempt(settings: &Settings, url: &Endpoint, origin: Option<&str>) -> Result<
     if !tls && settings.http.iter().all(is_https) {
         return Err(format!("{url}: the server speaks TLS: use wss:// (400)"));
     }
-    let addressed = origin::Addressed {
+    let check = origin::OriginCheck {
         // A proxy may speak TLS for a server that does not.
         is_tls: tls && settings.http.iter().any(is_https),
         forwarded: None,
         hosts: &settings.allow_host,
         origins: &settings.allow_origin,
     };
-    if let Some(reason) = addressed.refusal(&headers) {
+    if let Some(reason) = check.refusal(&headers) {
         return Err(format!("{url}: {reason} (403; for a page Close 1008)"));
     }
     let route = |wanted: &str| settings.routes.iter().find(|route| route.path == wanted);

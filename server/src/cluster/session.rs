@@ -36,6 +36,9 @@ use crate::{
 /// The version of subjects and messages. Replicas of different versions ignore each other.
 pub(super) const VERSION: u32 = 1;
 
+/// The topic of heartbeats.
+const HEARTBEATS: &str = "heartbeats";
+
 /// The interval of heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -174,7 +177,7 @@ impl Session<'_> {
     /// Sends heartbeats and handles those of other replicas, until the connection is lost.
     pub(super) async fn exchange_heartbeats(&self) -> Result<(), String> {
         // All versions, so that incompatible replicas are reported.
-        let mut heartbeats = self.subscribe("*", "beat").await?;
+        let mut heartbeats = self.subscribe("*", HEARTBEATS).await?;
         let mut members = Members::default();
         let mut operators = self.operators.clone();
         let mut ticks = ticks(HEARTBEAT);
@@ -223,7 +226,7 @@ impl Session<'_> {
     async fn send_heartbeat(&self, leaves: bool) -> Result<(), String> {
         let (name, operators) = (self.shared.name.clone(), *self.operators.borrow());
         let sequence = self.shared.hub.sequence();
-        self.publish("beat", Heartbeat { name, operators, sequence, leaves }).await.map(drop)
+        self.publish(HEARTBEATS, Heartbeat { name, operators, sequence, leaves }).await.map(drop)
     }
 
     /// Sends the last heartbeat, and waits until it is written.

@@ -317,6 +317,9 @@ mod tests {
             let protocol = check(&lines).unwrap().protocol;
             assert_eq!(protocol.as_ref().map(|p| p.to_str().unwrap()), chosen, "{offer}");
         }
+        let fields = ["mqtt", "binary"].map(|offer| ("sec-websocket-protocol", offer));
+        let protocol = check(&[&GOOD[..], &fields].concat()).unwrap().protocol;
+        assert_eq!(protocol.unwrap(), "binary", "in two header fields");
         assert!(check(&GOOD).unwrap().protocol.is_none());
     }
 

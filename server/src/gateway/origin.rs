@@ -26,10 +26,9 @@ use crate::{
     text::escape,
 };
 
-/// The data by which the origin of a page is checked: how the client reached this server, and the
-/// settings.
+/// A check of the origin of a page, by the settings and by how the client reached this server.
 #[derive(Debug)]
-pub(crate) struct Addressed<'a> {
+pub(crate) struct OriginCheck<'a> {
     /// Whether the request came over TLS.
     pub(crate) is_tls: bool,
     /// The forwarding headers, if the request came through a trusted proxy.
@@ -40,7 +39,7 @@ pub(crate) struct Addressed<'a> {
     pub(crate) origins: &'a [AllowedOrigin],
 }
 
-impl Addressed<'_> {
+impl OriginCheck<'_> {
     /// The reason to refuse a handshake; `None` if the client may connect.
     ///
     /// A client without `Origin` is not a page and may connect. A page may connect if
@@ -194,8 +193,8 @@ mod tests {
     ) -> Option<String> {
         let hosts = ["gate.example".parse().unwrap()];
         let origins: Vec<_> = origins.iter().map(|origin| origin.parse().unwrap()).collect();
-        let addressed = Addressed { is_tls, forwarded, hosts: &hosts, origins: &origins };
-        addressed.refusal(&headers(lines))
+        let check = OriginCheck { is_tls, forwarded, hosts: &hosts, origins: &origins };
+        check.refusal(&headers(lines))
     }
 
     #[test]

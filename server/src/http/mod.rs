@@ -220,6 +220,11 @@ pub(crate) async fn serve(
         let close = http1::UpgradeableConnection::graceful_shutdown;
         drive(connection, &activity, timeouts, drain, close).await
     };
+    report(ended, &peer, context);
+}
+
+/// Logs and counts the end of a connection.
+fn report(ended: Ended<hyper::Result<()>>, peer: &Peer, context: &ServerContext) {
     match ended {
         Ended::Done(Ok(())) => {}
         Ended::Done(Err(e)) => tracing::debug!(%peer, "http connection: {e}"),

@@ -74,7 +74,7 @@ impl ConnectedSocket {
     }
 
     /// The local address and that of the peer, of a UDP socket.
-    pub(crate) fn ends(&self) -> [Option<SocketAddr>; 2] {
+    pub(crate) fn addresses(&self) -> [Option<SocketAddr>; 2] {
         let ConnectedSocket::Udp(udp) = self else { return [None, None] };
         [udp.socket.local_addr().ok(), udp.socket.peer_addr().ok()]
     }

@@ -131,7 +131,7 @@ impl Stream {
     }
 
     /// The local address and that of the peer, of a TCP connection.
-    pub(crate) fn ends(&self) -> [Option<SocketAddr>; 2] {
+    pub(crate) fn addresses(&self) -> [Option<SocketAddr>; 2] {
         let StreamSocket::Tcp(stream) = self.socket() else { return [None, None] };
         [stream.local_addr().ok(), stream.peer_addr().ok()]
     }

@@ -1,4 +1,10 @@
 //! The accept loop of a listener: accept, admit, read the PROXY header, dispatch.
+//!
+//! - `shortage`: a shortage of file descriptors or memory, in the log
+//! - `backlog`: the last connections of a listener that is closed
+
+mod backlog;
+mod shortage;
 
 use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
@@ -6,29 +12,23 @@ use futures_util::FutureExt;
 use nix::errno::Errno;
 use tokio::{
     sync::Semaphore,
-    task::yield_now,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::shortage::Shortage;
 use super::{
     admission::{Admission, Admitted},
     dispatch,
 };
 use crate::{
-    connections::{
-        counters::Refusal,
-        limits::{LimitReached, descriptors},
-        registry::Peer,
-    },
-    context::ConnectionGroup,
+    connections::{counters::Refusal, limits::descriptors, registry::Peer},
     net::{
         listener::{Listener, belongs_to_connection},
         proxy_protocol,
         stream::Stream,
     },
-    runtime::{drain::Stage, reception::Reception},
-    text::io_error::describe,
+    runtime::reception::Reception,
 };
 
 /// The pause in accepting when file descriptors or memory have run out.
@@ -38,27 +38,12 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// soon.
 const HTTP_SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
 
-/// The least time between two log lines about such a shortage, which may come and go with each
-/// connection.
-const SHORTAGE_LOG_INTERVAL: Duration = Duration::from_secs(10);
-
 /// The maximum number of accepted connections of a listener that wait for a permit. Further
 /// connections stay in the backlog, even hairpins, which need no permit.
 const MAX_WAITING: usize = 128;
 
 /// The time that a proxy still has for its PROXY header when the shutdown begins.
 const FINAL_HEADER_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// The maximum number of connections that are accepted from the backlog when the listener is
-/// closed.
-const FINAL_ACCEPTS: usize = 4096;
-
-/// The time limit of these accepts, which further connections could prolong. At the shutdown, time
-/// in which descriptors or memory are short does not count.
-const FINAL_ACCEPTS_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The number of final accepts after which the task yields to others.
-const FINAL_ACCEPTS_BATCH: usize = 64;
 
 /// Accepts connections until the reception is stopped, and dispatches each in a task of its own.
 ///
@@ -71,9 +56,8 @@ const FINAL_ACCEPTS_BATCH: usize = 64;
 /// and which may not use the reserve, waits too, and no other connection is accepted meanwhile.
 ///
 /// Closing a listener resets the connections in its backlog. These are therefore accepted at the
-/// end, unless they are left to another process; while descriptors or memory are short, as other
-/// connections end ([`accept_rest`]). `tasks` tracks connections that wait for a permit or for a
-/// PROXY header.
+/// end, unless they are left to another process ([`backlog::accept`]). `tasks` tracks connections
+/// that wait for a permit or for a PROXY header.
 pub(super) async fn accept(
     listener: Arc<Listener>,
     at: String,
@@ -82,7 +66,7 @@ pub(super) async fn accept(
     tasks: TaskTracker,
 ) {
     let shutting_down = admission.shutting_down();
-    let mut shortage = Shortage { at, is_reported: false, reported: None };
+    let mut shortage = Shortage::new(at);
     let waiting = Arc::new(Semaphore::new(MAX_WAITING));
     loop {
         let accepted = tokio::select! {
@@ -133,19 +117,8 @@ pub(super) async fn accept(
             }
         }
     }
-    if reception.is_left() {
-        return;
-    }
-    let Err(error) = accept_final(&listener, &admission, &tasks).await else { return };
-    let services = admission.snapshot().context.services.clone();
-    let tasks = services.tracker.clone();
-    let is_shutdown = shutting_down.is_cancelled();
-    let rest = accept_rest(listener, shortage.at, admission, services, error, is_shutdown);
-    // The shutdown frees descriptors once all listeners have accepted what they can.
-    if is_shutdown {
-        tasks.spawn(rest);
-    } else {
-        rest.await;
+    if !reception.is_left() {
+        backlog::accept(listener, shortage.at, admission, tasks).await;
     }
 }
 
@@ -165,99 +138,6 @@ async fn leave_reserve(stream: &mut Stream) {
     while stream.leave_reserve().is_err() {
         sleep(SHORTAGE_PAUSE).await;
     }
-}
-
-/// A shortage of file descriptors or memory, logged when it begins and when it ends.
-struct Shortage {
-    /// The address of the listener.
-    at: String,
-    /// Whether the beginning of the shortage has been logged, but not yet its end.
-    is_reported: bool,
-    /// The time at which the last beginning was logged.
-    reported: Option<Instant>,
-}
-
-impl Shortage {
-    fn begins(&mut self, why: &io::Error) {
-        if !self.is_reported && self.reported.is_none_or(|at| at.elapsed() > SHORTAGE_LOG_INTERVAL)
-        {
-            (self.is_reported, self.reported) = (true, Some(Instant::now()));
-            let (at, why) = (&self.at, describe_shortage(why));
-            tracing::warn!("cannot accept connections on {at}, trying again: {why}");
-        }
-    }
-
-    fn ends(&mut self) {
-        if std::mem::take(&mut self.is_reported) {
-            tracing::info!("accepting connections again on {}", self.at);
-        }
-    }
-}
-
-fn describe_shortage(why: &io::Error) -> String {
-    match descriptors::are_exhausted(why) {
-        true => LimitReached::Descriptors.to_string(),
-        false => describe(why),
-    }
-}
-
-/// Accepts the connections in the backlog, without waiting for further ones.
-///
-/// # Errors
-///
-/// The shortage of descriptors or memory that leaves connections in the backlog.
-async fn accept_final(
-    listener: &Listener,
-    admission: &Admission,
-    tasks: &TaskTracker,
-) -> io::Result<()> {
-    let start = Instant::now();
-    for accepted in 1..=FINAL_ACCEPTS {
-        match listener.accept_now() {
-            Ok(Some((stream, peer))) => {
-                let admitted = admission.admit(&stream, &peer);
-                let shutting_down = admission.shutting_down();
-                tasks.spawn(wait_for_permit(stream, peer, admitted, shutting_down, tasks.clone()));
-            }
-            Err(e) if belongs_to_connection(&e) => {}
-            Ok(None) => break,
-            Err(e) => return Err(e),
-        }
-        if start.elapsed() > FINAL_ACCEPTS_TIMEOUT {
-            break;
-        }
-        if accepted % FINAL_ACCEPTS_BATCH == 0 {
-            yield_now().await;
-        }
-    }
-    Ok(())
-}
-
-/// Accepts the connections that a shortage has left in the backlog, as other connections end: at
-/// the shutdown while connections to services end gracefully, and otherwise for
-/// [`FINAL_ACCEPTS_TIMEOUT`].
-async fn accept_rest(
-    listener: Arc<Listener>,
-    at: String,
-    admission: Admission,
-    services: ConnectionGroup,
-    mut shortage: io::Error,
-    is_shutdown: bool,
-) {
-    let start = Instant::now();
-    let may_accept = || match is_shutdown {
-        true => services.drain.watch().stage() < Stage::Immediate,
-        false => start.elapsed() < FINAL_ACCEPTS_TIMEOUT,
-    };
-    while may_accept() {
-        sleep(SHORTAGE_PAUSE).await;
-        match accept_final(&listener, &admission, &services.tracker).await {
-            Ok(()) => return,
-            Err(e) => shortage = e,
-        }
-    }
-    let why = describe_shortage(&shortage);
-    tracing::warn!("cannot accept the last connections on {at}: {why}");
 }
 
 /// Dispatches a connection as soon as it has its permit. At the shutdown, a connection without a
@@ -312,8 +192,8 @@ async fn read_proxy_header(
     };
     match header {
         Ok(Some(Ok(named))) => {
-            let source = named.map_or(proxy, |ends| ends.source);
-            let destination = named.map(|ends| ends.destination);
+            let source = named.map_or(proxy, |addresses| addresses.source);
+            let destination = named.map(|addresses| addresses.destination);
             dispatch::serve(admitted, stream, Peer::Address(source), destination);
         }
         // A health check of the proxy.

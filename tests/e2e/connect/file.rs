@@ -23,10 +23,10 @@ const PIECE: usize = 1_000_003;
 const GIB: usize = 1074;
 
 /// The most memory that either end may take, in KiB.
-const MAX_MEMORY: usize = 40_000;
+pub(super) const MAX_MEMORY: usize = 40_000;
 
 /// The peak of a process' memory, in KiB.
-fn peak_memory(process: &Child) -> usize {
+pub(super) fn peak_memory(process: &Child) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

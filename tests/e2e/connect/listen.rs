@@ -13,15 +13,15 @@ use super::{assert_prints, connect, finish, run};
 use crate::ECHOGATE;
 
 /// A running `echogate listen`.
-pub(super) struct Listener {
-    pub(super) child: Child,
+pub(crate) struct Listener {
+    pub(crate) child: Child,
     /// The endpoint that it has announced.
-    pub(super) url: String,
+    pub(crate) url: String,
     pub(super) stderr: BufReader<ChildStderr>,
 }
 
 /// Starts `echogate listen` with pipes for its standard streams.
-pub(super) fn listen(arguments: &[&str]) -> Listener {
+pub(crate) fn listen(arguments: &[&str]) -> Listener {
     listen_with(arguments, Stdio::piped())
 }
 
@@ -41,7 +41,7 @@ pub(super) fn listen_with(arguments: &[&str], input: Stdio) -> Listener {
 
 impl Listener {
     /// The `HOST:PORT` of a TCP or WebSocket listener.
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         let (_, address) = self.url.split_once("://").unwrap();
         address.trim_end_matches('/')
     }

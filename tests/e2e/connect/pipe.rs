@@ -12,16 +12,7 @@ use std::{
 
 use echogate_tests::{program::signal, tcp::noise};
 
-use super::{
-    INPUT_PAUSED, assert_100_mb_come_back_upper_cased_in_little_memory, assert_fails,
-    assert_prints, connect, finish, run, serve, upper,
-};
-
-#[test]
-fn a_hundred_megabytes_come_back_whole_in_little_memory() {
-    let address = serve(upper);
-    assert_100_mb_come_back_upper_cased_in_little_memory(&[&format!("tcp://{address}")]);
-}
+use super::{INPUT_PAUSED, assert_fails, assert_prints, connect, finish, run, serve, upper};
 
 #[test]
 fn a_server_that_is_dribbled_to_and_dribbles_back_is_read_at_once() {

@@ -138,11 +138,9 @@ fn byte_streams_and_datagrams_are_recorded_with_their_ends() {
         "upper=udp://127.0.0.1:0".to_owned(),
         "upper=tls://127.0.0.1:0".to_owned(),
     ];
-    let mut arguments: Vec<_> = listeners.iter().flat_map(|l| ["--listen", l]).collect();
+    let arguments: Vec<_> = listeners.iter().flat_map(|l| ["--listen", l]).collect();
     authority.install(&authority.issue(&["localhost"]));
-    let flags = authority.flags();
-    arguments.extend(flags.iter().map(String::as_str));
-    let server = Server::start(ECHOGATE, &arguments);
+    let server = Server::start_with_tls(ECHOGATE, &authority, &arguments);
     for url in server.urls("upper") {
         let url = url.replace("tls://127.0.0.1", "tls://localhost");
         let trust = ["--ca", &authority.ca()];

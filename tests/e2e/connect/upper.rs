@@ -1,12 +1,48 @@
 //! The client against the real server, over TCP and through the gateway.
 
-use echogate_tests::{pty::Terminal, server::Server, ws::BROWSER};
+use std::{
+    io::{Read, Write},
+    thread,
+};
+
+use echogate_tests::{pty::Terminal, server::Server};
 
 use super::{
-    INPUT_PAUSED, assert_100_mb_come_back_upper_cased_in_little_memory, assert_fails,
-    assert_prints, connect, finish, run,
+    INPUT_PAUSED, assert_fails, assert_prints, connect,
+    file::{MAX_MEMORY, peak_memory},
+    finish, run,
 };
 use crate::ECHOGATE;
+
+/// Sends 100 MB through the client with these arguments, checks the replies in upper case, and checks the
+/// client's peak memory.
+fn assert_100_mb_come_back_upper_cased_in_little_memory(arguments: &[&str]) {
+    const PIECES: usize = 1600;
+
+    // All byte values, in a length that is no multiple of a buffer size.
+    let piece: Vec<u8> = (0..62_501_u32).map(|i| (i % 251) as u8 ^ (i / 251) as u8).collect();
+    let mut client = connect(arguments);
+    let mut input = client.stdin.take().unwrap();
+    let mut output = client.stdout.take().unwrap();
+    let sent = piece.clone();
+    let sender = thread::spawn(move || {
+        (0..PIECES).for_each(|_| input.write_all(&sent).unwrap());
+        input
+    });
+    let expected = piece.to_ascii_uppercase();
+    let mut received = vec![0; piece.len()];
+    for i in 0..PIECES {
+        output.read_exact(&mut received).unwrap();
+        assert!(received == expected, "piece {i} of {PIECES}");
+    }
+    let input = sender.join().unwrap();
+    // Everything is transferred, and the client still runs: it waits for the end of its input.
+    let memory = peak_memory(&client);
+    assert!(memory < MAX_MEMORY, "{memory} KiB");
+    drop(input);
+    assert_eq!(output.read_to_end(&mut received).unwrap(), 0);
+    assert_prints(&finish(client), b"");
+}
 
 #[test]
 fn a_hundred_megabytes_come_back_whole_over_tcp() {
@@ -41,19 +77,6 @@ fn with_half_close_all_is_answered_through_the_gateway_however_late() {
 }
 
 #[test]
-fn datagrams_of_both_kinds_are_answered() {
-    let folder = tempfile::tempdir().unwrap();
-    let unixgram = format!("unixgram://{}", folder.path().join("s").display());
-    let listen = ["--listen", "echo=udp://127.0.0.1:0", "--listen", &format!("echo={unixgram}")];
-    let server = Server::start(ECHOGATE, &listen);
-    for url in server.urls("echo") {
-        assert_prints(&run(&[&url], b"hello"), b"hello");
-        let arguments = [&url, "--message=x", "--every=10ms", "--count=3", "--once"];
-        assert_prints(&run(&arguments, b""), b"x\nx\nx\n");
-    }
-}
-
-#[test]
 fn the_service_time_reads_each_ticks_time_over_any_transport() {
     let listen = ["--listen", "time=tcp://127.0.0.1:0", "--listen", "time=udp://127.0.0.1:0"];
     let server = Server::start(ECHOGATE, &[&listen[..], &["--route", "/t=service:time"]].concat());
@@ -69,19 +92,6 @@ fn the_service_time_reads_each_ticks_time_over_any_transport() {
 }
 
 #[test]
-fn a_path_that_is_no_route_is_named_with_404() {
-    let server = Server::start(ECHOGATE, &[]);
-    let url = server.ws("/nope");
-    let output = run(&[&url], b"");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        stderr.starts_with(&format!("echogate: {url}: the server responded 404 Not Found")),
-        "{stderr}"
-    );
-    assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
-}
-
-#[test]
 fn a_server_that_shuts_down_ends_both_cleanly() {
     let mut server = Server::start(ECHOGATE, &[]);
     let ws = server.ws("/ws");
@@ -89,9 +99,9 @@ fn a_server_that_shuts_down_ends_both_cleanly() {
         let mut client = connect(arguments);
         // The reply shows that the client is connected.
         let input = client.stdin.as_mut().unwrap();
-        std::io::Write::write_all(input, b"x").unwrap();
+        input.write_all(b"x").unwrap();
         let output = client.stdout.as_mut().unwrap();
-        std::io::Read::read_exact(output, &mut [0]).unwrap();
+        output.read_exact(&mut [0]).unwrap();
         client
     });
     server.signal("TERM");
@@ -101,46 +111,6 @@ fn a_server_that_shuts_down_ends_both_cleanly() {
         assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b""[..]));
     }
     assert_eq!(server.wait().code(), Some(0));
-}
-
-#[test]
-fn a_gateway_without_its_upstream_is_a_failure_in_words() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let server = Server::start(ECHOGATE, &["--route", &format!("/ws/gone=tcp://{free}")]);
-    let url = server.ws("/ws/gone");
-    let output = run(&[&url], b"");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("the server responded 502 Bad Gateway"), "{stderr}");
-    // A page is upgraded, so that it can read the reason in a Close frame.
-    let origin = format!("http://{}", server.address("http"));
-    let output = run(&[&url, "--origin", &origin, "--header", BROWSER], b"");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("closed by the server (1011, "), "{stderr}");
-    assert_eq!(output.status.code(), Some(1));
-}
-
-#[test]
-fn a_refused_origin_is_named_in_the_error() {
-    let server = Server::start(ECHOGATE, &[]);
-    let url = server.ws("/ws");
-    let foreign = [&*url, "--origin", "http://evil.example"];
-    let output = run(&foreign, b"");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let reason = "origin http://evil.example is not allowed (--allow-origin)";
-    let status = format!("the server responded 403 Forbidden: {reason}");
-    assert!(stderr.contains(&status), "{stderr}");
-    let output = run(&[&foreign[..], &["--header", BROWSER]].concat(), b"");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let close = format!("closed by the server (1008, refused by policy): {reason}");
-    assert!(stderr.contains(&close), "{stderr}");
-}
-
-#[test]
-fn a_stopped_server_is_a_refused_connection() {
-    let server = Server::start(ECHOGATE, &[]);
-    let url = server.url("upper").to_owned();
-    drop(server);
-    assert_fails(&run(&[&url], b""), 1, &format!("{url}: connection refused"));
 }
 
 #[test]

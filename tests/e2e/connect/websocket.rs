@@ -12,27 +12,12 @@ use tokio_tungstenite::tungstenite::{
     protocol::CloseFrame,
 };
 
-use super::{
-    assert_100_mb_come_back_upper_cased_in_little_memory, assert_fails, assert_prints, connect,
-    finish, run, serve,
-};
+use super::{assert_fails, assert_prints, connect, finish, run, serve, upper};
 
 /// Starts a WebSocket server for one connection; returns its URL.
 fn serve_ws(connection: impl FnOnce(WebSocket<TcpStream>) + Send + 'static) -> String {
     let address = serve(|stream| connection(accept(stream).unwrap()));
     format!("ws://{address}/ws")
-}
-
-/// Replies to each message in upper case, and to the Close frame.
-fn upper(mut socket: WebSocket<TcpStream>) {
-    while let Ok(message) = socket.read() {
-        let reply = match message {
-            Message::Text(text) => Message::text(text.to_ascii_uppercase()),
-            Message::Binary(bytes) => Message::binary(bytes.to_ascii_uppercase()),
-            _ => continue,
-        };
-        socket.send(reply).unwrap();
-    }
 }
 
 fn close(code: u16, reason: &str) -> Message {
@@ -45,11 +30,6 @@ fn saying(message: Message) -> String {
         socket.send(message).unwrap();
         while socket.read().is_ok() {}
     })
-}
-
-#[test]
-fn a_hundred_megabytes_come_back_whole_in_little_memory() {
-    assert_100_mb_come_back_upper_cased_in_little_memory(&[&serve_ws(upper), "--binary"]);
 }
 
 #[test]
@@ -168,7 +148,7 @@ fn a_refused_handshake_is_named_with_status_and_first_line() {
 
 #[test]
 fn a_server_that_speaks_no_http_is_named_as_such() {
-    let url = format!("ws://{}/ws", serve(super::upper));
+    let url = format!("ws://{}/ws", serve(upper));
     let line = format!("{url}: the response is not HTTP");
     assert_fails(&run(&[&url], b""), 1, &line);
 }

@@ -115,10 +115,7 @@ fn unix_sockets_and_tls_are_sides_of_forwards() {
         read_to_end(&mut stream);
     });
     let to_unix = format!("tls://127.0.0.1:0=unix://{}", path("upstream"));
-    let flags = authority.flags();
-    let mut arguments: Vec<&str> = flags.iter().map(String::as_str).collect();
-    arguments.extend(["--forward", &to_unix]);
-    let server = Server::start(ECHOGATE, &arguments);
+    let server = Server::start_with_tls(ECHOGATE, &authority, &["--forward", &to_unix]);
     let at = server.address("forward").to_owned();
     // Another server forwards a Unix socket to the TLS port of the first.
     let ca = authority.ca();

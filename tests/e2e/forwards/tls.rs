@@ -34,11 +34,8 @@ fn tcp_to_tls() -> (TcpStream, ServerStream, Server) {
 fn tls_to_tcp() -> (Client, TcpStream, Server) {
     let authority = Authority::with_certificate(&["127.0.0.1"]);
     let upstream = Upstream::new();
-    let flags = authority.flags();
     let forward = format!("tls://127.0.0.1:0=tcp://{}", upstream.address());
-    let mut arguments: Vec<&str> = flags.iter().map(String::as_str).collect();
-    arguments.extend(["--forward", &forward]);
-    let server = Server::start(ECHOGATE, &arguments);
+    let server = Server::start_with_tls(ECHOGATE, &authority, &["--forward", &forward]);
     (authority.connect(server.address("forward")), upstream.accept(), server)
 }
 
@@ -98,11 +95,8 @@ fn a_reset_ends_tls_without_close_notify() {
 fn mebibytes_pass_unchanged_through_tls_on_both_sides() {
     let (authority, issued, upstream) = upstream();
     authority.install(&issued);
-    let flags = authority.flags();
     let url = format!("tls://127.0.0.1:0=tls://{}?ca={}", upstream.address(), authority.ca());
-    let mut arguments: Vec<&str> = flags.iter().map(String::as_str).collect();
-    arguments.extend(["--forward", &url]);
-    let server = Server::start(ECHOGATE, &arguments);
+    let server = Server::start_with_tls(ECHOGATE, &authority, &["--forward", &url]);
     let data = noise(16 << 20);
     let back = upstream.serve(move |stream| {
         let (mut stream, _) = issued.accept(stream);

@@ -202,8 +202,7 @@ fn the_server_of_a_route_selects_the_subprotocol() {
     let server = route(&upstream, "", &[]);
     let accepting =
         upstream.serve(|stream| RawWsServer::accept(stream, &["Sec-WebSocket-Protocol: v2.chat"]));
-    let mut stream = http::connect(server.address("http"));
-    let response = handshake(&mut stream, &server, "/x", &offer);
+    let response = handshake(&server, "/x", &offer);
     assert_eq!(
         (response.status, response.header("sec-websocket-protocol")),
         (101, Some("v2.chat"))
@@ -264,8 +263,7 @@ fn a_rejection_by_the_server_reaches_programs_by_its_status_and_pages_by_a_close
                 stream.write_all(response.as_bytes()).unwrap();
             }
         });
-        let mut stream = http::connect(server.address("http"));
-        let response = handshake(&mut stream, &server, "/x", &[]);
+        let response = handshake(&server, "/x", &[]);
         assert_eq!(response.status, status, "{head}");
         let given = head.split(['\r', '\n']).next().unwrap();
         assert!(response.text().contains(&format!("the upstream responded {given}")), "{head}");

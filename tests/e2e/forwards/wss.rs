@@ -8,7 +8,6 @@ use std::{
 };
 
 use echogate_tests::{
-    http,
     server::Server,
     tcp::{noise, read_exactly, read_to_end, round_trip},
     tls::{Authority, Issued, ServerStream, finish},
@@ -139,8 +138,7 @@ fn a_certificate_that_is_not_trusted_is_refused_with_the_reason() {
         let forward = format!("127.0.0.1:0={url}");
         let route = format!("/x={url}");
         let server = Server::start(ECHOGATE, &["--route", &route, "--forward", &forward]);
-        let mut stream = http::connect(server.address("http"));
-        let response = handshake(&mut stream, &server, "/x", &[]);
+        let response = handshake(&server, "/x", &[]);
         assert_eq!(response.status, 502, "{expected}");
         assert!(response.text().contains(expected), "{}", response.text());
         server.wait_for_log(&["path=\"/x\"", "refused", expected]);
@@ -211,8 +209,7 @@ fn routes_and_forwards_have_a_client_certificate_for_a_server_over_tls() {
     let mut forwarded = client(&server);
     assert_eq!(round_trip(&mut forwarded, b"by forward"), b"by forward");
     end(&forwarded);
-    let mut stream = http::connect(server.address("http"));
-    let response = handshake(&mut stream, &server, "/without", &[]);
+    let response = handshake(&server, "/without", &[]);
     assert_eq!(response.status, 502, "{response:?}");
     assert!(response.text().contains("certificate"), "{}", response.text());
     serving.join().unwrap();

@@ -13,6 +13,8 @@ use echogate_tests::{http::connect, server::Server};
 
 use super::{Folder, converse, exists};
 
+const GREETING: &str = "echogate handover 1\n";
+
 /// Starts a server that fails; returns its exit status and its log.
 fn fails(folder: &Folder, more: &[&str]) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } = folder.command(more).output().unwrap();
@@ -40,6 +42,21 @@ fn line(stream: &mut BufReader<UnixStream>) -> String {
     line
 }
 
+/// A successor that has said this.
+fn successor(folder: &Folder, greeting: &str) -> BufReader<UnixStream> {
+    let mut stream = UnixStream::connect(folder.path("handover.sock")).unwrap();
+    stream.write_all(greeting.as_bytes()).unwrap();
+    BufReader::new(stream)
+}
+
+/// A successor that has received the sockets.
+fn successor_with_sockets(folder: &Folder) -> BufReader<UnixStream> {
+    let mut successor = successor(folder, GREETING);
+    assert_eq!(line(&mut successor), GREETING);
+    while line(&mut successor) != "end\n" {}
+    successor
+}
+
 #[test]
 fn a_successor_that_cannot_bind_a_socket_leaves_everything_as_it_was() {
     let folder = Folder::new();
@@ -62,16 +79,10 @@ fn a_successor_that_cannot_bind_a_socket_leaves_everything_as_it_was() {
 fn a_successor_that_ends_with_the_sockets_in_its_hands_leaves_everything_as_it_was() {
     let folder = Folder::new();
     let mut old = folder.server(&[]);
-    let mut successor = BufReader::new(UnixStream::connect(folder.path("handover.sock")).unwrap());
-    successor.get_mut().write_all(b"echogate handover 1\n").unwrap();
-    assert_eq!(line(&mut successor), "echogate handover 1\n");
-    while line(&mut successor) != "end\n" {}
-    drop(successor);
+    drop(successor_with_sockets(&folder));
     old.wait_for_log(&["failed, this server continues to serve", "has ended the connection"]);
     serves(&old, &folder);
-    let mut successor = BufReader::new(UnixStream::connect(folder.path("handover.sock")).unwrap());
-    successor.get_mut().write_all(b"echogate handover 1\n").unwrap();
-    while line(&mut successor) != "end\n" {}
+    let mut successor = successor_with_sockets(&folder);
     successor.get_mut().write_all(b"ready 99\n").unwrap();
     let refused = line(&mut successor);
     assert!(refused.starts_with("refused ") && refused.contains("ready 99"), "{refused}");
@@ -84,9 +95,7 @@ fn a_successor_that_ends_with_the_sockets_in_its_hands_leaves_everything_as_it_w
 fn a_successor_that_is_gone_when_the_old_process_has_stopped_is_not_waited_for() {
     let folder = Folder::new();
     let old = folder.server(&[]);
-    let mut successor = BufReader::new(UnixStream::connect(folder.path("handover.sock")).unwrap());
-    successor.get_mut().write_all(b"echogate handover 1\n").unwrap();
-    while line(&mut successor) != "end\n" {}
+    let mut successor = successor_with_sockets(&folder);
     // The answer to the successor cannot be written, whenever the old process comes to it.
     successor.get_ref().shutdown(Shutdown::Read).unwrap();
     successor.get_mut().write_all(b"ready 0 1 2\n").unwrap();
@@ -109,9 +118,7 @@ fn settings_that_are_read_while_a_handover_fails_come_into_force() {
     let first = thread::spawn(write.clone());
     let old = folder.server(&["--config", file.to_str().unwrap()]);
     first.join().unwrap();
-    let mut successor = BufReader::new(UnixStream::connect(folder.path("handover.sock")).unwrap());
-    successor.get_mut().write_all(b"echogate handover 1\n").unwrap();
-    while line(&mut successor) != "end\n" {}
+    let mut successor = successor_with_sockets(&folder);
     old.signal("HUP");
     // Opens as soon as the server waits for the settings.
     let mut settings = OpenOptions::new().write(true).open(&file).unwrap();
@@ -133,9 +140,7 @@ fn a_successor_of_another_version_is_refused_in_one_line_that_names_both() {
         ("echogate handover 2\n", ["version \"2\"", "version \"1\""]),
         ("GET / HTTP/1.1\n", ["refused", "not echogate"]),
     ] {
-        let mut successor =
-            BufReader::new(UnixStream::connect(folder.path("handover.sock")).unwrap());
-        successor.get_mut().write_all(greeting.as_bytes()).unwrap();
+        let mut successor = successor(&folder, greeting);
         let refused = line(&mut successor);
         assert!(parts.iter().all(|part| refused.contains(part)), "{refused}");
         old.wait_for_log(&["handover", "continues to serve", parts[1]]);
@@ -158,7 +163,7 @@ fn a_predecessor_of_another_version_or_another_program_is_reported_in_one_line()
         let other = thread::spawn(move || {
             let (mut client, _) = listener.accept().unwrap();
             let mut greeting = BufReader::new(client.try_clone().unwrap());
-            assert_eq!(line(&mut greeting), "echogate handover 1\n");
+            assert_eq!(line(&mut greeting), GREETING);
             client.write_all(answer.as_bytes()).unwrap();
         });
         let (status, log) = fails(&folder, &[]);

@@ -5,17 +5,7 @@ use std::{io::Write as _, net::TcpStream};
 use echogate_tests::{browser::Page, server::Server};
 
 use super::{LATEST, fill, open, say};
-use crate::ECHOGATE;
-
-pub(super) const TOKEN: &str = "correct-horse-battery-staple";
-
-pub(super) fn server() -> Server {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), TOKEN).unwrap();
-    let path = file.path().to_str().unwrap();
-    let chat = ["--listen", "chat=tcp://127.0.0.1:0", "--operator-token-file", path];
-    Server::start(ECHOGATE, &chat)
-}
+pub(super) use crate::chat::{TOKEN, server};
 
 pub(super) fn sign_in(page: &mut Page, token: &str) {
     fill(page, "#token", token);

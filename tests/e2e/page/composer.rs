@@ -4,7 +4,9 @@ use std::io::Write as _;
 
 use echogate_tests::{browser::Scheme, tcp};
 
-use super::{LATEST, choose, connected, connected_to_upstream, count, fill, page, say};
+use super::{
+    LATEST, choose, connected, connected_to_upstream, count, fill, page, say, times::file,
+};
 
 #[test]
 fn what_is_typed_comes_back_in_upper_case() {
@@ -129,20 +131,20 @@ fn a_burst_is_answered_message_for_message() {
 }
 
 #[test]
-fn a_file_is_sent_in_pieces_and_its_echo_compared_byte_by_byte() {
+fn a_file_is_sent_in_pieces_that_are_no_rows_and_its_echo_compared_byte_by_byte() {
     let Some((_server, mut page)) = connected() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("three mebibytes");
-    let bytes: Vec<u8> = (0..3u32 << 20).map(|n| (n % 251) as u8).collect();
-    std::fs::write(&path, bytes).unwrap();
+    let (_folder, path) = file(3 << 20);
     page.click("label[for=mode-file]");
     page.pick_file("#file", &path);
-    page.wait_for_text("#file-name", "three mebibytes · 3.0 MiB");
+    page.wait_for_text("#file-name", "file.bin · 3.0 MiB");
     assert_eq!(page.eval("document.querySelector('#expect').value"), "0", "the route is known");
     page.click("#file-start");
     page.wait_for_text("#file-status", "3.0 MiB echoed, every byte matches");
     assert_eq!(page.eval("document.querySelector('.progress').ariaValueNow"), "100");
     page.wait_for_text("#file-status", "/s");
+    page.wait_for_text("#figure-sent", "48 messages · 3.0 MiB");
+    page.wait_for_text("#figure-received", "3.0 MiB");
+    assert_eq!(count(&mut page, ".message"), 0);
     choose(&mut page, "#expect", "1");
     page.click("#file-start");
     page.wait_for_text("#file-status", "byte 97 came back as 41 where 61 was expected");

@@ -9,7 +9,8 @@ use std::{
 use echogate_tests::{browser::Page, server::Server, ws::RawWsServer};
 
 use super::{
-    LATEST, choose, connected, count, fill, keep::reload, open, page, page_at, say, wasm_memory,
+    LATEST, choose, connected, count, fill, keep::reload, open, page, page_at, say,
+    stream::followed, wasm_memory,
 };
 
 fn focused(page: &mut Page) -> String {
@@ -284,11 +285,7 @@ fn the_fifth_client_is_not_followed_and_the_page_says_why() {
 
 #[test]
 fn a_client_that_floods_is_followed_within_bounds_and_losses_are_reported() {
-    let Some((server, mut page)) = page() else { return };
-    let mut client = TcpStream::connect(server.address("upper")).unwrap();
-    page.wait_for("document.querySelector('.client')");
-    page.click(".client button");
-    page.wait_for_text(".rows .note .payload", "Connected to upper");
+    let Some((_server, mut page, mut client)) = followed() else { return };
     let mut replies = client.try_clone().unwrap();
     let reader = thread::spawn(move || {
         let mut buffer = vec![0; 1 << 20];
@@ -311,13 +308,9 @@ fn a_client_that_floods_is_followed_within_bounds_and_losses_are_reported() {
 
 #[test]
 fn a_stream_that_breaks_with_the_server_has_ended() {
-    let Some((mut server, mut page)) = page() else { return };
+    let Some((mut server, mut page, _client)) = followed() else { return };
     page.expect_error("Failed to load resource");
     page.expect_error("net::ERR");
-    let _client = TcpStream::connect(server.address("upper")).unwrap();
-    page.wait_for("document.querySelector('.client')");
-    page.click(".client button");
-    page.wait_for_text(".rows .note .payload", "Connected to upper");
     server.signal("KILL");
     page.wait_for_text("#state-headline", "Connection ended");
     server.wait();

@@ -34,7 +34,7 @@ mod times;
 mod transcript;
 mod weight;
 
-use std::{io::Write as _, net::TcpStream};
+use std::{fs, io::Write as _, net::TcpStream, path::Path};
 
 use echogate_tests::{browser::Page, http, server::Server, upstream::Upstream};
 
@@ -58,6 +58,24 @@ pub(crate) fn open(server: &Server, path: &str) -> Option<Page> {
     // The workbench has loaded the server's routes: the layout is stable.
     page.wait_for("location.hash || document.querySelector('#endpoints option')");
     Some(page)
+}
+
+/// A page whose server has not this file of it until the function is called.
+fn page_without(name: &'static str) -> Option<(Server, Page, impl Fn())> {
+    let web = tempfile::tempdir().unwrap();
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/dist");
+    for file in fs::read_dir(&dist).unwrap().map(Result::unwrap) {
+        if file.file_name() != name {
+            fs::copy(file.path(), web.path().join(file.file_name())).unwrap();
+        }
+    }
+    let server = Server::start(ECHOGATE, &["--web-root", web.path().to_str().unwrap()]);
+    let mut page = open(&server, "/")?;
+    page.expect_error("404");
+    let restore = move || {
+        fs::copy(dist.join(name), web.path().join(name)).unwrap();
+    };
+    Some((server, page, restore))
 }
 
 /// A server and its page, connected.

@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -12,23 +12,32 @@ use echogate_tests::browser::{Page, Scheme};
 
 use super::{LATEST, chat, choose, fill, layout, open, page, say, states};
 
+/// The folder of the pictures.
+fn folder() -> PathBuf {
+    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
+    folder.into()
+}
+
 fn shoot(page: &mut Page, folder: &Path, name: &str, size: (u32, u32), scheme: Scheme) {
     page.set_viewport(size.0, size.1, scheme);
     page.wait_for(&format!("innerWidth === {}", size.0));
     page.screenshot(&folder.join(name).with_extension("png"));
 }
 
+/// A wide window in both schemes, and a phone.
+fn shoot_all(page: &mut Page, folder: &Path, [light, dark, phone]: [&str; 3]) {
+    shoot(page, folder, light, (1440, 900), Scheme::Light);
+    shoot(page, folder, dark, (1440, 900), Scheme::Dark);
+    shoot(page, folder, phone, (390, 844), Scheme::Light);
+}
+
 #[test]
 #[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
 fn pictures_of_the_main_states() {
-    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
-    let folder = Path::new(&folder);
+    let folder = &folder();
     let Some((mut server, mut page)) = page() else { return };
     let wide = (1440, 900);
-    for (name, scheme) in [("before-light", Scheme::Light), ("before-dark", Scheme::Dark)] {
-        shoot(&mut page, folder, name, wide, scheme);
-    }
-    shoot(&mut page, folder, "before-phone", (390, 844), Scheme::Light);
+    shoot_all(&mut page, folder, ["before-light", "before-dark", "before-phone"]);
     page.set_viewport(1440, 900, Scheme::Light);
 
     page.click("#toggle");
@@ -109,8 +118,7 @@ fn pictures_of_the_main_states() {
 #[test]
 #[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
 fn pictures_of_followed_clients() {
-    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
-    let folder = Path::new(&folder);
+    let folder = &folder();
     let Some((server, mut page)) = page() else { return };
     let address = server.address("upper").replace(':', " ");
     let mut nc = Command::new("nc")
@@ -132,13 +140,7 @@ fn pictures_of_followed_clients() {
         printed.read_line(&mut terminal).unwrap();
         page.wait_for_text(LATEST, terminal[start..].trim_end());
     }
-    for (name, size, scheme) in [
-        ("stream-light", (1440, 900), Scheme::Light),
-        ("stream-dark", (1440, 900), Scheme::Dark),
-        ("stream-phone", (390, 844), Scheme::Light),
-    ] {
-        shoot(&mut page, folder, name, size, scheme);
-    }
+    shoot_all(&mut page, folder, ["stream-light", "stream-dark", "stream-phone"]);
     // From the URL bar, below the header, to the end of the transcript.
     let narrow = (1000, 884);
     page.set_viewport(narrow.0, narrow.1, Scheme::Light);
@@ -167,20 +169,13 @@ fn pictures_of_followed_clients() {
     page.click("#show-ladder");
     page.wait_for_text("#ladder-list", "hello");
     page.click(".step:nth-child(5) summary");
-    for (name, size, scheme) in [
-        ("ladder-light", (1440, 900), Scheme::Light),
-        ("ladder-dark", (1440, 900), Scheme::Dark),
-        ("ladder-phone", (390, 844), Scheme::Light),
-    ] {
-        shoot(&mut page, folder, name, size, scheme);
-    }
+    shoot_all(&mut page, folder, ["ladder-light", "ladder-dark", "ladder-phone"]);
 }
 
 #[test]
 #[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
 fn pictures_of_the_lesson() {
-    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
-    let folder = Path::new(&folder);
+    let folder = &folder();
     let Some((_server, mut page)) = page() else { return };
     page.wait_for("!document.querySelector('#play-first').hidden");
     shoot(&mut page, folder, "lesson-0", (1440, 900), Scheme::Light);
@@ -208,8 +203,7 @@ fn pictures_of_the_lesson() {
 #[test]
 #[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
 fn pictures_of_the_operators_view() {
-    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
-    let folder = Path::new(&folder);
+    let folder = &folder();
     let server = chat::server();
     let Some(mut page) = open(&server, "/#operator") else { return };
     shoot(&mut page, folder, "operator-signed-out", (1440, 900), Scheme::Light);
@@ -236,21 +230,14 @@ fn pictures_of_the_operators_view() {
         )
         .unwrap();
     page.wait_for_text("#chat-log", "Which port");
-    for (name, size, scheme) in [
-        ("operator", (1440, 900), Scheme::Light),
-        ("operator-dark", (1440, 900), Scheme::Dark),
-        ("operator-phone", (390, 844), Scheme::Light),
-    ] {
-        shoot(&mut page, folder, name, size, scheme);
-    }
+    shoot_all(&mut page, folder, ["operator", "operator-dark", "operator-phone"]);
 }
 
 /// Pictures of every state: in all windows, both languages and both schemes.
 #[test]
 #[ignore = "writes pictures, into the folder that ECHOGATE_PICTURES names"]
 fn pictures_of_every_state() {
-    let folder = std::env::var_os("ECHOGATE_PICTURES").expect("ECHOGATE_PICTURES names a folder");
-    let folder = Path::new(&folder);
+    let folder = &folder();
     let mut look = |page: &mut Page, state: &str, script: &str| {
         let schemes = [("light", Scheme::Light), ("dark", Scheme::Dark)];
         for language in ["zh-Hans", "en"] {

@@ -8,7 +8,7 @@ use echogate_tests::{
     server::Server,
 };
 
-use super::{LATEST, choose, connected, open, page, page_at, say};
+use super::{LATEST, choose, connected, open, page, page_at, page_without, say};
 use crate::ECHOGATE;
 
 #[test]
@@ -136,24 +136,6 @@ fn a_control_click_on_a_route_is_the_browsers() {
 }
 
 #[test]
-fn nothing_is_wider_than_a_small_phone() {
-    let Some((_server, mut page)) = connected() else { return };
-    say(&mut page, &"a long message without any space in it ".repeat(9).replace(' ', "_"));
-    page.wait_for_text(LATEST, "A_LONG");
-    page.click(".message");
-    page.click("#view-hex");
-    page.wait_for("document.querySelector('.hexdump')");
-    // 720 pixels are 1440 at 200 % zoom, 320 are 1280 at 400 %.
-    for width in [1024, 720, 390, 320] {
-        page.set_viewport(width, 844, Scheme::Light);
-        page.wait_for(&format!("innerWidth === {width}"));
-        page.wait_for("document.documentElement.scrollWidth <= innerWidth");
-    }
-    say(&mut page, "still works");
-    page.wait_for_text(LATEST, "STILL WORKS");
-}
-
-#[test]
 fn a_flood_is_counted_for_a_screen_reader_and_not_read_out() {
     let Some((_server, mut page)) = connected() else { return };
     page.eval(
@@ -213,22 +195,13 @@ fn a_translation_is_loaded_when_it_is_wanted_and_its_failure_is_reported() {
     let is_loaded =
         "performance.getEntriesByType('resource').some((it) => it.name.endsWith('zh-Hans.txt'))";
     assert_eq!(page.eval(is_loaded), false, "English needs no translation");
-    let web = tempfile::tempdir().unwrap();
-    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/dist");
-    for file in fs::read_dir(&dist).unwrap().map(Result::unwrap) {
-        fs::copy(file.path(), web.path().join(file.file_name())).unwrap();
-    }
-    let translation = web.path().join("zh-Hans.txt");
-    fs::remove_file(&translation).unwrap();
-    let server = Server::start(ECHOGATE, &["--web-root", web.path().to_str().unwrap()]);
-    let Some(mut page) = open(&server, "/") else { return };
-    page.expect_error("404");
+    let Some((_server, mut page, restore)) = page_without("zh-Hans.txt") else { return };
     page.eval("document.querySelector('#language').focus()");
     choose(&mut page, "#language", "zh-Hans");
     page.wait_for_text("#transcript-note", "texts in 简体中文 could not be loaded");
     page.wait_for("document.querySelector('#language').value === 'en'");
     assert_eq!(page.eval("document.documentElement.lang"), "en");
-    fs::copy(dist.join("zh-Hans.txt"), &translation).unwrap();
+    restore();
     choose(&mut page, "#language", "zh-Hans");
     page.wait_for_text("#state-headline", "未连接");
     page.wait_for("document.activeElement.id === 'language'");

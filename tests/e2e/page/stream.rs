@@ -12,7 +12,7 @@ use super::{LATEST, choose, connected, count, open, page, say};
 use crate::ECHOGATE;
 
 /// A native client of `upper`, and the page that follows it.
-fn followed() -> Option<(Server, Page, TcpStream)> {
+pub(super) fn followed() -> Option<(Server, Page, TcpStream)> {
     let (server, mut page) = page()?;
     let client = TcpStream::connect(server.address("upper")).unwrap();
     let peer = client.local_addr().unwrap();

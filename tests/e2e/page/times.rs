@@ -6,14 +6,13 @@ use std::{
     path::PathBuf,
 };
 
-use echogate_tests::{browser::Page, server::Server};
+use echogate_tests::browser::Page;
 use tempfile::TempDir;
 
-use super::{choose, connected, connected_to_upstream, count, open, say, wasm_memory};
-use crate::ECHOGATE;
+use super::{choose, connected, connected_to_upstream, count, page_without, say, wasm_memory};
 
 /// A file of this size, in bytes, in a folder of its own.
-fn file(size: usize) -> (TempDir, PathBuf) {
+pub(super) fn file(size: usize) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file.bin");
     let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
@@ -55,17 +54,6 @@ fn the_clocks_of_the_page_and_its_worker_have_a_resolution_of_microseconds() {
     assert_eq!(page.eval("crossOriginIsolated"), true);
     let resolution = page.worker_resolution();
     assert!(resolution < 50e-6, "{resolution} s");
-}
-
-#[test]
-fn the_parts_of_a_file_are_counted_and_are_no_rows() {
-    let Some((_server, mut page)) = connected() else { return };
-    let (_folder, path) = file(3 << 20);
-    send_file(&mut page, &path);
-    page.wait_for_text("#file-status", "every byte matches");
-    page.wait_for_text("#figure-sent", "48 messages · 3.0 MiB");
-    page.wait_for_text("#figure-received", "3.0 MiB");
-    assert_eq!(count(&mut page, ".message"), 0);
 }
 
 #[test]
@@ -196,20 +184,10 @@ fn a_page_that_is_left_closes_its_connections_in_order() {
 
 #[test]
 fn a_worker_that_does_not_load_is_named_and_is_loaded_by_the_next_attempt() {
-    let web = tempfile::tempdir().unwrap();
-    let dist = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/dist");
-    for file in fs::read_dir(&dist).unwrap().map(Result::unwrap) {
-        if file.file_name() != "sockets.js" {
-            fs::copy(file.path(), web.path().join(file.file_name())).unwrap();
-        }
-    }
-    let root = web.path().to_str().unwrap();
-    let server = Server::start(ECHOGATE, &["--web-root", root]);
-    let Some(mut page) = open(&server, "/") else { return };
-    page.expect_error("404");
+    let Some((_server, mut page, restore)) = page_without("sockets.js") else { return };
     page.click("#toggle");
     page.wait_for_text("#state-details", "sockets.js did not load");
-    fs::copy(dist.join("sockets.js"), web.path().join("sockets.js")).unwrap();
+    restore();
     page.click("#toggle");
     page.wait_for_text("#state-headline", "Connected");
 }

@@ -4,8 +4,9 @@ use std::{fs, io::Write, path::Path, process::Command};
 
 use echogate_tests::{
     http::connect,
-    server::Server,
-    tcp::{noise, read_exactly},
+    server::{Server, wait_until},
+    tcp::{noise, read_exactly, wait_until_refused},
+    ws::{RawWs, first},
 };
 use serde_json::Value;
 
@@ -16,16 +17,15 @@ use crate::ECHOGATE;
 fn a_killed_server_leaves_files_that_can_be_read() {
     for format in ["pcapng", "jsonl", "har"] {
         let mut recorded = Recorded::with_format(format, &["--route", "/ws=service:echo"]);
-        let mut ws = echogate_tests::ws::RawWs::connect(&recorded.server, "/ws");
-        ws.send_frame(echogate_tests::ws::first::TEXT, b"the last words");
+        let mut ws = RawWs::connect(&recorded.server, "/ws");
+        ws.send_frame(first::TEXT, b"the last words");
         ws.read();
         // The words are masked in packets: those of the answer are not.
         recorded.server.wait_for_metric("echogate_recorded_bytes_total", |bytes| bytes > 0);
-        let start = std::time::Instant::now();
-        let read = || fs::read(&recorded.files()[0]).unwrap();
-        while !String::from_utf8_lossy(&read()).contains("the last words") {
-            assert!(start.elapsed() < echogate_tests::server::WAIT_TIMEOUT);
-        }
+        wait_until("the last words are not written", || {
+            let bytes = fs::read(&recorded.files()[0]).unwrap();
+            String::from_utf8_lossy(&bytes).contains("the last words")
+        });
         recorded.server.signal("KILL");
         recorded.server.wait();
         let bytes = fs::read(&recorded.files()[0]).unwrap();
@@ -71,7 +71,7 @@ fn start_with_full_disk(format: &str, dir: &Path, arguments: &[&str]) -> Server 
 }
 
 #[test]
-fn what_a_full_disk_does_not_take_is_counted_in_the_metrics_and_in_the_file() {
+fn a_full_disk_ends_the_recording_alone_and_what_it_does_not_take_is_counted() {
     for format in ["jsonl", "pcapng"] {
         let dir = tempfile::tempdir().unwrap();
         let server = start_with_full_disk(format, dir.path(), &[]);
@@ -83,17 +83,21 @@ fn what_a_full_disk_does_not_take_is_counted_in_the_metrics_and_in_the_file() {
             let bytes = file.map(|file| fs::read(file.unwrap().path()).unwrap());
             String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
         };
-        echogate_tests::server::wait_until("the answer is in the file", || {
-            read().contains("FIRST")
-        });
+        wait_until("the answer is not in the file", || read().contains("FIRST"));
         for _ in 0..20 {
             client.write_all(&noise(50_000)).unwrap();
             read_exactly(&mut client, 50_000);
         }
         server.wait_for_metric("echogate_recording", |recording| recording == 0);
-        server.wait_for_log(&["WARN", "recording stopped: "]);
+        let advice = "file too large; solve the problem and send SIGHUP to start recording again";
+        server.wait_for_log(&["WARN", "recording stopped: ", advice]);
         let counted = server.metric("echogate_record_lost_events_total");
         assert!(counted > 0, "{format}");
+        client.write_all(b"more\n").unwrap();
+        assert_eq!(read_exactly(&mut client, 5), b"MORE\n");
+        assert_answers(&server);
+        let stops = server.log().iter().filter(|line| line.contains("recording stopped")).count();
+        assert_eq!(stops, 1, "{format}");
         let text = read();
         let named: u64 = if format == "jsonl" {
             let lost = events(&text).into_iter().filter(|event| event["event"] == "lost");
@@ -106,49 +110,19 @@ fn what_a_full_disk_does_not_take_is_counted_in_the_metrics_and_in_the_file() {
     }
 }
 
-#[test]
-fn a_full_disk_ends_the_recording_and_nothing_else() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = start_with_full_disk("jsonl", dir.path(), &[]);
-    assert_eq!(server.metric("echogate_recording"), 1);
-    assert_answers(&server);
-    server.wait_for_metric("echogate_recorded_bytes_total", |bytes| bytes > 0);
-    let mut client = connect(server.address("upper"));
-    let chunk = noise(50_000);
-    for _ in 0..20 {
-        client.write_all(&chunk).unwrap();
-        read_exactly(&mut client, chunk.len());
-    }
-    server.wait_for_log(&[
-        "WARN",
-        "recording stopped: ",
-        "file too large; solve the problem and send SIGHUP to start recording again",
-    ]);
-    server.wait_for_metric("echogate_recording", |recording| recording == 0);
-    client.write_all(b"more\n").unwrap();
-    assert_eq!(read_exactly(&mut client, 5), b"MORE\n");
-    assert_answers(&server);
-    let file = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
-    let text = fs::read_to_string(file).unwrap();
-    assert!(events(&text).len() >= 3, "each line is whole");
-    assert_eq!(server.log().iter().filter(|line| line.contains("recording stopped")).count(), 1);
-}
-
 /// In HAR, what is known of open connections is written again with each flush.
 #[test]
 fn a_full_disk_leaves_the_har_of_what_was_written_before_with_the_number_of_lost_events() {
     let dir = tempfile::tempdir().unwrap();
     let server = start_with_full_disk("har", dir.path(), &["--route", "/ws=service:echo"]);
-    let mut ws = echogate_tests::ws::RawWs::connect(&server, "/ws");
-    ws.send_frame(echogate_tests::ws::first::TEXT, b"the first words");
+    let mut ws = RawWs::connect(&server, "/ws");
+    ws.send_frame(first::TEXT, b"the first words");
     ws.read();
     let path = || fs::read_dir(dir.path()).unwrap().next().map(|file| file.unwrap().path());
     let read = || path().map_or(String::new(), |path| fs::read_to_string(path).unwrap_or_default());
-    echogate_tests::server::wait_until("the first words are written", || {
-        read().contains("the first words")
-    });
+    wait_until("the first words are not written", || read().contains("the first words"));
     for _ in 0..4 {
-        ws.send_frame(echogate_tests::ws::first::BINARY, &noise(50_000));
+        ws.send_frame(first::BINARY, &noise(50_000));
         ws.read();
     }
     server.wait_for_log(&["WARN", "recording stopped: "]);
@@ -193,7 +167,7 @@ fn a_recorder_that_a_reload_stops_writes_what_is_queued_before_the_process_ends(
     server.signal("HUP");
     server.wait_for_log(&["configuration reloaded"]);
     server.signal("TERM");
-    echogate_tests::tcp::wait_until_refused(server.address("upper"));
+    wait_until_refused(server.address("upper"));
     drop(stopped);
     assert!(server.wait().success());
     let mut files = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
@@ -210,11 +184,10 @@ fn a_directory_that_is_gone_ends_the_recording_and_a_reload_starts_it_again() {
     let dir = recorded.dir.path();
     fs::remove_dir_all(dir).unwrap();
     // The first exchange may still go to the file that has been removed.
-    let start = std::time::Instant::now();
-    while recorded.server.metric("echogate_recording") == 1 {
-        assert!(start.elapsed() < echogate_tests::server::WAIT_TIMEOUT);
+    wait_until("the recording goes on", || {
         recorded.exchange();
-    }
+        recorded.server.metric("echogate_recording") == 0
+    });
     recorded.server.wait_for_log(&["WARN", "recording stopped: ", "no such file or directory"]);
     recorded.exchange();
     fs::create_dir(dir).unwrap();

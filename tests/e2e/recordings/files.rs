@@ -93,14 +93,8 @@ fn settings_that_cannot_take_effect_are_refused_in_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().to_str().unwrap();
     for (arguments, error) in [
-        (&["--record", "/missing"][..], "--record: /missing: no such directory: create it"),
-        (&["--record", "/etc/passwd"], "--record: /etc/passwd: not a directory"),
         (
-            &["--record-limit", "1G"],
-            "--record-limit has no effect without a directory (--record DIR)",
-        ),
-        (
-            &["--route", "/ws=service:upper?record"],
+            &["--route", "/ws=service:upper?record"][..],
             "--route: record needs a directory for the files (--record DIR)",
         ),
         (

@@ -11,10 +11,10 @@ use std::{
 use echogate_tests::{
     http::{self, connect},
     tcp::{read_exactly, read_to_end, round_trip, wait_until_refused},
-    ws::{self, RawWs, first},
+    ws::{self, RawWs, first, handshake},
 };
 
-use super::{Reloaded, handshake, http_and, listener, replies_in_upper_case, route};
+use super::{Reloaded, http_and, listener, replies_in_upper_case, route};
 
 #[test]
 fn connections_of_all_kinds_outlive_the_listeners_and_routes_they_came_by() {

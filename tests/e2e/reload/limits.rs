@@ -10,10 +10,10 @@ use echogate_tests::{
     http::connect,
     server::Server,
     tcp::{read_exactly, read_to_end, round_trip},
-    ws::RawWs,
+    ws::{RawWs, handshake},
 };
 
-use super::{Reloaded, handshake, http_and, listener, replies_in_upper_case, route};
+use super::{Reloaded, http_and, listener, replies_in_upper_case, route};
 
 fn settings(limits: &str, options: &str) -> String {
     let upper = listener("upper", "tcp://127.0.0.1:0");

@@ -14,6 +14,7 @@ use std::{
 
 use echogate_tests::{
     http::{self, connect},
+    program::programs,
     server::{Server, WAIT_TIMEOUT},
     tcp::{read_exactly, read_to_end, round_trip, wait_until_refused},
     tls::Authority,
@@ -299,14 +300,11 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 #[test]
 fn a_socket_of_the_service_manager_stays() {
-    if Command::new("python3").arg("--version").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "python3 is missing");
-        return eprintln!("skipped: no python3 to pass sockets on");
-    }
+    let Some([python]) = programs(["python3"]) else { return };
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("echogate.toml");
     fs::write(&file, http_and("")).unwrap();
-    let mut command = Command::new("python3");
+    let mut command = Command::new(python);
     command.args(["-c", ACTIVATE, crate::ECHOGATE, "serve", "--config"]).arg(&file);
     let reloaded = Reloaded { server: Server::spawn(command), dir };
     let upper = reloaded.server.address("upper").to_owned();

@@ -12,10 +12,10 @@ use echogate_tests::{
     tcp::{read_exactly, read_to_end, round_trip},
     tls::Authority,
     upstream::Upstream,
-    ws::{BROWSER, RawWs, first},
+    ws::{BROWSER, RawWs, first, handshake},
 };
 
-use super::{Reloaded, handshake, http_and, listener, replies_in_upper_case, route};
+use super::{Reloaded, http_and, listener, replies_in_upper_case, route};
 use crate::{ECHOGATE, tap::Observer};
 
 const UPPER: &str = "[[listener]]\nservice = \"upper\"\nurl = \"tcp://127.0.0.1:0\"\n";

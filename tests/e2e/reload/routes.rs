@@ -2,10 +2,10 @@
 
 use echogate_tests::{
     upstream::Upstream,
-    ws::{Frame, RawWs, first},
+    ws::{Frame, RawWs, first, handshake},
 };
 
-use super::{Reloaded, handshake, http_and, replies_in_upper_case, route};
+use super::{Reloaded, http_and, replies_in_upper_case, route};
 
 #[test]
 fn routes_can_be_added_and_removed() {

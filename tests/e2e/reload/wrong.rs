@@ -6,9 +6,13 @@ use std::{
     process::Command,
 };
 
-use echogate_tests::{http::connect, tcp::round_trip, ws::RawWs};
+use echogate_tests::{
+    http::connect,
+    tcp::round_trip,
+    ws::{RawWs, handshake},
+};
 
-use super::{Reloaded, free_address, handshake, http_and, listener, replies_in_upper_case, route};
+use super::{Reloaded, free_address, http_and, listener, replies_in_upper_case, route};
 use crate::ECHOGATE;
 
 #[test]

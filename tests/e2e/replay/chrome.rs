@@ -10,7 +10,7 @@ use echogate_tests::{
 use serde_json::json;
 
 use super::{assert_status, echogate, stdout};
-use crate::ECHOGATE;
+use crate::{ECHOGATE, recordings::Recorded};
 
 /// The developer tools, as a page of their own.
 const TOOLS: &str = "devtools://devtools/bundled/devtools_app.html";
@@ -18,21 +18,18 @@ const TOOLS: &str = "devtools://devtools/bundled/devtools_app.html";
 #[test]
 fn chromium_imports_a_har_and_the_har_that_it_writes_replays_with_no_difference() {
     let Some(mut page) = Page::open(TOOLS) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let directory = folder.path().to_str().unwrap();
     let route = ["--route", "/u=service:upper"];
-    let arguments = [&route[..], &["--record", directory, "--record-format", "har"]].concat();
-    let mut recorded = Server::start(ECHOGATE, &arguments);
-    let mut socket = RawWs::connect(&recorded, "/u");
+    let mut recorded = Recorded::with_format("har", &route);
+    let mut socket = RawWs::connect(&recorded.server, "/u");
     for (opcode, payload) in [(first::TEXT, "wörd"), (first::BINARY, "\0\u{80}")] {
         socket.send_frame(opcode, payload.as_bytes());
         socket.read();
     }
     socket.end(1000, "");
-    recorded.wait_for_connections(<[_]>::is_empty);
-    recorded.signal("TERM");
-    recorded.wait();
-    let file = fs::read_dir(directory).unwrap().next().unwrap().unwrap().path();
+    recorded.server.wait_for_connections(<[_]>::is_empty);
+    recorded.server.signal("TERM");
+    recorded.server.wait();
+    let [file] = &recorded.files()[..] else { panic!("not one file") };
 
     let imported = page.eval(&format!(
         "(async () => {{
@@ -45,7 +42,7 @@ fn chromium_imports_a_har_and_the_har_that_it_writes_replays_with_no_difference(
                 har: {{ log: await Log.Log.build(requests, {{ sanitize: false }}) }},
             }};
         }})()",
-        fs::read_to_string(&file).unwrap(),
+        fs::read_to_string(file).unwrap(),
     ));
     let expected = json!([[
         ["send", 1, "wörd"],
@@ -57,9 +54,9 @@ fn chromium_imports_a_har_and_the_har_that_it_writes_replays_with_no_difference(
     ]]);
     assert_eq!(imported["messages"], expected);
 
-    fs::write(&file, imported["har"].to_string()).unwrap();
+    fs::write(file, imported["har"].to_string()).unwrap();
     let server = Server::start(ECHOGATE, &route);
-    let output = echogate("replay", &file, &[&server.ws("/u"), "--paced-by-peer", "--compare"]);
+    let output = echogate("replay", file, &[&server.ws("/u"), "--paced-by-peer", "--compare"]);
     assert_status(&output, 0);
     assert!(stdout(&output).ends_with("the same: 1 connection\n"), "{}", stdout(&output));
 }

@@ -1,7 +1,6 @@
 //! Recordings of other programs.
 
 use std::{
-    fs,
     net::{Shutdown, TcpStream},
     path::Path,
 };
@@ -9,7 +8,7 @@ use std::{
 use echogate_tests::{server::Server, tcp, ws::RawWs};
 
 use super::{assert_status, echogate, stdout};
-use crate::ECHOGATE;
+use crate::{ECHOGATE, recordings::Recorded};
 
 /// A file beside this one.
 fn file(name: &str) -> std::path::PathBuf {
@@ -51,27 +50,21 @@ fn a_har_of_chrome_replays_with_no_difference() {
 #[test]
 fn a_recording_of_a_server_replays_with_no_difference() {
     for (format, count) in [("pcapng", 2), ("jsonl", 2), ("har", 1)] {
-        let folder = tempfile::tempdir().unwrap();
-        let directory = folder.path().to_str().unwrap();
-        let recorded = Server::start(
-            ECHOGATE,
-            &["--route", "/u=service:upper", "--record", directory, "--record-format", format],
-        );
-        let mut stream = TcpStream::connect(recorded.address("upper")).unwrap();
+        let mut recorded = Recorded::with_format(format, &["--route", "/u=service:upper"]);
+        let mut stream = TcpStream::connect(recorded.server.address("upper")).unwrap();
         assert_eq!(tcp::round_trip(&mut stream, b"hello"), b"HELLO");
         stream.shutdown(Shutdown::Write).unwrap();
         assert_eq!(tcp::read_to_end(&mut stream), b"");
-        let mut socket = RawWs::connect(&recorded, "/u");
+        let mut socket = RawWs::connect(&recorded.server, "/u");
         socket.send_frame(0x81, b"message");
         assert_eq!(socket.read().payload, b"MESSAGE");
         socket.end(1000, "bye");
         drop(socket);
-        recorded.wait_for_connections(<[_]>::is_empty);
+        recorded.server.wait_for_connections(<[_]>::is_empty);
         // The files are complete when the server has ended.
-        let mut recorded = recorded;
-        recorded.signal("TERM");
-        recorded.wait();
-        let file = fs::read_dir(directory).unwrap().next().unwrap().unwrap().path();
+        recorded.server.signal("TERM");
+        recorded.server.wait();
+        let [file] = &recorded.files()[..] else { panic!("not one file") };
 
         let server = Server::start(ECHOGATE, &["--route", "/u=service:upper"]);
         for number in 1..=count {
@@ -79,7 +72,7 @@ fn a_recording_of_a_server_replays_with_no_difference() {
             let is_stream = count == 2 && number == "1";
             let url = if is_stream { server.url("upper").to_owned() } else { server.ws("/u") };
             let arguments = [&url, "--paced-by-peer", "--compare", "-n", &number];
-            assert_status(&echogate("replay", &file, &arguments), 0);
+            assert_status(&echogate("replay", file, &arguments), 0);
         }
     }
 }

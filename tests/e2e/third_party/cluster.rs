@@ -11,7 +11,7 @@ use std::{
 use echogate_tests::{
     http,
     program::{Program, free_port, programs},
-    server::{Server, WAIT_TIMEOUT},
+    server::{Server, wait_for},
 };
 use nix::sys::signal::Signal;
 
@@ -82,11 +82,7 @@ fn ready(replica: &Server) -> String {
 
 /// Waits until `/readyz`, which stays 200, contains `text`.
 fn wait_until_ready_says(replica: &Server, text: &str) {
-    let start = Instant::now();
-    while !ready(replica).contains(text) {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "{text}: {}", ready(replica));
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_for(|| ready(replica), |said| said.contains(text));
 }
 
 #[test]
@@ -194,9 +190,9 @@ fn messages_of_another_version_and_garbage_are_counted_reported_once_and_ignored
     };
     let future = r#"{"from":"00000000000000aa","body":{"new":true}}"#;
     for _ in 0..3 {
-        publish("echogate.2.default.beat", future);
-        publish("echogate.1.default.beat", "\x1b[2J");
-        publish("echogate.1.default.beat", r#"{"from":"00000000000000bb","body":[]}"#);
+        publish("echogate.2.default.heartbeats", future);
+        publish("echogate.1.default.heartbeats", "\x1b[2J");
+        publish("echogate.1.default.heartbeats", r#"{"from":"00000000000000bb","body":[]}"#);
     }
     a.wait_for_metric("echogate_cluster_invalid_total", |count| count == 9);
     wait_until_ready_says(&a, "incompatible replica 00000000000000aa");
@@ -245,8 +241,5 @@ fn a_reload_changes_the_broker() {
     write(&file, "");
     a.signal("HUP");
     a.wait_for_nth_log(&["configuration reloaded"], 1);
-    let start = Instant::now();
-    while ready(&a) != "ready\n" {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "{}", ready(&a));
-    }
+    wait_for(|| ready(&a), |said| said == "ready\n");
 }

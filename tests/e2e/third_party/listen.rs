@@ -2,8 +2,8 @@
 //! `socat`, `websocat` and `wscat`.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    process::{Child, Command, Stdio},
+    io::{Read, Write},
+    process::{Command, Stdio},
     thread,
 };
 
@@ -13,37 +13,22 @@ use echogate_tests::{
 };
 
 use super::shell;
-use crate::ECHOGATE;
-
-/// A listener that has announced its endpoint.
-struct Listener {
-    child: Child,
-    url: String,
-}
+use crate::{
+    ECHOGATE,
+    connect::listen::{self, Listener},
+};
 
 /// Starts `echogate listen`, and gives it `input` and the end of the input.
 fn listen(arguments: &[&str], input: &[u8]) -> Listener {
-    let mut child = Command::new(ECHOGATE)
-        .arg("listen")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    let url = line["listening on ".len()..].split(" for ").next().unwrap().to_owned();
+    let mut listener = listen::listen(arguments);
     // In a thread: the listener reads its input only when a client has connected.
-    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_owned());
+    let (mut stdin, input) = (listener.child.stdin.take().unwrap(), input.to_owned());
     thread::spawn(move || stdin.write_all(&input).ok());
-    Listener { child, url }
+    listener
 }
 
-impl Listener {
-    fn port(&self) -> &str {
-        self.url.trim_end_matches('/').rsplit(':').next().unwrap()
-    }
+fn port(listener: &Listener) -> &str {
+    listener.address().rsplit(':').next().unwrap()
 }
 
 #[test]
@@ -62,7 +47,7 @@ fn netcat_and_socat_exchange_bytes_with_a_listener_on_every_stream() {
         (&*unix, "printf question | timeout 20 socat -t 10 - UNIX-CONNECT:PATH"),
     ] {
         let listener = listen(&[endpoint], b"answer");
-        let command = command.replace("PORT", listener.port()).replace("PATH", &path);
+        let command = command.replace("PORT", port(&listener)).replace("PATH", &path);
         assert_eq!(shell(&command), "answer", "{command}");
         let output = listener.child.wait_with_output().unwrap();
         assert_eq!(output.stdout, b"question", "{command}");
@@ -91,7 +76,7 @@ fn netcat_and_socat_exchange_datagrams_with_a_listener() {
         ),
     ] {
         let mut listener = listen(&[endpoint], b"answer");
-        let command = command.replace("PORT", listener.port()).replace("PATH", &path);
+        let command = command.replace("PORT", port(&listener)).replace("PATH", &path);
         assert_eq!(shell(&command.replace("OWN", &own)), "answer", "{command}");
         let mut question = [0; 8];
         listener.child.stdout.as_mut().unwrap().read_exact(&mut question).unwrap();
@@ -105,7 +90,7 @@ fn netcat_and_socat_exchange_datagrams_with_a_listener() {
 fn a_file_passes_between_echogate_and_netcat() {
     let Some([nc, _]) = programs(["nc", "timeout"]) else { return };
     let listener = listen(&["0"], &vec![b'x'; 3_000_000]);
-    let command = format!("timeout 20 nc -d 127.0.0.1 {} | wc -c", listener.port());
+    let command = format!("timeout 20 nc -d 127.0.0.1 {} | wc -c", port(&listener));
     assert_eq!(shell(&command).trim(), "3000000");
     assert_eq!(listener.child.wait_with_output().unwrap().status.code(), Some(0));
     let port = echogate_tests::program::free_port().to_string();

@@ -3,6 +3,7 @@
 //!
 //! In reading order:
 //!
+//! - `args`: the command line
 //! - `payload`: the messages and the expected replies
 //! - `schedule`: the times at which messages are sent
 //! - `stream_worker`: one stream connection under load
@@ -11,6 +12,7 @@
 //! - `stats`: the statistics of the measurement
 //! - `report`: the report and the progress line
 
+mod args;
 mod datagram_worker;
 mod payload;
 mod report;
@@ -26,7 +28,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::ValueEnum;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::{
     pin,
@@ -35,6 +36,7 @@ use tokio::{
     time::{interval, sleep},
 };
 
+pub(crate) use self::args::Args;
 use self::{
     datagram_worker::DatagramWorker,
     payload::Payload,
@@ -48,15 +50,9 @@ use super::{
     open::{self, RawConnection},
     shown_url,
     target::Target,
-    target_args::TargetArgs,
     warn_of_unsafe_tls,
 };
-use crate::{
-    config::{parse_count, parse_duration},
-    net::connected_datagrams::MAX_UDP,
-    recording::model::Traffic,
-    text::io_error::describe,
-};
+use crate::{recording::model::Traffic, text::io_error::describe};
 
 /// The most connection attempts at once.
 const MAX_DIALS: usize = 128;
@@ -66,76 +62,6 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The interval at which the progress line is updated.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
-
-/// The most bytes in flight on one connection. The messages and replies that [`Payload`] holds take
-/// several times as much memory.
-const MAX_IN_FLIGHT: u64 = 64 << 20;
-
-/// The command line of `echogate bench`.
-#[derive(clap::Args, Clone, Debug)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    target: TargetArgs,
-
-    /// The number of connections, all made before the first message is sent. With --once, the
-    /// number of connections at the same time
-    #[arg(long, short, value_name = "N", default_value_t = 50)]
-    #[arg(value_parser = parse_count::<u32>)]
-    connections: u32,
-
-    /// The size of a message in bytes
-    #[arg(long, short, value_name = "BYTES", default_value_t = 64)]
-    #[arg(value_parser = parse_count::<u64>)]
-    size: u64,
-
-    /// The duration of the measurement, such as 10s or 500ms
-    #[arg(long, short, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
-    duration: Duration,
-
-    /// The duration of the load before the measurement
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
-    warm_up: Duration,
-
-    /// Messages in flight on each connection: this many are sent together, and the next ones when
-    /// all replies have come. Over datagrams the next one is sent when one is answered, or lost (no
-    /// reply within 1 s). With --rate, this is the limit
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    #[arg(value_parser = parse_count::<u64>)]
-    in_flight: u64,
-
-    /// Messages per second over all connections, each due at a fixed time, however slow the
-    /// replies are. Latency then counts from the time a message was due, not from when it could be
-    /// sent, so that a stall shows in every message that it delayed (no "coordinated omission")
-    /// [default: the next message follows the reply]
-    #[arg(long, value_name = "N")]
-    #[arg(value_parser = parse_count::<u64>)]
-    rate: Option<u64>,
-
-    /// Make a new connection for each message, and close it after the reply. Latency then counts
-    /// from the start of the connection. Beyond loopback the client's TCP ports stay in TIME_WAIT
-    /// for a minute, which limits the rate (28,000 ports on Linux)
-    #[arg(long, conflicts_with_all = ["rate", "in_flight"])]
-    once: bool,
-
-    /// The replies to expect
-    #[arg(long, value_enum, default_value_t = Expect::Upper)]
-    expect: Expect,
-
-    /// Print the results as one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-/// The expected replies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Expect {
-    /// The message in ASCII upper case
-    Upper,
-    /// The unchanged message
-    Echo,
-    /// Any bytes, as many as in the message
-    Any,
-}
 
 /// The load: the state that all connections share.
 struct Load {
@@ -159,7 +85,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
     let usage = |text| Error::Usage(format!("{url}: {text}"));
     let failed = |text| Error::Failed(format!("{url}: {text}"));
     let target = Target::new(&endpoint, &args.target).map_err(usage)?;
-    check(&args, &target).map_err(usage)?;
+    args.check(&target).map_err(usage)?;
     warn_of_unsafe_tls(args.target.insecure);
     let opened = match args.once {
         true => None,
@@ -184,24 +110,6 @@ pub(crate) async fn run(args: Args) -> Result<(), Error> {
         Some(failure) => Err(failed(failure)),
         None => Ok(()),
     }
-}
-
-/// Rejects invalid combinations of options.
-fn check(args: &Args, target: &Target) -> Result<(), String> {
-    if matches!(target, Target::Udp(..)) && args.size > MAX_UDP as u64 {
-        return Err(format!("--size exceeds the largest UDP datagram: {MAX_UDP} bytes"));
-    }
-    if args.once && target.traffic() == Traffic::Datagrams {
-        return Err("--once requires connections, which datagram sockets do not have".to_owned());
-    }
-    if args.duration.is_zero() {
-        return Err("--duration 0 is invalid: the measurement must take longer than 0".to_owned());
-    }
-    if args.size.saturating_mul(args.in_flight) > MAX_IN_FLIGHT {
-        let most = MAX_IN_FLIGHT >> 20;
-        return Err(format!("--size times --in-flight exceeds {most} MiB"));
-    }
-    Ok(())
 }
 
 impl Load {

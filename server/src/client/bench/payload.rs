@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use echogate_proto::ws::{OpCode, frame::masked_frame};
 
-use super::Expect;
+use super::args::Expect;
 
 /// The least number of different messages in a row, by which the reply to another message is
 /// noticed.

@@ -2,7 +2,7 @@
 //! duplicated, reordered or lost.
 
 use super::{
-    Expect,
+    args::Expect,
     payload::{Mismatch, Payload},
 };
 

@@ -15,7 +15,7 @@ use crate::{
     config::AllowedOrigin,
     gateway::{
         handshake::{Handshake, ProtocolChoice},
-        origin::Addressed,
+        origin::OriginCheck,
         switching::{Switching, SwitchingHead},
     },
     text::{escape::escape, io_error::describe},
@@ -123,9 +123,9 @@ fn answer(
         let reason = format!("no path {}: this listener has {}", escape(asked), rules.path);
         return Err(refuse(StatusCode::NOT_FOUND, reason));
     }
-    let addressed =
-        Addressed { is_tls, forwarded: None, hosts: &[], origins: &rules.allowed_origins };
-    if let Some(reason) = addressed.refusal(&request.headers) {
+    let origins = &rules.allowed_origins;
+    let check = OriginCheck { is_tls, forwarded: None, hosts: &[], origins };
+    if let Some(reason) = check.refusal(&request.headers) {
         return Err(refuse(StatusCode::FORBIDDEN, reason));
     }
     let choice = ProtocolChoice::Framing(rules.protocol.as_deref(), Framing::Bytes);

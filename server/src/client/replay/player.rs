@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     args::{Pace, ReplayArgs},
     encode::{control, encode},
-    live::Live,
+    replayed::ReplayedConnection,
     script::{Progress, Script, Step, units},
     wire::{Sink, Source, delivered, halves, reset},
 };
@@ -54,7 +54,7 @@ pub(super) struct Player {
     pace: Pace,
     /// The limit of the peer's silence, beyond the longest one in the recording.
     timeout: Option<Duration>,
-    live: Live,
+    connection: ReplayedConnection,
 }
 
 impl Player {
@@ -73,7 +73,7 @@ impl Player {
             own,
             pace: args.pace(),
             timeout: args.silence(),
-            live: Live::new(
+            connection: ReplayedConnection::new(
                 number as u64,
                 own,
                 connection.traffic,
@@ -87,7 +87,7 @@ impl Player {
     /// Takes all events after the end of the connection. There are none unless they are to be
     /// compared.
     pub(super) fn take(&self) -> Vec<WireRecord> {
-        self.live.take()
+        self.connection.take()
     }
 
     /// Plays the script over `wire`.
@@ -96,10 +96,10 @@ impl Player {
     ///
     /// One line: the peer has not sent or not received what it had in the recording.
     pub(super) async fn play(&self, wire: RawConnection) -> Result<(), String> {
-        let (mut source, mut sink) = halves(wire, &self.live);
+        let (mut source, mut sink) = halves(wire, &self.connection);
         let played = tokio::select! {
             played = self.write_all(&mut sink) => played,
-            never = source.read_all(&self.live, self.script.total_bytes + MAX_EXCESS) => match never {},
+            never = source.read_all(&self.connection, self.script.total_bytes + MAX_EXCESS) => match never {},
         };
         let ending = played?;
         if let (Source::Stream(source, _), Sink::Stream(sink)) = (source, sink) {
@@ -107,7 +107,7 @@ impl Player {
             if ending == Ending::Reset {
                 reset(stream).await;
             } else if self.must_deliver(&stream)
-                && (self.live.is_reset() || delivered(&stream).await.is_err())
+                && (self.connection.is_reset() || delivered(&stream).await.is_err())
             {
                 let peer = self.peer();
                 return Err(format!(
@@ -122,7 +122,7 @@ impl Player {
     /// close_notify does not, since many peers do not read these.
     fn must_deliver(&self, stream: &Stream) -> bool {
         let is_plain = matches!(stream, Stream::Plain(_));
-        is_plain && !self.script.is_reset_by_peer && self.live.close().is_none()
+        is_plain && !self.script.is_reset_by_peer && self.connection.close().is_none()
     }
 
     /// The result of a script that is stopped.
@@ -131,7 +131,7 @@ impl Player {
     ///
     /// One line about what the peer has not sent so far.
     pub(super) fn stopped(&self) -> Result<(), String> {
-        match self.live.progress().covers(self.script.total) {
+        match self.connection.progress().covers(self.script.total) {
             true => Ok(()),
             false => Err(format!("stopped: {}", self.received_of(self.script.total))),
         }
@@ -150,7 +150,7 @@ impl Player {
             });
         }
         let has_ended = matches!(played, Ok(Ending::Ended));
-        match self.live.traffic() {
+        match self.connection.traffic() {
             Traffic::Bytes => self.end_stream(has_ended, sink).await,
             Traffic::Messages => self.end_websocket(has_ended, sink).await,
             Traffic::Datagrams => {}
@@ -162,22 +162,23 @@ impl Player {
         let (start, mut ending) = (Instant::now(), Ending::Open);
         for (index, step) in self.script.steps.iter().enumerate() {
             self.wait(step, start, sink).await?;
-            if self.live.close().is_some() && !step.after.has_ended {
+            if self.connection.close().is_some() && !step.after.has_ended {
                 let reason = format!("the {} closed the WebSocket", self.peer());
                 return Ok(self.interrupted(index, &reason, ending));
             }
             match &step.action {
                 Action::Reset => {
-                    self.live.ended(true);
+                    self.connection.ended(true);
                     return Ok(Ending::Reset);
                 }
                 Action::End => {
-                    self.live.ended(false);
+                    self.connection.ended(false);
                     sink.shutdown().await;
                     ending = Ending::Ended;
                 }
                 action => {
-                    match (self.send(encode(action, self.own), sink).await, self.live.traffic()) {
+                    let sent = self.send(encode(action, self.own), sink).await;
+                    match (sent, self.connection.traffic()) {
                         (Ok(()), _) => {}
                         (Err(error), Traffic::Datagrams) => return Err(describe(&error)),
                         (Err(error), _) => {
@@ -208,11 +209,11 @@ impl Player {
     async fn wait(&self, step: &Step, start: Instant, sink: &mut Sink) -> Result<(), String> {
         if let Pace::Recorded(speed) = self.pace {
             let at = start + step.at.div_f64(speed);
-            while Instant::now() < at && self.live.close().is_none() {
+            while Instant::now() < at && self.connection.close().is_none() {
                 self.answer_pings(sink).await;
                 tokio::select! {
                     () = sleep_until(at) => {}
-                    () = self.live.changed.notified() => {}
+                    () = self.connection.changed.notified() => {}
                 }
             }
         }
@@ -233,7 +234,7 @@ impl Player {
         let peer = self.peer();
         loop {
             self.answer_pings(sink).await;
-            let progress = self.live.progress();
+            let progress = self.connection.progress();
             if progress.covers(goal) {
                 return Ok(());
             }
@@ -241,7 +242,7 @@ impl Player {
                 let received = self.received_of(goal);
                 return Err(format!("the {peer} closed the connection early: {received}"));
             }
-            let changed = self.live.changed.notified();
+            let changed = self.connection.changed.notified();
             let Some(limit) = self.timeout else {
                 changed.await;
                 continue;
@@ -268,7 +269,7 @@ impl Player {
 
     /// The unit of [`Progress::units`].
     fn unit(&self) -> &'static str {
-        match self.live.traffic() {
+        match self.connection.traffic() {
             Traffic::Bytes => "bytes",
             Traffic::Messages => "messages",
             Traffic::Datagrams => "datagrams",
@@ -277,14 +278,14 @@ impl Player {
 
     /// The progress of the peer, compared with `goal`.
     fn received_of(&self, goal: Progress) -> String {
-        let Progress { units, has_ended } = self.live.progress();
+        let Progress { units, has_ended } = self.connection.progress();
         let is_end_missing = units >= goal.units && goal.has_ended && !has_ended;
         let end = if is_end_missing { ", but not the end" } else { "" };
         format!("received {units} of {} {}{end}", goal.units, self.unit())
     }
 
     async fn answer_pings(&self, sink: &mut Sink) {
-        while let Some(payload) = self.live.next_ping() {
+        while let Some(payload) = self.connection.next_ping() {
             let frame = control(OpCode::Pong, &payload, self.own);
             // An error means that the connection has ended, which the reader reports.
             self.send(frame, sink).await.ok();
@@ -293,39 +294,39 @@ impl Player {
 
     async fn send(&self, bytes: Bytes, sink: &mut Sink) -> io::Result<()> {
         sink.send(&bytes).await?;
-        self.live.sent(bytes);
+        self.connection.sent(bytes);
         Ok(())
     }
 
     /// Ends the stream, unless the script has done so, and reads until the peer ends too.
     async fn end_stream(&self, has_ended: bool, sink: &mut Sink) {
         if !has_ended {
-            self.live.ended(false);
+            self.connection.ended(false);
             sink.shutdown().await;
         }
-        self.until(Live::has_ended).await;
+        self.until(ReplayedConnection::has_ended).await;
     }
 
     /// Performs the closing handshake, as far as the script has not done so.
     async fn end_websocket(&self, has_closed: bool, sink: &mut Sink) {
-        if !has_closed && !self.live.has_ended() {
+        if !has_closed && !self.connection.has_ended() {
             let normal = || CloseCode::NORMAL.0.to_be_bytes().to_vec();
-            let payload = self.live.close().unwrap_or_else(normal);
+            let payload = self.connection.close().unwrap_or_else(normal);
             self.send(control(OpCode::Close, &payload, self.own), sink).await.ok();
         }
-        self.until(|live| live.close().is_some() || live.has_ended()).await;
+        self.until(|connection| connection.close().is_some() || connection.has_ended()).await;
         // The server ends the connection below (RFC 6455 section 7.1.1).
         if self.own == Direction::ToServer {
-            self.until(Live::has_ended).await;
+            self.until(ReplayedConnection::has_ended).await;
         }
         sink.shutdown().await;
     }
 
     /// Waits until `condition` holds, at most [`END_TIMEOUT`].
-    async fn until(&self, condition: impl Fn(&Live) -> bool) {
+    async fn until(&self, condition: impl Fn(&ReplayedConnection) -> bool) {
         let met = async {
-            while !condition(&self.live) {
-                self.live.changed.notified().await;
+            while !condition(&self.connection) {
+                self.connection.changed.notified().await;
             }
         };
         timeout(END_TIMEOUT, met).await.ok();

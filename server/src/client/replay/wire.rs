@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::live::Live;
+use super::replayed::ReplayedConnection;
 use crate::{
     client::{open::RawConnection, transport::CHUNK},
     net::{
@@ -47,13 +47,13 @@ pub(super) enum Sink {
     Datagrams(Rc<ConnectedSocket>),
 }
 
-/// The halves of `connection`. The bytes that were read with the opening handshake are added to
-/// `live`.
-pub(super) fn halves(connection: RawConnection, live: &Live) -> (Source, Sink) {
-    match connection {
+/// The halves of `raw`. The bytes that were read with the opening handshake are added to
+/// `connection`.
+pub(super) fn halves(raw: RawConnection, connection: &ReplayedConnection) -> (Source, Sink) {
+    match raw {
         RawConnection::Stream(stream, early) => {
             if !early.is_empty() {
-                live.received(early.into());
+                connection.received(early.into());
             }
             let (source, sink) = split(stream);
             (Source::Stream(source, vec![0; CHUNK].into()), Sink::Stream(sink))
@@ -68,17 +68,21 @@ pub(super) fn halves(connection: RawConnection, live: &Live) -> (Source, Sink) {
 
 impl Source {
     /// Reads until the peer ends or has sent `limit` bytes, and then waits forever.
-    pub(super) async fn read_all(&mut self, live: &Live, mut limit: u64) -> Infallible {
+    pub(super) async fn read_all(
+        &mut self,
+        connection: &ReplayedConnection,
+        mut limit: u64,
+    ) -> Infallible {
         while limit > 0 {
             let bytes = match self.read().await {
                 Ok(Some(bytes)) => bytes,
                 end => {
-                    live.peer_ended(end.is_err_and(|error| !is_end(&error)));
+                    connection.peer_ended(end.is_err_and(|error| !is_end(&error)));
                     break;
                 }
             };
             limit = limit.saturating_sub(bytes.len() as u64);
-            live.received(bytes);
+            connection.received(bytes);
         }
         pending().await
     }

@@ -104,10 +104,10 @@ impl TransportOptions {
     /// The recorder of a new connection with its description; `None` if nothing is recorded.
     fn recorded(
         &self,
-        ends: [Option<SocketAddr>; 2],
+        addresses: [Option<SocketAddr>; 2],
     ) -> Option<(ConnectionRecorder, recording::Opened)> {
         let connection = self.recorder.as_ref()?.connection();
-        let [peer, local] = ends.map(|address| address.map(|address| address.to_string()));
+        let [peer, local] = addresses.map(|address| address.map(|address| address.to_string()));
         let opened = recording::Opened { peer, local, ..connection.opened() };
         Some((connection, opened))
     }
@@ -150,7 +150,7 @@ impl Connection {
         options: &TransportOptions,
     ) -> io::Result<Connection> {
         let local = stream.local_addr().ok();
-        let mut recorder = HandshakeRecorder::new(options.recorded(stream.ends()));
+        let mut recorder = HandshakeRecorder::new(options.recorded(stream.addresses()));
         let mut stream = options.traced(stream, PeerRole::Server);
         let mut agreed = handshake::open(&mut stream, upgrade, &mut recorder.heads).await?;
         if let Some(observer) = recorder.opened(&mut agreed) {
@@ -189,7 +189,7 @@ impl Connection {
     ) -> Connection {
         let local = stream.local_addr().ok();
         let guard = options.reset_when_cut.then(|| stream.reset_guard()).flatten();
-        let stream: Box<dyn ByteStream> = match options.recorded(stream.ends()) {
+        let stream: Box<dyn ByteStream> = match options.recorded(stream.addresses()) {
             Some((connection, opened)) => {
                 Box::new(Observed { stream, observer: StreamRecorder::new(connection, opened) })
             }
@@ -206,7 +206,7 @@ impl Connection {
         peer_role: PeerRole,
         options: &TransportOptions,
     ) -> Connection {
-        let (recorded, local) = (options.recorded(socket.ends()), socket.local_addr());
+        let (recorded, local) = (options.recorded(socket.addresses()), socket.local_addr());
         let (sender, receiver) = datagram::split(socket, options.silence, recorded);
         let (sender, receiver) = (Sender::Datagram(sender), Receiver::Datagram(receiver));
         Connection { sender, receiver, peer_role, local, peer: None }

@@ -95,13 +95,13 @@ pub(crate) fn refused_by_policy(
     headers: &HeaderMap,
 ) -> Option<Refused> {
     let Settings { allow_host, allow_origin, .. } = &context.settings;
-    let addressed = origin::Addressed {
+    let check = origin::OriginCheck {
         is_tls: client.is_tls,
         forwarded: Some(&client.forwarded),
         hosts: allow_host,
         origins: allow_origin,
     };
-    let reason = addressed.refusal(headers)?;
+    let reason = check.refusal(headers)?;
     Some(Refused::new(StatusCode::FORBIDDEN, CloseCode::POLICY, reason, Refusal::Policy))
 }
 

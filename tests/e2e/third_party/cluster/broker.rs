@@ -6,8 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use echogate_proto::api::ReplicaConnections;
 use echogate_tests::{
-    server::{Server, WAIT_TIMEOUT},
+    server::{Server, wait_for},
     tls::Authority,
 };
 use nix::sys::signal::Signal;
@@ -60,10 +61,8 @@ fn all_connections_are_listed_over_a_broker_that_takes_small_messages_only() {
     let (here, there) = (replica(&broker.url()), replica(&broker.url()));
     here.wait_for_metric("echogate_cluster_replicas", |known| known == 2);
     let _clients: Vec<_> = (0..CLIENTS).map(|_| client(&there)).collect();
-    let start = Instant::now();
-    while list(&here).get(1).is_none_or(|it| it.missing || it.connections.len() != CLIENTS) {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "{:?}", list(&here));
-    }
+    let is_whole = |it: &ReplicaConnections| !it.missing && it.connections.len() == CLIENTS;
+    wait_for(|| list(&here), |replicas| replicas.get(1).is_some_and(is_whole));
 }
 
 #[test]

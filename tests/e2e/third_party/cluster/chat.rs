@@ -1,11 +1,11 @@
 //! `chat` over replicas: clients at one of them, operators at another.
 
-use std::{process::Command, time::Instant};
+use std::process::Command;
 
 use echogate_proto::chat::{Author, BYE, Ending, ToOperator};
 use echogate_tests::{
     http::connect,
-    server::{Server, WAIT_TIMEOUT},
+    server::{Server, wait_for},
     tcp::write_until_blocked,
 };
 use nix::sys::signal::Signal;
@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use super::{Broker, ready, wait_until_ready_says};
 use crate::{
     ECHOGATE,
-    chat::{Client, Operator, TOKEN},
+    chat::{Client, Operator, TOKEN, server_with},
 };
 
 const QUEUED: &str = "* no operator is online; your message is queued";
@@ -22,11 +22,7 @@ const UNREACHABLE: &str =
 
 /// A replica with `chat`, whose operators know [`TOKEN`].
 pub(super) fn replica(broker: &Broker) -> Server {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), format!("{TOKEN}\n")).unwrap();
-    let token = ["--operator-token-file", file.path().to_str().unwrap()];
-    let chat = ["--listen", "chat=tcp://127.0.0.1:0", "--cluster", &broker.url()];
-    Server::start(ECHOGATE, &[token.as_slice(), &chat].concat())
+    server_with(&["--listen", "chat=tcp://127.0.0.1:0", "--cluster", &broker.url()])
 }
 
 /// `N` replicas that know each other.
@@ -265,10 +261,7 @@ fn a_client_goes_on_where_a_reload_leaves_a_broker_that_hangs() {
     let here = reader.join().unwrap();
     std::fs::write(&file, http).unwrap();
     a.signal("HUP");
-    let start = Instant::now();
-    while ready(&a) != "ready\n" {
-        assert!(start.elapsed() < WAIT_TIMEOUT, "{}", ready(&a));
-    }
+    wait_for(|| ready(&a), |said| said == "ready\n");
     drop(here);
     a.wait_for_log(&["operator disconnected"]);
     client.say(b"anybody?\n");

@@ -207,7 +207,7 @@ fn replicas_send_their_connections_only_while_somebody_watches() {
     let mut beats = |wanted: usize| {
         let mut others = 0;
         for _ in 0..wanted {
-            while subject() != "beat" {
+            while subject() != "heartbeats" {
                 others += 1;
             }
         }

@@ -174,13 +174,24 @@ impl Uploader {
                     return Ok(UploadEnd::Closing);
                 }
                 Some(message) if message.is_control() => {}
-                _ if self.options.once => {
+                _ => {
                     self.sent += 1;
-                    break;
+                    if self.options.once {
+                        break;
+                    }
                 }
-                _ => self.sent += 1,
             }
         }
+        self.last_replies(sender, replies, output).await
+    }
+
+    /// Waits for the replies to the last messages.
+    async fn last_replies(
+        &self,
+        sender: &mut Sender,
+        replies: &Replies,
+        output: &Output,
+    ) -> Result<UploadEnd, SessionError> {
         let MessageOptions { wait, ends_by_silence, .. } = self.options;
         let expected = match ends_by_silence {
             true if self.is_counted && !self.options.once => Expected::Counted,

@@ -28,7 +28,7 @@ use crate::{
 
 /// A connection that is being replayed, with its events so far.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct ReplayedConnection {
     number: u64,
     /// The direction in which this program sends.
     own: Direction,
@@ -58,7 +58,7 @@ struct Frames {
     close: Option<Vec<u8>>,
 }
 
-impl Live {
+impl ReplayedConnection {
     /// A connection that begins now. `opened` gets the kind that `traffic` implies.
     pub(super) fn new(
         number: u64,
@@ -67,7 +67,7 @@ impl Live {
         opened: Opened,
         is_compared: bool,
         output: Option<Arc<FileWriter>>,
-    ) -> Live {
+    ) -> ReplayedConnection {
         let kind = match traffic {
             Traffic::Bytes => Kind::Tcp,
             Traffic::Messages => Kind::WebSocket,
@@ -75,7 +75,7 @@ impl Live {
         };
         let client_has_frames = traffic == Traffic::Messages;
         let opened = Opened { kind: Some(kind), client_has_frames, ..opened };
-        let live = Live {
+        let connection = ReplayedConnection {
             number,
             own,
             traffic,
@@ -87,8 +87,8 @@ impl Live {
             frames: RefCell::default(),
             changed: Notify::new(),
         };
-        live.add(WireEvent::Opened(opened.into()));
-        live
+        connection.add(WireEvent::Opened(opened.into()));
+        connection
     }
 
     pub(super) fn traffic(&self) -> Traffic {
