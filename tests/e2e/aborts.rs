@@ -350,8 +350,7 @@ fn a_reply_that_stalls_or_breaks_off_lets_control_frames_through() {
 #[test]
 fn the_upstream_of_a_client_that_violates_the_protocol_and_stays_is_reset_soon() {
     let (mut client, mut stream, _server) = connected("bytes", &[]);
-    client.send_frame(first::BINARY, b"before");
-    client.send_frame(0x83, b"reserved");
+    client.send(&[ws::frame(first::BINARY, b"before"), ws::frame(0x83, b"reserved")].concat());
     let start = Instant::now();
     assert_eq!(read_to_end_or_reset(&mut stream), (b"before".to_vec(), Seen::Reset));
     assert_eq!(client.read_close().0, Some(1002));

@@ -124,6 +124,20 @@ fn bytes_take_the_payload_of_text_and_binary_messages_in_order() {
 }
 
 #[test]
+fn a_character_split_across_reads_arrives_whole_and_what_is_invalid_as_the_route_says() {
+    const PIECES: &[&[u8]] = &[b"a\xe2", b"\x82", b"\xac\xf0\x9f", b"\x98\x80", b"z", b"\xe9 \xf0"];
+    for (framing, pieces, invalid) in [
+        ("text", &PIECES[..5], vec![]),
+        ("text&invalid=replace", PIECES, texts(&["\u{fffd} ", "\u{fffd}"])),
+        ("text&invalid=binary", PIECES, vec![(2, b"\xe9 ".into()), (2, b"\xf0".into())]),
+    ] {
+        let (messages, code, _) = delivered(framing, pieces);
+        let expected = [texts(&["a", "€", "😀", "z"]), invalid].concat();
+        assert_eq!((messages, code), (expected, Some(1000)), "{framing}");
+    }
+}
+
+#[test]
 fn text_that_is_not_utf8_closes_with_1007_and_is_never_replaced() {
     // The last piece ends within a character.
     const WRONG: [&[&[u8]]; 3] =
@@ -296,6 +310,25 @@ fn no_message_is_larger_than_the_chunk_that_the_route_names() {
         assert!(messages.into_iter().flat_map(|(_, payload)| payload).eq(text.bytes()));
         assert_eq!(code, Some(1000), "{framing} {chunk}");
         serving.join().unwrap();
+    }
+}
+
+#[test]
+fn the_subprotocol_is_the_routes_own_or_the_first_that_fits_the_framing() {
+    const IRC: &str = "binary.ircv3.net, text.ircv3.net";
+    for (framing, offer, agreed) in [
+        ("line", IRC, Some("text.ircv3.net")),
+        ("bytes", IRC, Some("binary.ircv3.net")),
+        ("line", "binary.ircv3.net", None),
+        ("bytes&protocol=own", "mqtt, own", Some("own")),
+        ("bytes&protocol=own", "own, binary", Some("binary")),
+        ("bytes", "base64, mqtt", Some("mqtt")),
+    ] {
+        let (server, _upstream) = with_upstream(framing, &[]);
+        let line = format!("Sec-WebSocket-Protocol: {offer}");
+        let response = ws::handshake(&server, "/x", &[&line]);
+        let got = (response.status, response.header("sec-websocket-protocol"));
+        assert_eq!(got, (101, agreed), "{framing}: {offer}");
     }
 }
 

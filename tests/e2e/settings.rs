@@ -482,6 +482,7 @@ const SETTINGS: [Setting; 38] = [
         ],
         &[
             ("/x=tcp://h:1?frame=line", "unknown option \"frame\""),
+            ("/x=tcp://h:1?ca=/x.pem", "unknown option \"ca\""),
             ("/x=tcp://h:1?framing=lines", "unknown framing \"lines\""),
             ("/x=tcp://h:1?chunk=124", "chunk=\"124\": expected a number of bytes, 125 to 65536"),
             ("/x=tcp://h:1?chunk=65537", "chunk=\"65537\""),

@@ -90,6 +90,8 @@ fn what_is_piped_in_faster_than_the_server_takes_it_comes_back_whole() {
         assert_prints(&run(&[&url], &data), &data);
         let each_line = [&url, "--count", "1000"];
         assert_prints(&run(&each_line, lines.as_bytes()), lines.as_bytes());
+        let once = [&url, "--message=x", "--every=10ms", "--count=3", "--once"];
+        assert_prints(&run(&once, b""), b"x\nx\nx\n");
     }
 }
 

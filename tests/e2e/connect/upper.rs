@@ -2,10 +2,11 @@
 
 use std::{
     io::{Read, Write},
+    net::TcpListener,
     thread,
 };
 
-use echogate_tests::{pty::Terminal, server::Server};
+use echogate_tests::{pty::Terminal, server::Server, ws::BROWSER};
 
 use super::{
     INPUT_PAUSED, assert_fails, assert_prints, connect,
@@ -14,8 +15,8 @@ use super::{
 };
 use crate::ECHOGATE;
 
-/// Sends 100 MB through the client with these arguments, checks the replies in upper case, and checks the
-/// client's peak memory.
+/// Sends 100 MB through the client with these arguments, checks the replies in upper case, and checks
+/// the client's peak memory.
 fn assert_100_mb_come_back_upper_cased_in_little_memory(arguments: &[&str]) {
     const PIECES: usize = 1600;
 
@@ -87,6 +88,34 @@ fn the_service_time_reads_each_ticks_time_over_any_transport() {
             let text = String::from_utf8(output.stdout).unwrap();
             let is_time = |line: &str| line.starts_with("20") && line.len() == 19;
             assert!(text.lines().count() == 2 && text.lines().all(is_time), "{url}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_is_named_with_its_status_and_to_a_page_with_its_close_code() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Server::start(ECHOGATE, &["--route", &format!("/gone=tcp://{free}")]);
+    let own = format!("http://{}", server.address("http"));
+    let (policy, failed) = ("1008, refused by policy", "1011, the server or its upstream failed");
+    let foreign = "origin http://evil.example is not allowed (--allow-origin)";
+    for (path, origin, status, code, reason) in [
+        ("/nope", &*own, "404 Not Found", policy, "no such route: /nope"),
+        ("/gone", &own, "502 Bad Gateway", failed, "the upstream refused the connection"),
+        ("/gone", "http://evil.example", "403 Forbidden", policy, foreign),
+    ] {
+        let url = server.ws(path);
+        let program = [&*url, "--origin", origin];
+        let page = [&program[..], &["--header", BROWSER]].concat();
+        for (arguments, what) in [
+            (&program[..], format!("the server responded {status}")),
+            (&page, format!("closed by the server ({code})")),
+        ] {
+            let output = run(arguments, b"");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let line = format!("echogate: {url}: {what}: {reason}");
+            assert!(stderr.starts_with(&line) && stderr.lines().count() == 1, "{stderr}");
+            assert_eq!(output.status.code(), Some(1));
         }
     }
 }

@@ -16,8 +16,16 @@ use super::{
 use crate::ECHOGATE;
 
 /// Widths and heights of windows in CSS pixels; 720 is 1440 at 200 % zoom.
-pub(super) const SIZES: [(u32, u32); 7] =
-    [(1920, 1080), (1440, 900), (1280, 720), (768, 1024), (720, 450), (390, 844), (320, 640)];
+pub(super) const SIZES: [(u32, u32); 8] = [
+    (1920, 1080),
+    (1440, 900),
+    (1280, 720),
+    (1024, 768),
+    (768, 1024),
+    (720, 450),
+    (390, 844),
+    (320, 640),
+];
 
 /// The windows and schemes in which colours are checked, which are the same in all others.
 const COLOURS_AT: [((u32, u32), Scheme); 4] = [
