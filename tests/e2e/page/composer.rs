@@ -296,7 +296,8 @@ fn the_transcript_keeps_its_height_in_every_mode() {
     page.set_viewport(1280, 720, Scheme::Light);
     page.wait_for("innerWidth === 1280");
     page.click("label[for=mode-hex]");
-    page.wait_for("document.querySelector('#mode-hex').checked");
+    // The radio button is checked before the composer is drawn.
+    page.wait_for("document.querySelector('.below').offsetHeight > 0");
     let before = page.eval(height);
     say(&mut page, "00 6g");
     page.wait_for_text("#composer-problem", "is not a hexadecimal digit");
