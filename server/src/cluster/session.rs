@@ -37,10 +37,10 @@ use crate::{
 pub(super) const VERSION: u32 = 1;
 
 /// The topic of heartbeats.
-const HEARTBEATS: &str = "heartbeats";
+const HEARTBEAT_TOPIC: &str = "heartbeats";
 
 /// The interval of heartbeats.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most bytes of JSON in one part of a long message, unless the broker's limit is lower. A part
 /// has room for a message of chat of [`MAX_LINE`] quotation marks, two bytes each, and its
@@ -177,10 +177,10 @@ impl Session<'_> {
     /// Sends heartbeats and handles those of other replicas, until the connection is lost.
     pub(super) async fn exchange_heartbeats(&self) -> Result<(), String> {
         // All versions, so that incompatible replicas are reported.
-        let mut heartbeats = self.subscribe("*", HEARTBEATS).await?;
+        let mut heartbeats = self.subscribe("*", HEARTBEAT_TOPIC).await?;
         let mut members = Members::default();
         let mut operators = self.operators.clone();
-        let mut ticks = ticks(HEARTBEAT);
+        let mut ticks = ticks(HEARTBEAT_INTERVAL);
         loop {
             let changes: Vec<Change> = tokio::select! {
                 _ = ticks.tick() => {
@@ -226,7 +226,9 @@ impl Session<'_> {
     async fn send_heartbeat(&self, leaves: bool) -> Result<(), String> {
         let (name, operators) = (self.shared.name.clone(), *self.operators.borrow());
         let sequence = self.shared.hub.sequence();
-        self.publish(HEARTBEATS, Heartbeat { name, operators, sequence, leaves }).await.map(drop)
+        self.publish(HEARTBEAT_TOPIC, Heartbeat { name, operators, sequence, leaves })
+            .await
+            .map(drop)
     }
 
     /// Sends the last heartbeat, and waits until it is written.

@@ -29,6 +29,12 @@ fn lost(Lost { events, bytes }: Lost) -> String {
     format!("lost: {} ({})", counted(events, "event"), counted(bytes, "byte"))
 }
 
+/// The text about the bytes of a connection that passed before the recording of it began, or that an
+/// earlier file has.
+fn earlier_bytes(count: u64) -> String {
+    format!("bytes before this file: {count}")
+}
+
 /// The text about connections of which a recorder has lost all events.
 fn missing_connections(count: u64) -> String {
     format!("connections that are missing in this recording: {count}")

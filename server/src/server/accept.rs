@@ -1,49 +1,37 @@
 //! The accept loop of a listener: accept, admit, read the PROXY header, dispatch.
 //!
-//! - `shortage`: a shortage of file descriptors or memory, in the log
+//! - `accepted`: an accepted connection, which waits for its permit and its PROXY header
 //! - `backlog`: the last connections of a listener that is closed
+//! - `shortage`: a shortage of file descriptors or memory
 
+mod accepted;
 mod backlog;
 mod shortage;
 
-use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll};
 
 use futures_util::FutureExt;
 use nix::errno::Errno;
-use tokio::{
-    sync::Semaphore,
-    time::{sleep, timeout},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{sync::Semaphore, time::sleep};
+use tokio_util::task::TaskTracker;
 
-use self::shortage::Shortage;
-use super::{
-    admission::{Admission, Admitted},
-    dispatch,
+use self::{
+    accepted::{read_proxy_header_and_dispatch, wait_for_permit},
+    shortage::Shortage,
 };
+use super::admission::Admission;
 use crate::{
-    connections::{counters::Refusal, limits::descriptors, registry::Peer},
+    connections::{limits::descriptors, registry::Peer},
     net::{
         listener::{Listener, belongs_to_connection},
-        proxy_protocol,
         stream::Stream,
     },
     runtime::reception::Reception,
 };
 
-/// The pause in accepting when file descriptors or memory have run out.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
-
-/// The same pause for HTTP, where each new connection closes another one, whose descriptor is free
-/// soon.
-const HTTP_SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
-
 /// The maximum number of accepted connections of a listener that wait for a permit. Further
 /// connections stay in the backlog, even hairpins, which need no permit.
 const MAX_WAITING: usize = 128;
-
-/// The time that a proxy still has for its PROXY header when the shutdown begins.
-const FINAL_HEADER_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the reception is stopped, and dispatches each in a task of its own.
 ///
@@ -107,8 +95,8 @@ pub(super) async fn accept(
             Err(e) => {
                 shortage.begins(&e);
                 let pause = match admission.may_use_reserve() {
-                    true => HTTP_SHORTAGE_PAUSE,
-                    false => SHORTAGE_PAUSE,
+                    true => shortage::HTTP_PAUSE,
+                    false => shortage::PAUSE,
                 };
                 tokio::select! {
                     () = sleep(pause) => {}
@@ -136,80 +124,6 @@ async fn next(listener: &Listener, admission: &Admission) -> Option<io::Result<(
 /// Waits until a descriptor outside the reserve is free, and moves a connection there.
 async fn leave_reserve(stream: &mut Stream) {
     while stream.leave_reserve().is_err() {
-        sleep(SHORTAGE_PAUSE).await;
-    }
-}
-
-/// Dispatches a connection as soon as it has its permit. At the shutdown, a connection without a
-/// free permit is dropped.
-async fn wait_for_permit(
-    stream: Stream,
-    peer: Peer,
-    admitted: impl Future<Output = Admitted>,
-    shutting_down: CancellationToken,
-    tasks: TaskTracker,
-) {
-    tokio::select! {
-        biased;
-        admitted = admitted => read_proxy_header_and_dispatch(stream, peer, admitted, &tasks),
-        () = shutting_down.cancelled() => {}
-    }
-}
-
-fn read_proxy_header_and_dispatch(
-    stream: Stream,
-    peer: Peer,
-    admitted: Admitted,
-    tasks: &TaskTracker,
-) {
-    if let Peer::Address(proxy) = peer
-        && let Some(within) = admitted.proxy_header_timeout(&proxy)
-    {
-        tasks.spawn(read_proxy_header(stream, proxy, admitted, within));
-    } else {
-        dispatch::serve(admitted, stream, peer, None);
-    }
-}
-
-/// Dispatches a connection under the addresses that its PROXY header names.
-async fn read_proxy_header(
-    mut stream: Stream,
-    proxy: SocketAddr,
-    admitted: Admitted,
-    within: Duration,
-) {
-    let shutting_down = admitted.context().shutting_down.clone();
-    let header = async {
-        stream.first_byte().await?;
-        admitted.begin();
-        Some(proxy_protocol::read_header(&mut stream).await)
-    };
-    let header = tokio::select! {
-        header = timeout(within, header) => header,
-        () = admitted.revoked() => return,
-        // The bytes that the proxy sent before the shutdown have arrived by then.
-        () = async { shutting_down.cancelled().await; sleep(FINAL_HEADER_TIMEOUT).await } => return,
-    };
-    match header {
-        Ok(Some(Ok(named))) => {
-            let source = named.map_or(proxy, |addresses| addresses.source);
-            let destination = named.map(|addresses| addresses.destination);
-            dispatch::serve(admitted, stream, Peer::Address(source), destination);
-        }
-        // A health check of the proxy.
-        Ok(None) => tracing::debug!(%proxy, "the connection ended before its PROXY header"),
-        Ok(Some(Err(e))) => {
-            admitted.refused(Refusal::ProxyHeader);
-            match e.kind() {
-                io::ErrorKind::UnexpectedEof => {
-                    tracing::warn!(%proxy, "the connection ended within its PROXY header");
-                }
-                _ => tracing::warn!(%proxy, "{e}"),
-            }
-        }
-        Err(_) => {
-            admitted.refused(Refusal::ProxyHeader);
-            tracing::warn!(%proxy, "no PROXY header within {within:?} (--header-timeout)");
-        }
+        sleep(shortage::PAUSE).await;
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! - `args`: the command line
 //! - `script`: the steps of one end of a connection; `order`: the order of connections
-//! - `player`: plays a script over a connection; `encode`: the bytes of actions; `replayed`: the events
-//!   of the connection
+//! - `player`: plays a script over a connection; `encode`: the bytes of actions; `connection`: the
+//!   connection with its events so far
 //! - `wire`: the halves of an open connection
 //! - `serve`: the server's side
 
 mod args;
+mod connection;
 mod encode;
 mod order;
 mod player;
-mod replayed;
 mod script;
 mod serve;
 mod wire;
@@ -32,7 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::args::ReplayArgs;
-use self::{args::Pace, order::Order, player::Player, replayed::recorded};
+use self::{args::Pace, connection::recorded, order::Order, player::Player};
 use super::{
     Error, compare::Comparison, notice, open, recording_file::FileWriter, shown_url,
     target::Target, warn, warn_of_unsafe_tls,

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     args::{Pace, ReplayArgs},
+    connection::ReplayedConnection,
     encode::{control, encode},
-    replayed::ReplayedConnection,
     script::{Progress, Script, Step, units},
     wire::{Sink, Source, delivered, halves, reset},
 };

@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::replayed::ReplayedConnection;
+use super::connection::ReplayedConnection;
 use crate::{
     client::{open::RawConnection, transport::CHUNK},
     net::{

@@ -126,8 +126,9 @@ pub(super) fn no_such_route(
 }
 
 /// Refuses a client: with an error response, or, if a page sent the request, with a 101 response
-/// and a Close frame after it. The connection of a page keeps its permit until it is closed, and is then
-/// counted: a page whose permit is revoked before, for that reason alone.
+/// and a Close frame after it. The connection of a page keeps its permit until it is closed. The refusal
+/// of a page is counted at that time, under one reason: its own, or that for which the permit was
+/// revoked before.
 pub(super) fn refuse(
     context: &Arc<ServerContext>,
     client: &Client,

@@ -86,7 +86,7 @@ pub(super) async fn resolve(at: &HostPort) -> Result<Vec<SocketAddr>, ProxyFailu
     resolved.map_err(|error| ProxyFailure::Refused(error.of_host(&at.host).to_string()))
 }
 
-/// Asks the proxy at the other end of `stream`, which is authenticated, to connect to a destination. No
+/// Asks the proxy at the other end of `stream` to connect to a destination, after [`authenticate`]. No
 /// byte after the reply is read from the stream, because a server that speaks first may have sent it.
 pub(super) async fn connect(
     mut stream: TcpStream,

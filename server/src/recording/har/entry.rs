@@ -151,7 +151,7 @@ impl Entry {
         if self.part > 1 {
             parts.push("continues the previous entry of the same connection".to_owned());
         } else if opened.bytes_before > 0 {
-            parts.push(format!("bytes before this file: {}", opened.bytes_before));
+            parts.push(recording::earlier_bytes(opened.bytes_before));
         }
         if let (Some(peer), Side::Client) = (&opened.peer, self.side) {
             parts.push(format!("client {peer}"));

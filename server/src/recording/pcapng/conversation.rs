@@ -283,7 +283,7 @@ fn description(connection: u64, opened: &Opened, side: Side) -> String {
         }
     }
     if opened.bytes_before > 0 {
-        text += &format!("; bytes before this file: {}", opened.bytes_before);
+        super::add_comment(&mut text, &recording::earlier_bytes(opened.bytes_before));
     }
     text
 }

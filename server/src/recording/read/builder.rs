@@ -9,7 +9,7 @@ use echogate_proto::{
 };
 
 use crate::recording::{
-    head, lost, missing_connections,
+    earlier_bytes, head, lost, missing_connections,
     model::{Action, RecordedConnection, Recording, TimedEvent, Traffic},
 };
 
@@ -188,7 +188,7 @@ impl Pending {
 
     fn finish(mut self) -> RecordedConnection {
         if self.opened.bytes_before > 0 {
-            self.defects.push(format!("bytes before its beginning: {}", self.opened.bytes_before));
+            self.defects.push(earlier_bytes(self.opened.bytes_before));
         }
         if self.lost.events > 0 {
             self.defects.push(lost(self.lost));

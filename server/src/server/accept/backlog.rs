@@ -8,11 +8,12 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{Admission, SHORTAGE_PAUSE, shortage, wait_for_permit};
+use super::{accepted::wait_for_permit, shortage};
 use crate::{
     context::ConnectionGroup,
     net::listener::{Listener, belongs_to_connection},
     runtime::drain::Stage,
+    server::admission::Admission,
 };
 
 /// The maximum number of connections that are accepted from the backlog when the listener is
@@ -97,7 +98,7 @@ async fn accept_rest(
         false => start.elapsed() < FINAL_ACCEPTS_TIMEOUT,
     };
     while may_accept() {
-        sleep(SHORTAGE_PAUSE).await;
+        sleep(shortage::PAUSE).await;
         match accept_now(&listener, &admission, &services.tracker).await {
             Ok(()) => return,
             Err(e) => shortage = e,

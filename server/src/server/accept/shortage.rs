@@ -1,4 +1,4 @@
-//! A shortage of file descriptors or memory at a listener, in the log.
+//! A shortage of file descriptors or memory at a listener: pauses, and the log.
 
 use std::{io, time::Duration};
 
@@ -8,6 +8,13 @@ use crate::{
     connections::limits::{LimitReached, descriptors},
     text::io_error,
 };
+
+/// The pause in accepting when file descriptors or memory have run out.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
+/// The same pause for HTTP, where each new connection closes another one, whose descriptor is free
+/// soon.
+pub(super) const HTTP_PAUSE: Duration = Duration::from_millis(5);
 
 /// The least time between two log lines about such a shortage, which may come and go with each
 /// connection.
