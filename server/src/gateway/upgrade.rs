@@ -69,8 +69,7 @@ pub(crate) async fn upgrade(
         Err(error) => return error.into_response(),
     };
     if let Some(refused) = refused_by_policy(&context, &client, &request.headers) {
-        target.metrics.refused.count(refused.counted_as);
-        return refuse(&context, &client, permit, request, refused);
+        return refuse(&context, &client, Some(&target.metrics), permit, request, refused);
     }
     let Some(upgrade) = Upgrade::take(&mut request.extensions) else {
         return (StatusCode::BAD_REQUEST, "this connection cannot be upgraded\n").into_response();
@@ -100,10 +99,9 @@ pub(crate) async fn upgrade(
             response
         }
         Err(refused) => {
-            target.metrics.refused.count(refused.counted_as);
             trace.refused(&refused.reason);
             request.extensions.insert(upgrade.on_upgrade);
-            refuse(&context, &client, permit, request, refused)
+            refuse(&context, &client, Some(&target.metrics), permit, request, refused)
         }
     }
 }

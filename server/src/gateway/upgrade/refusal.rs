@@ -21,6 +21,7 @@ use crate::{
     connections::{
         counters::Refusal,
         limits::{LimitReached, RETRY_AFTER, http::HttpPermit},
+        target::TargetMetrics,
     },
     context::ServerContext,
     gateway::{
@@ -122,16 +123,17 @@ pub(super) fn no_such_route(
         let reason = fill(reason::NO_ROUTE, &[&path]);
         Refused::new(StatusCode::NOT_FOUND, CloseCode::POLICY, reason, Refusal::NoRoute)
     });
-    refuse(&context, &client, permit, request, refused)
+    refuse(&context, &client, None, permit, request, refused)
 }
 
 /// Refuses a client: with an error response, or, if a page sent the request, with a 101 response
 /// and a Close frame after it. The connection of a page keeps its permit until it is closed. The refusal
-/// of a page is counted at that time, under one reason: its own, or that for which the permit was
-/// revoked before.
+/// of a page is counted at that time, in all and for its `target`, under one reason: its own, or that
+/// for which the permit was revoked before.
 pub(super) fn refuse(
     context: &Arc<ServerContext>,
     client: &Client,
+    target: Option<&Arc<TargetMetrics>>,
     permit: Arc<HttpPermit>,
     mut request: Parts,
     refused: Refused,
@@ -145,24 +147,30 @@ pub(super) fn refuse(
     tracing::info!(
         peer = %client.peer, %path, upstream, status = status_code, trace_id, "refused: {reason}"
     );
+    let (counters, target) = (context.counters.clone(), target.cloned());
+    let count = move |why| {
+        counters.refused.count(why);
+        if let Some(target) = target {
+            target.refused.count(why);
+        }
+    };
     let is_page = origin::is_page(&request.headers);
     let upgrade = Upgrade::take(&mut request.extensions).filter(|_| is_page);
     // The route's own subprotocol is left out: the response must be the same on every path.
     let handshake = Handshake::of(&request, ProtocolChoice::ANY);
     let (Some(upgrade), Ok(handshake)) = (upgrade, handshake) else {
-        context.counters.refused.count(counted_as);
+        count(counted_as);
         let mut response = (status, format!("{reason}\n")).into_response();
         response.headers_mut().extend(headers);
         return response;
     };
-    let counters = context.counters.clone();
     context.bridges.tracker.spawn(async move {
         let closed = async {
             if let Some((stream, _)) = upgrade.finish().await {
                 bridge::reject(stream, code, &reason).await;
             }
         };
-        counters.refused.count(tokio::select! {
+        count(tokio::select! {
             () = closed => counted_as,
             revoked_for = permit.revoked() => revoked_for,
         });
