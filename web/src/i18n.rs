@@ -131,6 +131,14 @@ mod tests {
     }
 
     #[test]
+    fn numbers_have_their_noun_in_the_singular_or_plural() {
+        let texts = Language::English.texts();
+        let end = "the page was slower than the connection.";
+        assert_eq!(texts.lost(1, 5), format!("Missing: 1 event (5 B); {end}"));
+        assert_eq!(texts.lost(1200, 5000), format!("Missing: 1,200 events (5,000 B); {end}"));
+    }
+
+    #[test]
     fn a_translation_is_loaded_whole_or_not_at_all() {
         Language::Chinese.load("连接\n".to_owned());
         assert_eq!(Language::Chinese.file_to_load(), Some(CHINESE_FILE));

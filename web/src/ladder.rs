@@ -74,9 +74,8 @@ pub fn steps(event: &Json, texts: &Texts) -> Vec<Step> {
         "end-of-input" => step("FIN".to_owned(), texts.ladder_end, String::new()),
         "reset" => step("RST".to_owned(), texts.ladder_reset, String::new()),
         "lost" => {
-            let numbers = ["events", "bytes"].map(|name| event.whole(name).unwrap_or(0));
-            let parts = [format::grouped(numbers[0]), format::size(numbers[1])];
-            step(fill(texts.seen_lost, &[&parts[0], &parts[1]]), texts.ladder_lost, String::new())
+            let [events, bytes] = ["events", "bytes"].map(|name| event.whole(name).unwrap_or(0));
+            step(texts.lost(events, bytes), texts.ladder_lost, String::new())
         }
         "closed" => {
             let reason = texts.reason(event.text("reason").unwrap_or_default());

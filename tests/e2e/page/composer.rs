@@ -282,9 +282,14 @@ fn the_transcript_keeps_its_height_in_every_mode() {
     std::fs::write(&path, "hello").unwrap();
     let height = "document.querySelector('#transcript-panel').getBoundingClientRect().height";
     let before = page.eval(height);
-    for mode in ["hex", "file"] {
+    // The radio button is checked before the composer is drawn.
+    let is_drawn = [
+        ("hex", "document.querySelector('#message').placeholder.startsWith('Type bytes')"),
+        ("file", "document.querySelector('.below').offsetHeight === 0"),
+    ];
+    for (mode, is_drawn) in is_drawn {
         page.click(&format!("label[for=mode-{mode}]"));
-        page.wait_for(&format!("document.querySelector('#mode-{mode}').checked"));
+        page.wait_for(is_drawn);
         page.wait_for(&format!("{height} === {before}"));
     }
     page.pick_file("#file", &path);
@@ -296,7 +301,6 @@ fn the_transcript_keeps_its_height_in_every_mode() {
     page.set_viewport(1280, 720, Scheme::Light);
     page.wait_for("innerWidth === 1280");
     page.click("label[for=mode-hex]");
-    // The radio button is checked before the composer is drawn.
     page.wait_for("document.querySelector('.below').offsetHeight > 0");
     let before = page.eval(height);
     say(&mut page, "00 6g");

@@ -301,7 +301,7 @@ fn a_client_that_floods_is_followed_within_bounds_and_losses_are_reported() {
     page.wait_for_text("#state-headline", "Connection ended");
     page.wait_for_text(".rows .note:last-child", "Ended");
     choose(&mut page, "#show", "3");
-    page.wait_for_text(".rows", "are missing: the page was slower than the connection");
+    page.wait_for_text(".rows", "; the page was slower than the connection");
     let memory = wasm_memory(&mut page) + page.memory();
     assert!(memory < 200 << 20, "{memory} bytes");
 }

@@ -89,6 +89,12 @@ impl Texts {
     pub fn bytes(&self, number: u64) -> String {
         self.counted(number, self.one_byte, self.many_bytes)
     }
+
+    /// The text of lost events with this many bytes.
+    pub fn lost(&self, events: u64, bytes: u64) -> String {
+        let events = self.counted(events, self.one_event, self.many_events);
+        fill(self.seen_lost, &[&events, &format::size(bytes)])
+    }
 }
 
 table! {
@@ -228,7 +234,7 @@ table! {
     seen_close: "Close frame by the {0}: {1}", "{0}的关闭帧：{1}";
     seen_end: "The {0} has finished sending (end of input).", "{0}已结束发送（输入结束）。";
     seen_reset: "Connection reset by the {0}.", "连接被{0}重置。";
-    seen_lost: "{0} events ({1}) are missing: the page was slower than the connection.", "缺少 {0} 个事件（{1}）：页面比连接慢。";
+    seen_lost: "Missing: {0} ({1}); the page was slower than the connection.", "缺少 {0}（{1}）：页面比连接慢。";
     seen_before: "{0} passed before this view began and cannot be shown.", "在你查看之前已有 {0} 经过，无法再显示。";
     seen_closed: "Ended: {0}", "结束：{0}";
 
@@ -474,6 +480,8 @@ table! {
     many_messages: "{0} messages", "{0} 条消息";
     one_byte: "{0} byte", "{0} 字节";
     many_bytes: "{0} bytes", "{0} 字节";
+    one_event: "{0} event", "{0} 个事件";
+    many_events: "{0} events", "{0} 个事件";
 
     // Latency by legs
     latency: "Where the time goes", "往返耗时分解";

@@ -191,9 +191,7 @@ impl Observed {
             }
             Observed::EndOfInput(from) => fill(texts.seen_end, &[sender(from)]),
             Observed::Reset(from) => fill(texts.seen_reset, &[sender(from)]),
-            Observed::Lost(events, bytes) => {
-                fill(texts.seen_lost, &[&format::grouped(*events), &format::size(*bytes)])
-            }
+            Observed::Lost(events, bytes) => texts.lost(*events, *bytes),
             Observed::Before(bytes) => fill(texts.seen_before, &[&format::size(*bytes)]),
             Observed::Closed(reason) => fill(texts.seen_closed, &[&texts.reason(reason)]),
         }
