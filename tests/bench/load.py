@@ -20,11 +20,11 @@ class Failed(Exception):
 
 
 def load(echogate, server, size, connections, how, duration, pin=()):
-    """Loads a server for `duration` seconds, and counts CPU time in the middle of it. `how` is
-    `--in-flight=N` or `--once`, where a connection counts as a message."""
+    """Loads a server for `duration` seconds, and counts CPU time in the middle of it. `how` has
+    `--in-flight=N`, perhaps with `--rate=N`, or `--once`, where a connection counts as a message."""
     command = [
         *pin, echogate, "bench", server.url, "--json",
-        f"--size={size}", f"--connections={connections}", how,
+        f"--size={size}", f"--connections={connections}", *how,
         f"--duration={round(duration * 1000)}ms", f"--warm-up={round(WARM_UP * 1000)}ms",
         *(["--ca", server.ca] if server.ca else []),
     ]

@@ -20,8 +20,9 @@ use crate::connections::tap::{Batch, Sink};
 /// The maximum time between an event and its write to the file.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The pause between two batches: while events come, connections do not have to wake the thread.
-const PAUSE: Duration = Duration::from_millis(10);
+/// The pause between two batches: while events come, connections do not have to wake the thread. A
+/// longer pause makes longer batches, for which the connections on the thread's core have to wait.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A running thread.
 #[derive(Debug)]
