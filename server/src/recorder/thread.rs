@@ -20,8 +20,13 @@ use crate::connections::tap::{Batch, Sink};
 /// The maximum time between an event and its write to the file.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The pause between two batches: while events come, connections do not have to wake the thread. A
-/// longer pause makes longer batches, for which the connections on the thread's core have to wait.
+/// The size of the queue, in bytes, at which a connection wakes the thread before the flush: with
+/// fewer it sleeps, since waking it takes longer than to write them. A longer batch would keep the
+/// connections on its core waiting.
+const WAKE_SIZE: usize = 32 << 10;
+
+/// The minimum time from one batch to the next: connections with many events do not have to wake the
+/// thread.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// A running thread.
@@ -131,7 +136,7 @@ fn record(writer: &mut Writer, queue: &Sink, control: &Control) -> Result<(), St
         if let Some(settings) = control.settings.lock().take() {
             writer.set(settings)?;
         }
-        let has_events = queue.take(&mut batch, &waker);
+        let has_events = queue.take(&mut batch);
         if has_events {
             writer.add_all(batch.drain())?;
         }
@@ -142,12 +147,16 @@ fn record(writer: &mut Writer, queue: &Sink, control: &Control) -> Result<(), St
             writer.flush()?;
             flushed = Instant::now();
         }
-        match (has_events, writer.is_flushed()) {
-            (true, _) => thread::park_timeout(PAUSE),
-            (false, false) => {
-                thread::park_timeout(FLUSH_INTERVAL.saturating_sub(flushed.elapsed()));
+        if has_events {
+            // Not parked: an order that comes meanwhile ends the wait below.
+            thread::sleep(PAUSE);
+        }
+        if writer.is_flushed() {
+            if queue.wake_at(0, &waker) {
+                thread::park();
             }
-            (false, true) => thread::park(),
+        } else if queue.wake_at(WAKE_SIZE, &waker) {
+            thread::park_timeout(FLUSH_INTERVAL.saturating_sub(flushed.elapsed()));
         }
     }
 }

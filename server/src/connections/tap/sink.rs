@@ -75,8 +75,16 @@ struct Queue {
     /// The losses of each observed connection since its last event in the queue, and of those that
     /// are [`UNOBSERVED`].
     lost: BTreeMap<u64, Lost>,
-    /// The task that waits for an event.
-    waker: Option<Waker>,
+    /// The task or thread that waits for events.
+    waiting: Option<Waiting>,
+}
+
+/// A task or thread that waits for events.
+#[derive(Debug)]
+struct Waiting {
+    waker: Waker,
+    /// The size of the queue in bytes at which it is woken; 0 for any event.
+    size: usize,
 }
 
 /// Events that were taken together.
@@ -118,19 +126,28 @@ impl Sink {
         if let Some(record) = self.next(&mut queue) {
             return Poll::Ready(record);
         }
-        queue.waker = Some(cx.waker().clone());
+        queue.waiting = Some(Waiting { waker: cx.waker().clone(), size: 0 });
         Poll::Pending
     }
 
+    /// Has `waker` woken when the queue has `size` bytes, or, if that is 0, any event. False if it
+    /// has them already. A lost event wakes it, too.
+    pub(crate) fn wake_at(&self, size: usize, waker: &Waker) -> bool {
+        let mut queue = self.0.queue.lock();
+        let is_empty = queue.records.is_empty() && queue.lost.is_empty();
+        let waits = is_empty || self.0.bytes.load(Ordering::Relaxed) < size;
+        queue.waiting = waits.then(|| Waiting { waker: waker.clone(), size });
+        waits
+    }
+
     /// Exchanges all events for an empty `batch`, whose memory is used again. False if there are
-    /// none: then `waker` is woken by the next.
-    pub(crate) fn take(&self, batch: &mut Batch, waker: &Waker) -> bool {
+    /// none.
+    pub(crate) fn take(&self, batch: &mut Batch) -> bool {
         let mut queue = self.0.queue.lock();
         std::mem::swap(&mut queue.records, &mut batch.0);
         let lost = std::mem::take(&mut queue.lost);
         self.0.budget.release(self.0.bytes.swap(0, Ordering::Relaxed));
         let is_empty = batch.0.is_empty() && lost.is_empty();
-        queue.waker = is_empty.then(|| waker.clone());
         // The memory of a burst, which is released behind the lock.
         let has_few = batch.0.len() <= MAX_IDLE_BATCH;
         let is_large = queue.records.capacity() > 2 * MAX_IDLE_BATCH;
@@ -182,8 +199,8 @@ impl Sink {
             return false;
         }
         queue.put(record, size);
-        self.0.bytes.fetch_add(size, Ordering::Relaxed);
-        wake(queue);
+        let queued = self.0.bytes.fetch_add(size, Ordering::Relaxed) + size;
+        wake(queue, queued);
         true
     }
 
@@ -194,7 +211,7 @@ impl Sink {
             return;
         }
         queue.put(record, 0);
-        wake(queue);
+        wake(queue, self.0.bytes.load(Ordering::Relaxed));
     }
 
     /// Counts an event as lost.
@@ -210,7 +227,7 @@ impl Sink {
         let lost = queue.lost.entry(connection).or_default();
         lost.events += 1;
         lost.bytes += bytes as u64;
-        wake(queue);
+        wake(queue, usize::MAX);
     }
 
     /// Takes the next event: after all others the numbers of lost ones.
@@ -224,11 +241,11 @@ impl Sink {
     }
 }
 
-/// Wakes the observer after the lock is released.
-fn wake(mut queue: MutexGuard<'_, Queue>) {
-    let waker = queue.waker.take();
+/// Wakes the observer, after the lock is released, if it waits for a queue of this many bytes.
+fn wake(mut queue: MutexGuard<'_, Queue>, bytes: usize) {
+    let woken = queue.waiting.take_if(|waiting| bytes >= waiting.size);
     drop(queue);
-    if let Some(waker) = waker {
+    if let Some(Waiting { waker, .. }) = woken {
         waker.wake();
     }
 }
@@ -256,6 +273,8 @@ impl Drop for Inner {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Wake;
+
     use bytes::Bytes;
     use echogate_proto::recording::Side;
     use futures_util::FutureExt as _;
@@ -309,6 +328,38 @@ mod tests {
     }
 
     #[test]
+    fn an_observer_is_woken_once_at_the_size_that_it_waits_for_or_by_a_loss() {
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let (waker, woken) = (Waker::from(count.clone()), || count.0.load(Ordering::Relaxed));
+        let sink = Sink::new(2000, Arc::new(Budget::new(2000)));
+        let mut batch = Batch::default();
+
+        assert!(sink.wake_at(0, &waker));
+        assert!(sink.push(record(1, 1), 1));
+        assert_eq!(woken(), 1, "the first event");
+        assert!(!sink.wake_at(0, &waker), "there is one");
+        assert!(sink.wake_at(1000, &waker));
+        assert!(sink.push(record(1, 700), 700));
+        assert_eq!(woken(), 1, "893 bytes");
+        assert!(sink.push(record(1, 10), 10));
+        assert!(sink.push(record(1, 10), 10));
+        assert_eq!(woken(), 2, "1,105 bytes");
+        assert!(!sink.wake_at(1000, &waker), "there are more");
+
+        assert!(sink.take(&mut batch));
+        assert!(sink.wake_at(1000, &waker));
+        assert!(!sink.push(record(1, 3000), 3000));
+        assert_eq!(woken(), 3, "a loss");
+        assert!(!sink.wake_at(0, &waker));
+    }
+
+    #[test]
     fn queues_share_their_budget() {
         let budget = Arc::new(Budget::new(1000));
         let [one, other] = [(); 2].map(|()| Sink::new(800, budget.clone()));
@@ -338,12 +389,12 @@ mod tests {
     #[test]
     fn the_memory_of_a_burst_is_released_although_some_events_follow() {
         let sink = Sink::new(1 << 20, Arc::new(Budget::new(1 << 20)));
-        let (mut batch, waker) = (Batch::default(), Waker::noop());
+        let mut batch = Batch::default();
         let mut take = |events| {
             for _ in 0..events {
                 assert!(sink.push(record(1, 0), 0));
             }
-            assert_eq!(sink.take(&mut batch, waker), events > 0);
+            assert_eq!(sink.take(&mut batch), events > 0);
             assert_eq!(batch.drain().count(), events);
             batch.0.capacity().max(sink.0.queue.lock().records.capacity())
         };
