@@ -20,8 +20,9 @@ class Failed(Exception):
 
 
 def load(echogate, server, size, connections, how, duration, pin=()):
-    """Loads a server for `duration` seconds, and counts CPU time in the middle of it. `how` has
-    `--in-flight=N`, perhaps with `--rate=N`, or `--once`, where a connection counts as a message."""
+    """Loads a server for `duration` seconds, and counts CPU time in the middle of it. `how` is a
+    list of options: `--in-flight=N` and optionally `--rate=N`, or `--once`, where a connection counts
+    as a message."""
     command = [
         *pin, echogate, "bench", server.url, "--json",
         f"--size={size}", f"--connections={connections}", *how,

@@ -187,7 +187,7 @@ fn refused_pages_count_towards_the_limits() {
     let counted = || ["address", "policy"].map(|reason| server.metric(&refused(reason)));
     wait_until("not all are counted", || counted().iter().sum::<u64>() >= 50);
     assert_eq!(counted().iter().sum::<u64>(), 50, "{:?}", counted());
-    // For the route under the same reasons.
+    // The route counts the same reasons.
     let of_route = ["address", "policy"].map(|reason| {
         let labels = format!("route=\"/ws\",reason=\"{reason}\"");
         server.metric(&format!("echogate_target_refused_total{{{labels}}}"))

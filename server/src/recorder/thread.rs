@@ -20,9 +20,9 @@ use crate::connections::tap::{Batch, Sink};
 /// The maximum time between an event and its write to the file.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The size of the queue, in bytes, at which a connection wakes the thread before the flush: with
-/// fewer it sleeps, since waking it takes longer than to write them. A longer batch would keep the
-/// connections on its core waiting.
+/// The size of the queue, in bytes, at which a connection wakes the thread while encoded events await
+/// the flush. To wake it for less takes longer than to write the events; longer batches delay the
+/// connections on its core.
 const WAKE_SIZE: usize = 32 << 10;
 
 /// The minimum time from one batch to the next: connections with many events do not have to wake the
@@ -133,12 +133,13 @@ fn record(writer: &mut Writer, queue: &Sink, control: &Control) -> Result<(), St
     loop {
         // Read before the queue, so that events queued before the order to stop are written.
         let stop = control.stop.load(Ordering::Acquire);
-        if let Some(settings) = control.settings.lock().take() {
-            writer.set(settings)?;
-        }
+        let settings = control.settings.lock().take();
         let has_events = queue.take(&mut batch);
         if has_events {
             writer.add_all(batch.drain())?;
+        }
+        if let Some(settings) = settings {
+            writer.set(settings)?;
         }
         if stop {
             return writer.end_file();
@@ -148,14 +149,15 @@ fn record(writer: &mut Writer, queue: &Sink, control: &Control) -> Result<(), St
             flushed = Instant::now();
         }
         if has_events {
-            // Not parked: an order that comes meanwhile ends the wait below.
+            // Unlike `park`, `sleep` leaves the token of an order for the wait below.
             thread::sleep(PAUSE);
         }
         if writer.is_flushed() {
-            if queue.wake_at(0, &waker) {
+            // The take of an empty queue releases the memory of a burst.
+            if !has_events && queue.wake_at_size(0, &waker) {
                 thread::park();
             }
-        } else if queue.wake_at(WAKE_SIZE, &waker) {
+        } else if queue.wake_at_size(WAKE_SIZE, &waker) {
             thread::park_timeout(FLUSH_INTERVAL.saturating_sub(flushed.elapsed()));
         }
     }

@@ -130,9 +130,10 @@ impl Sink {
         Poll::Pending
     }
 
-    /// Has `waker` woken when the queue has `size` bytes, or, if that is 0, any event. False if it
-    /// has them already. A lost event wakes it, too.
-    pub(crate) fn wake_at(&self, size: usize, waker: &Waker) -> bool {
+    /// Registers `waker`, which is woken once: when the queue reaches `size` bytes, at any event if
+    /// that is 0, or when an event is lost. False, and nothing is registered, if the queue has
+    /// reached that size before.
+    pub(crate) fn wake_at_size(&self, size: usize, waker: &Waker) -> bool {
         let mut queue = self.0.queue.lock();
         let is_empty = queue.records.is_empty() && queue.lost.is_empty();
         let waits = is_empty || self.0.bytes.load(Ordering::Relaxed) < size;
@@ -148,6 +149,8 @@ impl Sink {
         let lost = std::mem::take(&mut queue.lost);
         self.0.budget.release(self.0.bytes.swap(0, Ordering::Relaxed));
         let is_empty = batch.0.is_empty() && lost.is_empty();
+        // The observer is awake.
+        queue.waiting = None;
         // The memory of a burst, which is released behind the lock.
         let has_few = batch.0.len() <= MAX_IDLE_BATCH;
         let is_large = queue.records.capacity() > 2 * MAX_IDLE_BATCH;
@@ -241,7 +244,8 @@ impl Sink {
     }
 }
 
-/// Wakes the observer, after the lock is released, if it waits for a queue of this many bytes.
+/// Wakes the observer, after the lock is released, if the queue's `bytes` have reached the size that
+/// it waits for.
 fn wake(mut queue: MutexGuard<'_, Queue>, bytes: usize) {
     let woken = queue.waiting.take_if(|waiting| bytes >= waiting.size);
     drop(queue);
@@ -340,23 +344,25 @@ mod tests {
         let sink = Sink::new(2000, Arc::new(Budget::new(2000)));
         let mut batch = Batch::default();
 
-        assert!(sink.wake_at(0, &waker));
+        assert!(sink.wake_at_size(0, &waker));
         assert!(sink.push(record(1, 1), 1));
         assert_eq!(woken(), 1, "the first event");
-        assert!(!sink.wake_at(0, &waker), "there is one");
-        assert!(sink.wake_at(1000, &waker));
+        assert!(!sink.wake_at_size(0, &waker), "there is one");
+        assert!(sink.wake_at_size(1000, &waker));
         assert!(sink.push(record(1, 700), 700));
         assert_eq!(woken(), 1, "893 bytes");
         assert!(sink.push(record(1, 10), 10));
         assert!(sink.push(record(1, 10), 10));
         assert_eq!(woken(), 2, "1,105 bytes");
-        assert!(!sink.wake_at(1000, &waker), "there are more");
+        assert!(sink.push(record(1, 10), 10));
+        assert_eq!(woken(), 2, "once");
+        assert!(!sink.wake_at_size(1000, &waker), "there are more");
 
         assert!(sink.take(&mut batch));
-        assert!(sink.wake_at(1000, &waker));
+        assert!(sink.wake_at_size(1000, &waker));
         assert!(!sink.push(record(1, 3000), 3000));
         assert_eq!(woken(), 3, "a loss");
-        assert!(!sink.wake_at(0, &waker));
+        assert!(!sink.wake_at_size(0, &waker));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(crate) struct Refused {
     /// The status code of the Close frame, for pages, which cannot read the response.
     code: CloseCode,
     pub(crate) reason: String,
-    pub(super) counted_as: Refusal,
+    counted_as: Refusal,
     /// Header fields of the response.
     headers: HeaderMap,
     /// The upstream that could not be dialled, for the log.
@@ -128,8 +128,8 @@ pub(super) fn no_such_route(
 
 /// Refuses a client: with an error response, or, if a page sent the request, with a 101 response
 /// and a Close frame after it. The connection of a page keeps its permit until it is closed. The refusal
-/// of a page is counted at that time, in all and for its `target`, under one reason: its own, or that
-/// for which the permit was revoked before.
+/// of a page is counted at that time, in the total and, if the path has a route, in the metrics of its
+/// `target`, under one reason: its own, or that for which the permit was revoked before.
 pub(super) fn refuse(
     context: &Arc<ServerContext>,
     client: &Client,
